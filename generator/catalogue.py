@@ -1,0 +1,477 @@
+"""Catalogue of the image classifiers that a project can be generated for.
+
+Every architecture registered in ``torchvision.models`` is described by one :class:`Arch`, plus
+the hand-written :data:`CUSTOM`. The descriptions live in ``archs.json`` beside this module, one
+line per architecture. The questionnaire, the generator and the tests read that file; ``build``
+derives it anew from the installed torchvision and ``write`` stores it.
+
+Nothing here imports torch until a network has to be built, so that reading the catalogue is quick.
+Networks are built on the meta device: no memory, no initialisation; no weights are downloaded.
+
+How sizes are found
+-------------------
+A size is *accepted* when a batch of two square images of that size gives ``(2, 7)`` logits in eval
+mode from a network with 7 classes. Only shapes matter, so the trials run on the meta device, whose
+kernels raise the same errors on the same sizes as the real ones, and skip the normalisations. The
+tests compare with the untouched networks, on the meta device and on real ones.
+
+1. A network whose constructor takes ``image_size`` (ViT) is rebuilt for each multiple of its patch
+   size, and the first multiple that it accepts is ``min_size``: rule ``"argument"``.
+2. Otherwise the preset's ``input_size`` must be accepted. If neither one pixel more nor the double
+   is accepted, nothing but ``input_size`` is promised: rule ``"fixed"`` (MaxViT, whose windows must
+   divide the feature maps). Its ``min_size`` is ``input_size``, though rounding in the stem lets
+   one pixel less pass.
+3. Otherwise the rule is ``"free"``: ``min_size`` is found by doubling from 1 px up to the first
+   accepted size and bisecting down from there. Bisection supposes that whatever is accepted once
+   is accepted from there on, so one pixel above ``min_size``, the ``input_size``, one pixel above
+   that and its double must be accepted too, else the build stops with :class:`CatalogueError`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ARCHS_PATH = Path(__file__).with_name("archs.json")
+
+# What a person is likely to look for first, first. A family that is not named here is still listed:
+# it comes after these, in alphabetical order, so a newer torchvision needs no edit.
+FAMILY_ORDER = (
+    "resnet",
+    "resnext",
+    "wide_resnet",
+    "efficientnet",
+    "efficientnet_v2",
+    "convnext",
+    "regnet",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "mnasnet",
+    "shufflenet_v2",
+    "squeezenet",
+    "vit",
+    "swin",
+    "swin_v2",
+    "maxvit",
+    "densenet",
+    "inception",
+    "googlenet",
+    "vgg",
+    "alexnet",
+)
+
+# Classes of the trial networks. Any two numbers that differ show which layer gives the classes.
+IMAGENET_CLASSES = 1000
+TRIAL_CLASSES = 7
+TRIAL_BATCH = 2
+
+
+class CatalogueError(RuntimeError):
+    """An architecture does not fit what the catalogue can describe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """One architecture. Sizes are pixels of a square image; ``mean`` and ``std`` are in [0, 1].
+
+    Attributes:
+        family: lowercase name of the group of variants, such as ``"resnet"``.
+        title: one line for a menu.
+        params: number of parameters with 1000 classes, without auxiliary heads and, where the
+            number depends on the image size, at ``input_size``. None for ``custom``.
+        acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for ``custom``.
+        input_size: side of the centre crop that the network was trained for, in pixels.
+        resize_size: length of the image's shorter side before that crop, in pixels.
+        mean: per-channel mean subtracted from RGB values in [0, 1] (one value if grayscale).
+        std: per-channel divisor, in the same order and scale.
+        interpolation: filter of the resize, ``"bilinear"`` or ``"bicubic"``.
+        weights: full name of torchvision's default weights. None for ``custom``.
+        classifier: dotted path of the layer whose output channels are the classes.
+        classifier_kind: class of that layer. A Conv2d there is 1x1 and is averaged over the image.
+        classifier_in: input features (Linear) or input channels (Conv2d) of that layer.
+        classifier_bias: whether that layer has a bias.
+        first_conv: dotted path of the one convolution that sees the image's channels.
+        min_size: smallest input side that the network accepts, in pixels.
+        size_step: every accepted side is a multiple of this many pixels.
+        size_rule: ``"free"``: any side from ``min_size`` on. ``"argument"``: any multiple of
+            ``size_step``, which the constructor must be given as ``image_size``. ``"fixed"``: only
+            ``input_size``.
+        aux: attributes that hold auxiliary heads in networks built for training; the networks
+            built with ``kwargs`` do not have them.
+        kwargs: constructor arguments, besides ``num_classes`` and perhaps ``image_size``, for a
+            network that serves: without auxiliary heads and without slow initialisation.
+    """
+
+    family: str
+    title: str
+    params: int | None
+    acc1: float | None
+    input_size: int
+    resize_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    weights: str | None
+    classifier: str
+    classifier_kind: Literal["Linear", "Conv2d"]
+    classifier_in: int
+    classifier_bias: bool
+    first_conv: str
+    min_size: int
+    size_step: int
+    size_rule: Literal["free", "argument", "fixed"]
+    aux: tuple[str, ...]
+    kwargs: Mapping[str, bool]
+
+
+CUSTOM = Arch(
+    family="custom",
+    title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
+    params=None,
+    acc1=None,
+    input_size=28,
+    resize_size=28,
+    mean=(0.5,),
+    std=(0.5,),
+    interpolation="bilinear",
+    weights=None,
+    classifier="classifier",
+    classifier_kind="Linear",
+    classifier_in=128,
+    classifier_bias=True,
+    first_conv="features.0",
+    min_size=4,
+    size_step=1,
+    size_rule="free",
+    aux=(),
+    kwargs={},
+)
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+@cache
+def load(path: Path = ARCHS_PATH) -> dict[str, Arch]:
+    """Return the stored catalogue, by name and in menu order. Does not import torch.
+
+    The answer is cached and shared: do not change it.
+    """
+    stored: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: _from_json(entry) for name, entry in stored.items()}
+
+
+def _from_json(entry: dict[str, Any]) -> Arch:
+    # A missing or an unknown key is a TypeError of the constructor.
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    return Arch(**fields)
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def write(path: Path = ARCHS_PATH) -> bool:
+    """Build the catalogue and store it at ``path``. Return whether the file changed."""
+    text = dumps(build())
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    # A reader sees the old file or the new one, never a part of it.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    load.cache_clear()
+    return True
+
+
+def dumps(archs: Mapping[str, Arch]) -> str:
+    """Return the JSON text of a catalogue: one line per architecture, so that diffs are short."""
+    lines = (f"{json.dumps(name)}: {json.dumps(asdict(arch))}" for name, arch in archs.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+# --------------------------------------------------------------------------------------- building
+
+
+def build() -> dict[str, Arch]:
+    """Derive the whole catalogue from the installed torchvision, in menu order."""
+    archs = {name: build_one(name) for name in names()}
+    return {name: archs[name] for name in menu_order(archs)} | {"custom": CUSTOM}
+
+
+def menu_order(archs: Mapping[str, Arch]) -> list[str]:
+    """Return the names of torchvision's architectures by family, then number of parameters."""
+
+    def key(name: str) -> tuple[int, str, int, str]:
+        family = archs[name].family
+        known = family in FAMILY_ORDER
+        rank = FAMILY_ORDER.index(family) if known else len(FAMILY_ORDER)
+        return rank, family, archs[name].params or 0, name
+
+    return sorted(archs, key=key)
+
+
+def names() -> list[str]:
+    """Return the names of torchvision's classifiers, in torchvision's order."""
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
+def build_one(name: str) -> Arch:
+    """Derive the catalogue's entry for one torchvision classifier."""
+    fields = preset(name)
+    fields |= structure(name, fields["input_size"])
+    fields |= sizes(name, fields["input_size"])
+    return Arch(title=title(name, **fields), **fields)
+
+
+def title(name: str, *, params: int, input_size: int, acc1: float, **_: Any) -> str:
+    """Return what a person sees in a menu: the name, and what helps to choose."""
+    millions = f"{params / 1e6:.1f} M parameters"
+    return f"{name} ({millions}, {input_size} px, {acc1:.1f} % top-1)"
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return the fields of ``Arch`` that torchvision states with its default weights."""
+    from torchvision import models
+
+    weights = models.get_model_weights(name).DEFAULT
+    transforms = weights.transforms()
+    return {
+        "family": family_of(name),
+        "acc1": weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        "input_size": transforms.crop_size[0],
+        "resize_size": transforms.resize_size[0],
+        "mean": tuple(transforms.mean),
+        "std": tuple(transforms.std),
+        "interpolation": transforms.interpolation.value,
+        "weights": f"{type(weights).__name__}.{weights.name}",
+    }
+
+
+def family_of(name: str) -> str:
+    """Return the family of a torchvision classifier, derived from its name and its module.
+
+    The family is the leading word of the name (with ``wide_``), and its version (``_v2``) where
+    that tells families apart: where the module is named for it (``mobilenetv2``), or where the
+    module holds variants without it too (``efficientnet``, but not ``inception``).
+    """
+    from torchvision import models
+
+    match = re.match(r"((?:wide_)?[a-z]+)(?:_(v\d+))?", name)
+    if match is None:
+        raise CatalogueError(f"{name}: no family can be read from this name")
+    stem, version = match.groups()
+    if version is None:
+        return stem
+    module = models.get_model_builder(name).__module__
+    siblings = [n for n in names() if models.get_model_builder(n).__module__ == module]
+    if module.endswith(version) or any(f"_{version}" not in n for n in siblings):
+        return f"{stem}_{version}"
+    return stem
+
+
+def meta_model(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
+    """Build a torchvision model on the meta device, in eval mode.
+
+    ``torch.device("meta")`` as a context fails for regnet, which computes its widths with tensors
+    and reads them. Here tensors are made as usual and moved as they are registered with a module;
+    memory that is never written costs nothing. Initialisation comes later and finds meta tensors.
+
+    Args:
+        name: any name of ``torchvision.models.list_models()``.
+        num_classes: number of classes of the head.
+        kwargs: further constructor arguments, such as ``Arch.kwargs`` or ``image_size``.
+    """
+    from torch import nn
+    from torch.nn.modules import module as hooks
+    from torchvision import models
+
+    # The hooks are global: networks that other threads build meanwhile must stay what they are.
+    thread = threading.get_ident()
+
+    # torch annotates what these return as None, yet it registers what they return.
+    def parameter(module: nn.Module, key: str, value: nn.Parameter | None) -> Any:
+        if value is None or threading.get_ident() != thread:
+            return value
+        return nn.Parameter(value.detach().to("meta"), value.requires_grad)
+
+    def buffer(module: nn.Module, key: str, value: Tensor | None) -> Any:
+        return value if value is None or threading.get_ident() != thread else value.to("meta")
+
+    handles = [
+        hooks.register_module_parameter_registration_hook(parameter),
+        hooks.register_module_buffer_registration_hook(buffer),
+    ]
+    try:
+        model: nn.Module = models.get_model(name, num_classes=num_classes, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return model.eval()
+
+
+def structure(name: str, input_size: int) -> dict[str, Any]:
+    """Return the fields of ``Arch``, except sizes, that inspection of the built network gives."""
+    kwargs = serving_kwargs(name)
+    sized = {"image_size": input_size} if "image_size" in _constructor(name) else {}
+    trial = meta_model(name, TRIAL_CLASSES, **kwargs, **sized)
+    full = meta_model(name, IMAGENET_CLASSES, **kwargs, **sized)
+    return {
+        "params": sum(p.numel() for p in full.parameters()),
+        **_classifier(name, trial, full),
+        "first_conv": _first_conv(name, trial),
+        "aux": _auxiliary(name, trial),
+        "kwargs": kwargs,
+    }
+
+
+def _constructor(name: str) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of the class that a builder builds; the builder takes ``**kwargs``."""
+    from torchvision import models
+
+    return inspect.signature(get_type_hints(models.get_model_builder(name))["return"]).parameters
+
+
+def serving_kwargs(name: str) -> dict[str, bool]:
+    """Return the constructor arguments for a network that serves.
+
+    The networks with auxiliary heads also initialise slowly, and warn, unless told not to.
+    """
+    known = _constructor(name)
+    if "aux_logits" not in known:
+        return {}
+    return {key: False for key in ("aux_logits", "init_weights") if key in known}
+
+
+def _auxiliary(name: str, serving: nn.Module) -> tuple[str, ...]:
+    """Return the attributes that a network built for training has and the serving one has not."""
+    kwargs = serving_kwargs(name)
+    if kwargs.pop("aux_logits", None) is None:
+        return ()
+    kept = dict(serving.named_children())
+    training = meta_model(name, TRIAL_CLASSES, **kwargs)
+    return tuple(key for key, _ in training.named_children() if key not in kept)
+
+
+def _classifier(name: str, trial: nn.Module, full: nn.Module) -> dict[str, Any]:
+    """Return the fields about the classifier: the layer whose shape follows the class count."""
+    shapes = {key: value.shape for key, value in full.state_dict().items()}
+    changed = [key for key, value in trial.state_dict().items() if value.shape != shapes[key]]
+    paths = {key.rpartition(".")[0] for key in changed}
+    if len(paths) != 1:
+        raise CatalogueError(f"{name}: the classes reach {sorted(paths)}, not one layer")
+    path = paths.pop()
+    layer: Any = trial.get_submodule(path)
+    kind = type(layer).__name__
+    if kind not in ("Linear", "Conv2d"):
+        raise CatalogueError(f"{name}: the classifier {path} is a {kind}")
+    return {
+        "classifier": path,
+        "classifier_kind": kind,
+        "classifier_in": layer.in_features if kind == "Linear" else layer.in_channels,
+        "classifier_bias": layer.bias is not None,
+    }
+
+
+def _first_conv(name: str, model: nn.Module) -> str:
+    from torch import nn
+
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            return str(path)
+    raise CatalogueError(f"{name}: no convolution takes 3 channels")
+
+
+# ------------------------------------------------------------------------------------ input sizes
+
+
+def accepts(model: nn.Module, size: int) -> bool:
+    """Tell whether a network with ``TRIAL_CLASSES`` classes accepts a batch of square images.
+
+    Runs on the device of the network, in the mode (train or eval) that the network is in.
+
+    Args:
+        model: the network; its input is ``(TRIAL_BATCH, 3, size, size)`` and float32.
+        size: side of the images in pixels.
+    """
+    import torch
+
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            logits = model(torch.zeros(TRIAL_BATCH, 3, size, size, device=device))
+    except (RuntimeError, AssertionError):  # what torch and torch._assert raise for shapes
+        return False
+    return tuple(logits.shape) == (TRIAL_BATCH, TRIAL_CLASSES)
+
+
+def sizes(name: str, input_size: int) -> dict[str, Any]:
+    """Return ``min_size``, ``size_step`` and ``size_rule``, as the module's docstring explains."""
+    if "image_size" in _constructor(name):
+        return _sizes_by_argument(name)
+    model = without_norms(meta_model(name, TRIAL_CLASSES, **serving_kwargs(name)))
+    if not accepts(model, input_size):
+        raise CatalogueError(f"{name} refuses the size of its own preset, {input_size} px")
+    greater = [accepts(model, size) for size in (input_size + 1, 2 * input_size)]
+    if not any(greater):
+        return {"min_size": input_size, "size_step": 1, "size_rule": "fixed"}
+    smallest = smallest_accepted(lambda size: accepts(model, size), limit=input_size)
+    if not all(greater) or not accepts(model, smallest + 1):
+        raise CatalogueError(f"{name} accepts {smallest} px but not every greater size")
+    return {"min_size": smallest, "size_step": 1, "size_rule": "free"}
+
+
+def without_norms(model: nn.Module) -> nn.Module:
+    """Make a network's normalisations pass their input on, for trials of shapes. Return it.
+
+    In eval mode they keep every shape, and they take most of a forward pass on the meta device.
+    """
+    from torch import nn
+
+    identity = nn.Identity()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
+            vars(module)["forward"] = identity.forward
+    return model
+
+
+def smallest_accepted(accepted: Callable[[int], bool], limit: int) -> int:
+    """Return the least size >= 1 that is accepted, given that all sizes above it are.
+
+    Args:
+        accepted: tells for a size in pixels.
+        limit: a size that is known to be accepted.
+    """
+    high = 1
+    while high < limit and not accepted(high):
+        high *= 2
+    low, high = high // 2, min(high, limit)  # low is refused (or 0), high is accepted
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if accepted(middle) else (middle, high)
+    return high
+
+
+def _sizes_by_argument(name: str) -> dict[str, Any]:
+    step: Any = meta_model(name, TRIAL_CLASSES).patch_size
+    if not isinstance(step, int):
+        raise CatalogueError(f"{name}: no whole patch size")
+    for size in (step, 2 * step, 3 * step, 4 * step):
+        if accepts(meta_model(name, TRIAL_CLASSES, image_size=size), size):
+            return {"min_size": size, "size_step": step, "size_rule": "argument"}
+    raise CatalogueError(f"{name} accepts no multiple of its patch size, {step} px")

@@ -1,0 +1,44 @@
+"""Renders projects from the template through Copier, as `copier copy` does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+def template_root() -> Path:
+    """Return the folder that holds copier.yml: the checkout, else what the package brings."""
+    return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
+
+
+def render(destination: Path, answers: Mapping[str, Any]) -> None:
+    """Render one project.
+
+    What is rendered is the template as it lies on the disk, uncommitted changes included. In a
+    checkout the project remembers its commit, so that `copier update` works.
+
+    Args:
+        destination: The project's folder; made if it does not exist.
+        answers: Answers by question; the rest take their defaults.
+
+    Raises:
+        copier.CopierError, ValueError: An answer is not valid.
+    """
+    import copier
+    from copier.errors import DirtyLocalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DirtyLocalWarning)
+        copier.run_copy(
+            str(template_root()),
+            destination,
+            data=dict(answers),
+            defaults=True,
+            quiet=True,
+            vcs_ref="HEAD",
+            settings=copier.Settings(),  # not what the user has set for other templates
+        )

@@ -1,0 +1,232 @@
+"""Fixtures: rendered projects, trained weights, real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from copier import Settings, run_copy
+from generator.rendering import render, template_root
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STARTUP_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Project:
+    """A rendered project."""
+
+    path: Path
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the project's scripts as a user would."""
+        return subprocess.run(
+            [sys.executable, script, *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def archive(self, *arguments: str) -> None:
+        """Build the archive; the test fails with archive.py's own words if that fails."""
+        result = self.run("archive.py", *arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def predict(self, *pictures: Path) -> list[Any]:
+        """Return predict.py's answers."""
+        result = self.run("predict.py", "--json", *map(str, pictures))
+        assert result.returncode == 0, result.stdout + result.stderr
+        return json.loads(result.stdout)
+
+    @contextlib.contextmanager
+    def serve(self, *arguments: str) -> Iterator[Service]:
+        """Run the project's serve.py on free ports; stop it by its process id."""
+        ports = [str(free_port()) for _ in range(3)]
+        options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
+        process = subprocess.Popen(
+            [sys.executable, "serve.py", *options, "--timeout", str(STARTUP_SECONDS), *arguments],
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            said = ""
+            for line in process.stdout:
+                said += line
+                if match := re.search(r"curl -T PICTURE (\S+)", line):
+                    break
+            else:
+                pytest.fail(f"serve.py ended with {process.wait()}:\n{said}")
+            yield Service(match[1], f"http://127.0.0.1:{ports[1]}", process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
+                process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running TorchServe: the URL of its model, and its management address."""
+
+    url: str
+    management: str
+    process: subprocess.Popen[str]
+
+    def post(self, body: bytes, content_type: str = "application/octet-stream") -> Reply:
+        """Send one request and return the reply, whatever its status."""
+        request = urllib.request.Request(self.url, body, {"Content-Type": content_type})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as reply:
+                return Reply(reply.status, reply.headers.get("Content-Type"), reply.read())
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, error.headers.get("Content-Type"), error.read())
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Status, content type and body of an HTTP reply."""
+
+    status: int
+    content_type: str | None
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The decoded body."""
+        return json.loads(self.body)
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:
+    """Give the network seeded weights whose outputs differ from picture to picture; save them."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:  # He initialisation, which keeps the signal through the depth
+                scale = (2 / parameter[0].numel()) ** 0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+    state = {f"{prefix}{key}": tensor for key, tensor in network.state_dict().items()}
+    torch.save(state, path)
+    return network.eval()
+
+
+def encode(image: Image.Image, file_format: str = "PNG") -> bytes:
+    """Return the picture as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def chelsea() -> Image.Image:
+    """A photograph of a cat, 451 x 300 pixels."""
+    from skimage import data
+
+    return Image.fromarray(data.chelsea())
+
+
+@pytest.fixture(scope="session")
+def photographs(chelsea: Image.Image) -> list[Image.Image]:
+    """Three photographs that differ."""
+    from skimage import data
+
+    return [chelsea, Image.fromarray(data.coffee()), Image.fromarray(data.astronaut())]
+
+
+@pytest.fixture
+def copy_project(tmp_path: Path) -> Callable[..., Project]:
+    """Render projects with the given answers, the rest at their defaults."""
+
+    def copy(name: str = "project", **answers: Any) -> Project:
+        render(tmp_path / name, answers)
+        return Project(tmp_path / name)
+
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what commands print free of terminal escapes."""
+    monkeypatch.setitem(os.environ, "NO_COLOR", "1")
+
+
+def labels_of(folder: Path, names: list[str]) -> None:
+    """Write names as index_to_name.json."""
+    content = {str(index): name for index, name in enumerate(names)}
+    (folder / "index_to_name.json").write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+
+
+def noise(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """Return a picture of seeded noise; `size` is width and height."""
+    width, height = size
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="session")
+def released_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with the template as it is now, committed and tagged."""
+    folder = tmp_path_factory.mktemp("released") / "ts-template"
+    root = template_root()
+    for name in ("copier.yml", "template", "generator"):
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy(source, folder / name)
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "1.0.0"], ["tag", "1.0.0"]):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def copy_released(tmp_path: Path, released_template: Path) -> Callable[..., Project]:
+    """Render projects from the tagged repository, as a user of a release would."""
+
+    def copy(**answers: Any) -> Project:
+        run_copy(
+            str(released_template),
+            tmp_path / "released-project",
+            data=answers,
+            defaults=True,
+            quiet=True,
+            settings=Settings(),
+        )
+        return Project(tmp_path / "released-project")
+
+    return copy

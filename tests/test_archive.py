@@ -1,0 +1,295 @@
+"""archive.py: what it builds, what it refuses, and the mend that it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from conftest import Project, labels_of, save_random_weights
+from torch import nn
+
+
+def run_suggestion(project: Project, output: str) -> None:
+    """Run the `copier update` command that a message ends with, in a committed project."""
+    for command in (
+        "git init -q",
+        "git add -A",
+        "git -c user.name=t -c user.email=t@example.com commit -qm start",
+    ):
+        subprocess.run(shlex.split(command), cwd=project.path, check=True)
+    match = re.search(r"copier (update .*)", output)
+    assert match, output
+    command = [sys.executable, "-m", "copier", *shlex.split(match[1])]
+    result = subprocess.run(
+        command, cwd=project.path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("prefix", "classes", "answers", "said"),
+    [
+        pytest.param("", 7, {}, "it has 7 classes, the project has 1000", id="class count"),
+        pytest.param("resnet18.", 1000, {}, "such as resnet18.conv1.weight", id="no prefix asked"),
+        pytest.param(
+            "model.backbone.",
+            7,
+            {"weights": "wrapped", "state_dict_prefix": "module."},
+            "such as model.backbone.conv1.weight, and it has 7 classes",
+            id="wrong prefix and class count",
+        ),
+        pytest.param("", 1000, {"weights": "wrapped"}, "such as conv1.weight", id="prefix too many"),
+    ],
+)
+def test_the_named_mend_mends(
+    copy_released: Callable[..., Project],
+    prefix: str,
+    classes: int,
+    answers: dict[str, Any],
+    said: str,
+) -> None:
+    project = copy_released(architecture="resnet18", label_format="none", **answers)
+    network = torchvision.models.resnet18(num_classes=classes)
+    save_random_weights(network, project.path / "weights" / "w.pth", prefix)
+    refused = project.run("archive.py")
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert not list((project.path / "model-store").iterdir())
+    run_suggestion(project, refused.stderr)
+    project.archive()
+
+
+def save(path: Path, content: object, **options: Any) -> None:
+    """torch.save, quietly."""
+    torch.save(content, path, **options)
+
+
+def network_state(num_classes: int = 4) -> dict[str, torch.Tensor]:
+    """Return the weights of the template's small network."""
+    torch.manual_seed(0)
+    shapes = {
+        "features.0.weight": (16, 1, 3, 3),
+        "features.0.bias": (16,),
+        "features.3.weight": (32, 16, 3, 3),
+        "features.3.bias": (32,),
+        "classifier.1.weight": (128, 512),
+        "classifier.1.bias": (128,),
+        "classifier.3.weight": (num_classes, 128),
+        "classifier.3.bias": (num_classes,),
+    }
+    return {name: torch.randn(shape) * 0.1 for name, shape in shapes.items()}
+
+
+class Module(nn.Module):
+    """A module to pickle whole."""
+
+
+def test_files_that_are_no_state_dict_are_named(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    state = network_state()
+    save(folder / "good.pth", state)
+    save(folder / "legacy.pth", state, _use_new_zipfile_serialization=False)
+    save(folder / "half.pth", {name: tensor.half() for name, tensor in state.items()})
+    save(folder / "training.pth", {"epoch": 3, "state_dict": state})
+    save(folder / "module.pth", Module())
+    save(folder / "number.pth", 3)
+    save(folder / "other.pth", {f"layers.{name}": x for name, x in list(state.items())[:3]})
+    save(folder / "colour.pth", state | {"features.0.weight": torch.zeros(16, 3, 3, 3)})
+    torch.jit.script(nn.Linear(2, 2)).save(folder / "script.pt")
+    whole = (folder / "good.pth").read_bytes()
+    (folder / "truncated.pth").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.pth").write_bytes(b"")
+    (folder / "page.pth").write_bytes(b"\n<!DOCTYPE html><html>404</html>")
+    (folder / "lfs.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (folder / "text.pth").write_text("these are not weights")
+    expected = {
+        "good.pth": None,
+        "legacy.pth": None,
+        "half.pth": None,
+        "training.pth": r"""torch\.save\(content\["state_dict"\]""",
+        "module.pth": r"torch\.save\(model\.state_dict\(\)",
+        "number.pth": "holds a int",
+        "other.pth": r"wanted, not found \(8\)",
+        "colour.pth": "-d color_mode=RGB",
+        "script.pt": "-d weights=torchscript",
+        "truncated.pth": "copied in full",
+        "empty.pth": "is empty",
+        "page.pth": "web page",
+        "lfs.pth": "git lfs pull",
+        "text.pth": "holds Python objects|cannot be read",
+        "absent.pth": "there is no file",
+    }
+    outcomes = build_each(project, folder, list(expected))
+    for name, pattern in expected.items():
+        if pattern is None:
+            assert outcomes[name] is None, (name, outcomes[name])
+        else:
+            assert outcomes[name] and re.search(pattern, outcomes[name]), (name, outcomes[name])
+
+
+LABELS: dict[str, tuple[str, str | None]] = {
+    "good": ('{"1": "b", "0": "a", "2": "c", "3": "d"}', None),
+    "byte order mark": ('\ufeff{"0": "a", "1": "b", "2": "c", "3": "d"}', None),
+    "gap": ('{"0": "a", "1": "b", "3": "d"}', "lacks 2"),
+    "one-based": ('{"1": "a", "2": "b", "3": "c", "4": "d"}', "lacks 0 and should not have 4"),
+    "more": ('{"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"}', "num_classes=5"),
+    "twice": ('{"0": "a", "1": "b", "2": "c", "2": "d"}', "more than once: 2"),
+    "no string": ('{"0": "a", "1": 2, "2": "c", "3": "d"}', "class 1 is 2"),
+    "inverted": ('{"cat": 0, "dog": 1, "emu": 2, "fox": 3}', "'cat' is no index"),
+    "list": ('["a", "b", "c", "d"]', "must be a JSON object"),
+    "broken": ('{"0": "a",', "not valid JSON"),
+    "surrogate": ('{"0": "a\\ud800", "1": "b", "2": "c", "3": "d"}', "surrogate"),
+}
+
+
+def test_label_files_are_checked(copy_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    save(project.path / "weights" / "w.pth", network_state())
+    for name, (content, _) in LABELS.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    outcomes = build_each(project, folder, list(LABELS), parameter="labels")
+    for name, (_, said) in LABELS.items():
+        if said is None:
+            assert outcomes[name] is None, (name, outcomes[name])
+        else:
+            assert said in (outcomes[name] or ""), (name, outcomes[name])
+
+
+def build_each(
+    project: Project, folder: Path, names: list[str], parameter: str = "weights"
+) -> dict[str, str | None]:
+    """Build an archive for each file, in one process; return the errors by name."""
+    code = f"""
+import json, sys
+from pathlib import Path
+import archive
+from project import ProjectError
+outcomes = {{}}
+for name in json.loads(sys.argv[2]):
+    arguments = {{"weights": None, "{parameter}": Path(sys.argv[1], name)}}
+    arguments["weights"] = arguments["weights"] or archive.find_weights()
+    try:
+        archive.build(**arguments)
+        outcomes[name] = None
+    except ProjectError as error:
+        outcomes[name] = str(error)
+print("OUTCOMES" + json.dumps(outcomes))
+"""
+    result = project.run("-c", code, str(folder), json.dumps(names))
+    assert "OUTCOMES" in result.stdout, result.stderr
+    outcomes: dict[str, str | None] = json.loads(result.stdout.partition("OUTCOMES")[2])
+    return outcomes
+
+
+@pytest.mark.parametrize("name", ["plain", "with space, comma [x] and ümlaut"])
+def test_every_archive_format_serves(copy_project: Callable[..., Project], name: str) -> None:
+    project = copy_project(name, architecture="custom", num_classes=4, model_name="net_1-a")
+    save(project.path / "weights" / "w.pth", network_state())
+    labels_of(project.path, ["a", "b", "c", "d"])
+    picture = project.path / "picture.png"
+    from conftest import noise
+
+    noise(0).save(picture)
+    answers = []
+    for archive_format, file in {
+        "zip-store": "net_1-a.mar",
+        "default": "net_1-a.mar",
+        "tgz": "net_1-a.tar.gz",
+        "no-archive": "net_1-a",
+    }.items():
+        project.archive("--format", archive_format, "--version", "2.1", "--output", "out")
+        archive = project.path / "out" / file
+        result = project.run("predict.py", "--json", "--archive", str(archive), "picture.png")
+        assert result.returncode == 0, result.stderr
+        answers.append(result.stdout)
+    assert len(set(answers)) == 1
+    names = {path.name for path in (project.path / "out").iterdir()}
+    assert names == {"net_1-a.mar", "net_1-a.tar.gz", "net_1-a"}
+
+
+def test_the_archive_holds_what_serving_needs_and_nothing_else(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    save(project.path / "weights" / "w.pth", network_state())
+    project.archive("--version", "3.0")
+    path = project.path / "model-store" / "image-classifier.mar"
+    with zipfile.ZipFile(path) as archive:
+        assert set(archive.namelist()) == {
+            "MAR-INF/MANIFEST.json",
+            "handler.py",
+            "images.py",
+            "index_to_name.json",
+            "model-config.yaml",
+            "model.py",
+            "preprocessing.py",
+            "response.py",
+            "state_dict.pth",
+        }
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+    assert manifest["model"]["modelVersion"] == "3.0"
+
+
+def test_a_failed_build_leaves_the_archive_before_it(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    weights = project.path / "weights" / "w.pth"
+    save(weights, network_state())
+    project.archive()
+    store = project.path / "model-store"
+    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    save(weights, network_state() | {"classifier.3.bias": torch.full((4,), float("nan"))})
+    result = project.run("archive.py")
+    assert result.returncode == 1
+    assert "NaN" in result.stderr
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+
+
+def test_several_or_no_checkpoints_are_an_error_that_names_them(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    assert "put your state_dict into" in project.run("archive.py").stderr
+    for name in ("a.pth", "b.pth"):
+        save(project.path / "weights" / name, network_state())
+    result = project.run("archive.py")
+    assert "a.pth, b.pth" in result.stderr
+    assert "--weights" in result.stderr
+    project.archive("--weights", "weights/b.pth")
+
+
+def test_predict_prints_a_table_and_tells_bad_pictures(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4, response_format="scores")
+    save(project.path / "weights" / "w.pth", network_state())
+    labels_of(project.path, ["猫", "b", "b", "d"])
+    project.archive()
+    from conftest import noise
+
+    noise(0).save(project.path / "good.png")
+    (project.path / "bad.png").write_bytes(b"\x89PNG no")
+    result = project.run("predict.py", "good.png", "bad.png")
+    assert result.returncode == 1
+    assert re.search(r"good\.png\n +\d+\.\d\d%  ", result.stdout)
+    assert "猫" in result.stdout
+    assert "b (1)" in result.stdout and "b (2)" in result.stdout  # two classes of one name
+    assert re.search(r"bad\.png\n +the data is no image", result.stdout)
+    assert "there is no picture" in project.run("predict.py", "absent.png").stderr

@@ -1,0 +1,274 @@
+"""What `copier copy` renders."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Project
+
+from generator.rendering import template_root
+
+FILES = {
+    ".copier-answers.yml",
+    ".gitignore",
+    "README.md",
+    "archive.py",
+    "checkpoint.py",
+    "config.properties",
+    "handler.py",
+    "images.py",
+    "index_to_name.json",
+    "inprocess.py",
+    "labels.py",
+    "model-config.yaml",
+    "model.py",
+    "predict.py",
+    "preprocessing.py",
+    "project.py",
+    "pyproject.toml",
+    "requirements.txt",
+    "response.py",
+    "samples.py",
+    "serve.py",
+    "tests/test_smoke.py",
+    "weights/.gitkeep",
+}
+
+# Each value of each question at least once.
+PROJECTS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "wrapped": {
+        "architecture": "resnet34",
+        "num_classes": 2,
+        "weights": "wrapped",
+        "state_dict_prefix": "model.backbone.",
+        "label_format": "imagenet",
+        "transforms": "imagenet",
+        "response_format": "scores",
+        "top_k": 1,
+    },
+    "torchscript": {
+        "architecture": "densenet161",
+        "num_classes": 1,
+        "weights": "torchscript",
+        "label_format": "none",
+        "transforms": "to_tensor",
+        "image_size": 96,
+        "response_format": "label",
+    },
+    "custom": {"architecture": "custom", "num_classes": 10},
+    "custom transforms": {
+        "architecture": "resnet18",
+        "color_mode": "L",
+        "transforms": "custom",
+        "image_size": 64,
+        "resize_size": 72,
+        "mean": 0.1307,
+        "std": [0.3081],
+        "interpolation": "bicubic",
+    },
+    "colour custom": {
+        "architecture": "custom",
+        "color_mode": "RGB",
+        "transforms": "custom",
+        "mean": [0.1, 0.2, 0.3],
+        "interpolation": "nearest",
+    },
+    "awkward names": {
+        "project_name": "Katzen & \"Hunde\" – it's 猫 \\n",
+        "model_name": "A" + "b-_9" * 15,
+    },
+}
+
+
+def files_of(project: Project) -> set[str]:
+    """Return the files of a project, as paths with slashes."""
+    return {
+        path.relative_to(project.path).as_posix()
+        for path in project.path.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and "_cache" not in str(path)
+    }
+
+
+@pytest.fixture(params=PROJECTS, ids=lambda name: name.replace(" ", "-"))
+def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]) -> Project:
+    """A project for each set of answers."""
+    return copy_project(**PROJECTS[request.param])
+
+
+def test_exactly_these_files(copy_project: Callable[..., Project]) -> None:
+    assert files_of(copy_project()) == FILES
+    assert files_of(copy_project("none", label_format="none")) == FILES - {"index_to_name.json"}
+
+
+def test_every_file_parses_and_is_clean(project: Project) -> None:
+    for name in files_of(project):
+        text = (project.path / name).read_text(encoding="utf-8")
+        assert not re.search(r"{%|%}|{#|#}|{{ | }}", text), name
+        assert "TODO" not in text, name
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), name
+        assert name.endswith(".gitkeep") or text.endswith("\n") and not text.endswith("\n\n"), name
+        assert not re.search(r'[<>:"\\|?*]|[ .]$', name), f"Windows refuses {name}"
+        match Path(name).suffix:
+            case ".py":
+                ast.parse(text)
+            case ".json":
+                json.loads(text)
+            case ".yaml" | ".yml":
+                assert isinstance(yaml.safe_load(text), dict)
+            case ".toml":
+                tomllib.loads(text)
+            case ".properties":
+                for line in text.splitlines():
+                    assert not line or line.startswith("#") or re.match(r"[a-z_]+=\S+$", line), line
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--diff"]], ids=lambda c: c[0])
+def test_python_is_formatted_and_lint_clean_as_rendered(
+    project: Project, command: list[str]
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_types_are_right_as_rendered(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # A cache that all tests share: without it, each would read all of torch's types again.
+    cache = str(tmp_path_factory.getbasetemp() / "mypy")
+    command = [sys.executable, "-m", "mypy", "--ignore-missing-imports", "--cache-dir", cache]
+    result = subprocess.run(
+        [*command, "--exclude", "tests", "."],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_module_imports_and_the_smoke_tests_pass(project: Project) -> None:
+    result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert result.returncode == 0, result.stdout
+    modules = [path.stem for path in project.path.glob("*.py")]
+    result = project.run("-c", "import " + ", ".join(modules))
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="resnet34", num_classes=3)
+    answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text())
+    visible = {key for key in answers if not key.startswith("_")}
+    assert visible == {
+        "architecture",
+        "color_mode",
+        "label_format",
+        "model_name",
+        "num_classes",
+        "project_name",
+        "response_format",
+        "top_k",
+        "transforms",
+        "weights",
+    }
+    assert answers["architecture"] == "resnet34"
+
+
+def test_a_family_leads_to_its_first_architecture(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(family="densenet")
+    answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text())
+    assert answers["architecture"].startswith("densenet")
+    assert "family" not in answers
+
+
+def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(weights="state_dict", transforms="to_tensor", response_format="label")
+    python = "".join(path.read_text() for path in project.path.rglob("*.py"))
+    for absent in ("torch.jit.load", "PREFIX", "MEAN", "TOP_K", "captum", "image_classifier"):
+        assert absent not in python, absent
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"project_name": " "}, "must not be empty"),
+        ({"project_name": "two\nlines"}, "one line"),
+        ({"model_name": "my model"}, "A-Z, a-z, 0-9"),
+        ({"model_name": "-x"}, "start with a letter"),
+        ({"model_name": "x" * 65}, "at most 64"),
+        ({"architecture": "resnet19"}, "resnet18"),
+        ({"num_classes": 0}, "1 or more"),
+        ({"num_classes": "many"}, "many"),
+        ({"weights": "pickle"}, "state_dict"),
+        ({"weights": "wrapped", "state_dict_prefix": "resnet18"}, "end in a dot"),
+        ({"label_format": "xml"}, "imagenet"),
+        ({"color_mode": "CMYK"}, "RGB"),
+        ({"architecture": "custom", "transforms": "pretrained"}, "no torchvision weights"),
+        ({"transforms": "to_tensor", "image_size": -1}, "must be 0"),
+        ({"architecture": "alexnet", "transforms": "to_tensor", "image_size": 20}, "pixels or more"),
+        ({"transforms": "custom", "resize_size": 100}, "at least image_size"),
+        ({"transforms": "custom", "mean": [0.1, 0.2]}, "1 or 3 numbers"),
+        ({"transforms": "custom", "mean": [123.7]}, "divide by 255"),
+        ({"transforms": "custom", "std": [0.0]}, "not be 0"),
+        ({"transforms": "custom", "std": "wide"}, "1 or 3 numbers"),
+        ({"transforms": "custom", "color_mode": "L", "mean": [0.1, 0.2, 0.3]}, "1 number"),
+        ({"transforms": "custom", "interpolation": "magic"}, "bilinear"),
+        ({"response_format": "xml"}, "predictions"),
+        ({"top_k": 0}, "1 or more"),
+        ({"arch": {}}, "computed"),
+        ({"channels": 7}, "computed"),
+        ({"preset": {}}, "computed"),
+    ],
+    ids=str,
+)
+def test_bad_answers_are_refused_in_words(
+    copy_project: Callable[..., Project], answers: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as error:
+        copy_project(**answers)
+    assert said in str(error.value)
+    assert not (tmp_path / "project").exists()
+
+
+def test_the_command_line_needs_no_trust_and_asks_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "copier", "copy", "--defaults", "--vcs-ref=HEAD"]
+    result = subprocess.run(
+        [*command, str(template_root()), str(tmp_path / "p")],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "python archive.py" in result.stderr + result.stdout  # what to do next
+    config = yaml.safe_load((template_root() / "copier.yml").read_text())
+    assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(config)
+
+
+def test_required_versions_are_those_that_are_tested() -> None:
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    lines = (template_root() / "template/project/requirements.txt").read_text().splitlines()
+    for line in lines:
+        text = line.partition("#")[0].strip()
+        if text:
+            requirement = Requirement(text)
+            assert version(requirement.name) in requirement.specifier, text

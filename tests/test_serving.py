@@ -1,0 +1,252 @@
+"""From a checkpoint to answers of a real TorchServe over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from conftest import Project, Service, encode, labels_of, noise, save_random_weights
+from PIL import Image
+from torch import nn
+
+pytestmark = pytest.mark.serve
+
+TOLERANCE = 1e-4
+
+
+def expected(network: nn.Module, image: Image.Image) -> torch.Tensor:
+    """Return the probabilities that torchvision's own preset and a plain forward give."""
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    with torch.inference_mode():
+        return network(weights.transforms()(image)[None]).softmax(dim=1)[0]
+
+
+def assert_equal_to_plain_forward(
+    service: Service, network: nn.Module, images: list[Image.Image]
+) -> None:
+    """Compare the service's whole answers, sent as PNG, with torchvision's."""
+    for image in images:
+        reply = service.post(encode(image))
+        assert reply.status == 200, reply.body
+        probabilities = expected(network, image)
+        best = [entry["index"] for entry in reply.json]
+        assert best == probabilities.topk(len(best)).indices.tolist()
+        for entry in reply.json:
+            assert abs(entry["probability"] - probabilities[entry["index"]]) < TOLERANCE
+
+
+def multipart(*files: bytes) -> tuple[bytes, str]:
+    """Return a multipart form with a field for each file, and its content type."""
+    parts = [
+        b'--X\r\nContent-Disposition: form-data; name="picture%d"; filename="x.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n%b\r\n" % (index, content)
+        for index, content in enumerate(files)
+    ]
+    return b"".join(parts) + b"--X--\r\n", "multipart/form-data; boundary=X"
+
+
+def test_resnet18_state_dict_with_imagenet_labels(
+    copy_project: Callable[..., Project], photographs: list[Image.Image]
+) -> None:
+    project = copy_project(architecture="resnet18", label_format="imagenet", top_k=7)
+    network = torchvision.models.resnet18()
+    save_random_weights(network, project.path / "weights" / "resnet18.pth")
+    project.archive()
+    with project.serve() as service:
+        assert_equal_to_plain_forward(service, network, photographs)
+
+        picture = encode(photographs[0])
+        reply = service.post(picture)
+        assert reply.content_type == "application/json"
+        assert len(reply.json) == 7
+        assert reply.json[0]["label"] == f"class {reply.json[0]['index']}"
+
+        text = base64.b64encode(picture)
+        wrapped = base64.encodebytes(picture)  # in lines, as the base64 command writes it
+        forms = {
+            "form": service.post(*multipart(picture)),
+            "text": service.post(text, "text/plain"),
+            "text in lines": service.post(wrapped, "text/plain"),
+            "text as bytes": service.post(text),
+            "data URL": service.post(b"data:image/png;base64," + text, "text/plain"),
+            "JSON": service.post(json.dumps({"data": text.decode()}).encode(), "application/json"),
+        }
+        for form, other in forms.items():
+            assert other.status == 200, (form, other.body)
+            assert [entry["index"] for entry in other.json] == [
+                entry["index"] for entry in reply.json
+            ], form
+        instances = json.dumps({"instances": [{"data": text.decode()}] * 2}).encode()
+        for many in (
+            service.post(instances, "application/json"),
+            service.post(*multipart(picture, picture)),
+        ):
+            assert many.status == 200
+            assert [answer[0]["index"] for answer in many.json] == [reply.json[0]["index"]] * 2
+
+        bad = service.post(b"\xff\xd8\xff\xe0 no JPEG")
+        assert bad.status == 400
+        assert bad.content_type == "application/json"
+        assert "error" in bad.json
+        assert service.post(b"").status == 400
+
+
+def test_bad_requests_leave_the_others_of_their_batch_alone(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=50)
+    build_and_save(project)
+    project.archive()
+    images = [noise(seed) for seed in range(24)]
+    bodies = [encode(image) for image in images]
+    with project.serve() as service, ThreadPoolExecutor(16) as pool:
+        alone = [service.post(body).json for body in bodies]
+        assert len({json.dumps(answer) for answer in alone}) == len(alone)  # answers tell apart
+        mixed = [body for pair in zip(bodies, [b"no picture"] * 24, strict=True) for body in pair]
+        replies = list(pool.map(service.post, mixed))
+    for reply, answer in zip(replies[::2], alone, strict=True):
+        assert reply.status == 200
+        assert [x["index"] for x in reply.json] == [x["index"] for x in answer]
+    assert {reply.status for reply in replies[1::2]} == {400}
+
+
+def test_wrapped_state_dict_with_labels_in_any_language(
+    copy_project: Callable[..., Project], photographs: list[Image.Image]
+) -> None:
+    project = copy_project(
+        architecture="resnet18",
+        num_classes=3,
+        weights="wrapped",
+        state_dict_prefix="resnet18.",
+        top_k=3,
+    )
+    network = torchvision.models.resnet18(num_classes=3)
+    save_random_weights(network, project.path / "weights" / "wrapped.pth", prefix="resnet18.")
+    labels_of(project.path, ["猫", "狗", "鸟"])
+    project.archive()
+    with project.serve() as service:
+        assert_equal_to_plain_forward(service, network, photographs)
+        reply = service.post(encode(photographs[0]))
+        assert {entry["label"] for entry in reply.json} == {"猫", "狗", "鸟"}
+        assert "猫".encode() in reply.body  # as written, not as 猫
+
+
+def test_resnet34_torchscript(
+    copy_project: Callable[..., Project], tmp_path: Path, photographs: list[Image.Image]
+) -> None:
+    project = copy_project(architecture="resnet34", num_classes=12, weights="torchscript")
+    network = torchvision.models.resnet34(num_classes=12)
+    save_random_weights(network, tmp_path / "unused.pth")
+    traced = torch.jit.trace(network, torch.zeros(1, 3, 224, 224))
+    traced.save(project.path / "weights" / "resnet34.pt")
+    project.archive()
+    with project.serve() as service:
+        assert_equal_to_plain_forward(service, network, photographs)
+
+
+def test_densenet161(
+    copy_project: Callable[..., Project], photographs: list[Image.Image]
+) -> None:
+    project = copy_project(architecture="densenet161", num_classes=5)
+    network = torchvision.models.densenet161(num_classes=5)
+    save_random_weights(network, project.path / "weights" / "densenet.pth")
+    project.archive()
+    with project.serve() as service:
+        assert_equal_to_plain_forward(service, network, photographs[:1])
+
+
+def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "generator.cli", "demo", "digits"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    project = Project(tmp_path / "digits")
+    pictures = sorted((project.path / "pictures").iterdir())
+    truth = [picture.stem.split("-")[1] for picture in pictures]
+
+    in_process = [answer[0]["label"] for answer in project.predict(*pictures)]
+    with project.serve() as service, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(service.post, [picture.read_bytes() for picture in pictures]))
+    over_http = [reply.json[0]["label"] for reply in replies]
+    assert over_http == in_process
+    right = sum(a == b for a, b in zip(over_http, truth, strict=True))
+    assert right / len(truth) > 0.95
+    assert f"right: {right} of {len(truth)}" in result.stdout
+
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+
+
+def test_serve_tells_at_once_why_a_model_does_not_load(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    build_and_save(project)
+    # A handler that breaks only in the server: archive.py's trial would have refused it.
+    project.archive()
+    spoil_archive(project.path / "model-store" / "image-classifier.mar")
+    result = project.run("serve.py", "--port", "0", "--management-port", "0", "--metrics-port", "0")
+    assert result.returncode == 1
+    assert "ModuleNotFoundError: No module named 'a_package_that_nobody_has'" in result.stderr
+    assert "the model does not load" in result.stderr
+
+
+def test_serve_names_the_option_for_a_busy_port(copy_project: Callable[..., Project]) -> None:
+    import socket
+
+    project = copy_project(architecture="custom", num_classes=4)
+    build_and_save(project)
+    project.archive()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = project.run("serve.py", "--management-port", str(port))
+    assert result.returncode == 1
+    assert "--management-port" in result.stderr
+
+
+def test_torchserve_is_gone_after_serve_has_ended(copy_project: Callable[..., Project]) -> None:
+    import psutil
+
+    project = copy_project(architecture="custom", num_classes=4)
+    build_and_save(project)
+    project.archive()
+    with project.serve() as service:
+        family = psutil.Process(service.process.pid).children(recursive=True)
+        assert any("java" in process.name() for process in family)
+    assert service.process.returncode == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def build_and_save(project: Project) -> None:
+    """Save seeded weights for the project's own network."""
+    code = (
+        "import torch; from model import build_model; torch.manual_seed(0); "
+        "torch.save(build_model().state_dict(), 'weights/w.pth')"
+    )
+    result = project.run("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def spoil_archive(path: Path) -> None:
+    """Add an import to the archived handler that fails."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["handler.py"] = members["handler.py"].replace(
+        b"import json", b"import json\nimport a_package_that_nobody_has"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
