@@ -102,11 +102,14 @@ class Arch:
         classifier_in: input features (Linear) or input channels (Conv2d) of that layer.
         classifier_bias: whether that layer has a bias.
         first_conv: dotted path of the one convolution that sees the image's channels.
+        first_conv_args: that convolution's constructor arguments after ``in_channels``, as Python.
         min_size: smallest input side that the network accepts, in pixels.
         size_step: every accepted side is a multiple of this many pixels.
         size_rule: ``"free"``: any side from ``min_size`` on. ``"argument"``: any multiple of
             ``size_step``, which the constructor must be given as ``image_size``. ``"fixed"``: only
             ``input_size``.
+        transform_input: whether the constructor takes ``transform_input``, which torchvision
+            switches on with pretrained weights and which no state_dict shows.
         aux: attributes that hold auxiliary heads in networks built for training; the networks
             built with ``kwargs`` do not have them.
         kwargs: constructor arguments, besides ``num_classes`` and perhaps ``image_size``, for a
@@ -128,9 +131,11 @@ class Arch:
     classifier_in: int
     classifier_bias: bool
     first_conv: str
+    first_conv_args: str
     min_size: int
     size_step: int
     size_rule: Literal["free", "argument", "fixed"]
+    transform_input: bool
     aux: tuple[str, ...]
     kwargs: Mapping[str, bool]
 
@@ -151,9 +156,11 @@ CUSTOM = Arch(
     classifier_in=128,
     classifier_bias=True,
     first_conv="features.0",
+    first_conv_args="16, kernel_size=3, padding=1",
     min_size=4,
     size_step=1,
     size_rule="free",
+    transform_input=False,
     aux=(),
     kwargs={},
 )
@@ -334,7 +341,8 @@ def structure(name: str, input_size: int) -> dict[str, Any]:
     return {
         "params": sum(p.numel() for p in full.parameters()),
         **_classifier(name, trial, full),
-        "first_conv": _first_conv(name, trial),
+        **_first_conv(name, trial),
+        "transform_input": "transform_input" in _constructor(name),
         "aux": _auxiliary(name, trial),
         "kwargs": kwargs,
     }
@@ -388,13 +396,28 @@ def _classifier(name: str, trial: nn.Module, full: nn.Module) -> dict[str, Any]:
     }
 
 
-def _first_conv(name: str, model: nn.Module) -> str:
+def _first_conv(name: str, model: nn.Module) -> dict[str, str]:
+    """Return the fields about the convolution that sees the image's channels."""
     from torch import nn
 
     for path, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            return str(path)
+            return {"first_conv": path, "first_conv_args": _arguments(name, module)}
     raise CatalogueError(f"{name}: no convolution takes 3 channels")
+
+
+def _arguments(name: str, conv: nn.Conv2d) -> str:
+    """Return what to write after ``nn.Conv2d(in_channels, ``: what is not torch's own default."""
+    if conv.groups != 1 or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
+        raise CatalogueError(f"{name}: {conv} has arguments that are not written down")
+    written = [str(conv.out_channels)]
+    for key, default in {"kernel_size": None, "stride": (1, 1), "padding": (0, 0)}.items():
+        value = getattr(conv, key)
+        if value != default:
+            written.append(f"{key}={value[0] if len(set(value)) == 1 else value}")
+    if conv.bias is None:
+        written.append("bias=False")
+    return ", ".join(written)
 
 
 # ------------------------------------------------------------------------------------ input sizes
