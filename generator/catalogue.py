@@ -29,12 +29,13 @@ tests compare with the untouched networks, on the meta device and on real ones.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -304,9 +305,22 @@ def meta_model(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
         num_classes: number of classes of the head.
         kwargs: further constructor arguments, such as ``Arch.kwargs`` or ``image_size``.
     """
+    from torchvision import models
+
+    with on_meta():
+        model: nn.Module = models.get_model(name, num_classes=num_classes, **kwargs)
+    return model.eval()
+
+
+@contextlib.contextmanager
+def on_meta() -> Iterator[None]:
+    """Put every parameter and buffer that is registered meanwhile on the meta device.
+
+    Unlike ``torch.device("meta")`` this leaves the computations of constructors alone: RegNet reads
+    numbers from tensors.
+    """
     from torch import nn
     from torch.nn.modules import module as hooks
-    from torchvision import models
 
     # The hooks are global: networks that other threads build meanwhile must stay what they are.
     thread = threading.get_ident()
@@ -325,11 +339,10 @@ def meta_model(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
         hooks.register_module_buffer_registration_hook(buffer),
     ]
     try:
-        model: nn.Module = models.get_model(name, num_classes=num_classes, **kwargs)
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return model.eval()
 
 
 def structure(name: str, input_size: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +49,52 @@ def catalogue() -> None:
 
     builder.write(HERE / "archs.json")
     typer.echo(f"wrote {HERE / 'archs.json'}")
+
+
+@app.command()
+def matrix(
+    sample: Annotated[
+        int, typer.Option(help="Check only so many combinations, drawn at random. 0: all.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Decides how values are dealt and drawn.")] = 0,
+    processes: Annotated[int, typer.Option(help="How many work at once.")] = 2,
+) -> None:
+    """Render and check every combination of answers.
+
+    Each failure comes with the `copier copy` line that shows it again.
+
+    Example: ts-template matrix --sample 500
+    """
+    import random
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from generator import matrix as module
+
+    combinations = module.combinations(seed)
+    if sample:
+        combinations = random.Random(seed).sample(combinations, min(sample, len(combinations)))
+    with Progress(console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of)
+            bars.update(tasks[what], completed=done, total=of)
+
+        outcome = module.run(combinations, processes, progress)
+    typer.echo(
+        f"{outcome.rendered} projects rendered, {outcome.refused} combinations refused as they "
+        f"should be, {outcome.distinct} distinct files checked, {outcome.checked} projects "
+        f"imported, in {outcome.seconds:.0f} s "
+        f"({1000 * outcome.render_seconds / processes / len(combinations):.1f} ms a render in "
+        f"{processes} processes)"
+    )
+    for failure in outcome.failures[:20]:
+        typer.echo(f"FAILED {failure}", err=True)
+    if outcome.failures:
+        raise UserError(f"{len(outcome.failures)} combinations failed")
 
 
 def main() -> None:

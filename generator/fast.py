@@ -1,0 +1,114 @@
+"""Renders thousands of projects quickly, through Copier's own engine.
+
+Copier compiles every Jinja string anew for each project, reads copier.yml again, and asks git about
+each file. Here one template and one Jinja environment serve all projects, and what was compiled
+once is kept. What comes out is the same to the byte, which a test compares with
+`copier.run_copy`. `Worker` is internal to Copier: nothing but the matrix depends on this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jinja2
+from copier._main import Worker
+from copier._settings import SettingsModel
+from copier._template import Template
+from copier._types import Phase
+from copier._user_data import parse_yaml_string
+from jinja2.sandbox import SandboxedEnvironment
+
+
+class FastRenderer:
+    """Renders projects from a template in a plain folder.
+
+    Args:
+        template: The folder that holds copier.yml; without a .git, which Copier would ask.
+    """
+
+    def __init__(self, template: Path) -> None:
+        first = Worker(src_path=str(template), settings=SettingsModel())
+        shared_template, shared_environment = first.template, keep_compiled(first.jinja_env)
+
+        class FastWorker(Worker):
+            """A Worker that shares what does not depend on the answers."""
+
+            @cached_property
+            def template(self) -> Template:
+                return shared_template
+
+            @cached_property
+            def jinja_env(self) -> SandboxedEnvironment:
+                return shared_environment
+
+            @cached_property
+            def answers_relpath(self) -> Path:  # type: ignore[override]
+                # Copier renders the name, which here holds nothing to render.
+                return Path(self.answers_file or self.template.answers_relpath)
+
+            @cached_property
+            def _final_context(self) -> dict[str, Any]:
+                return dict(super()._render_context())
+
+            def _render_context(self) -> dict[str, Any]:
+                # Once the questions are answered, every file and every path gets the same.
+                asked = Phase.current() is Phase.RENDER
+                return dict(self._final_context if asked else super()._render_context())
+
+        self._source = str(template)
+        self._worker = FastWorker
+
+    def render(self, destination: Path, answers: Mapping[str, Any]) -> None:
+        """Render one project.
+
+        Raises:
+            ValueError: An answer, or the combination, is not valid.
+        """
+        with shortcuts():
+            self._worker(
+                src_path=self._source,
+                dst_path=destination,
+                data=dict(answers),
+                defaults=True,
+                quiet=True,
+                settings=SettingsModel(),
+            ).run_copy()
+
+
+def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
+    """Make an environment remember the templates that it made of strings."""
+
+    @lru_cache(maxsize=None)
+    def from_string(source: str) -> jinja2.Template:
+        return original(source)
+
+    original = environment.from_string
+
+    def cached(source: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
+        return original(source, *args, **kwargs) if args or kwargs else from_string(source)
+
+    environment.from_string = cached  # type: ignore[method-assign]
+    environment.auto_reload = False
+    environment.cache = jinja2.utils.LRUCache(1000)
+    return environment
+
+
+remember_yaml = lru_cache(maxsize=None)(parse_yaml_string)
+
+
+@contextlib.contextmanager
+def shortcuts() -> Iterator[None]:
+    """Keep Copier from starting git for each file, and from parsing the same menus again.
+
+    The destination is no repository, so git would have nothing to say.
+    """
+    with (
+        mock.patch("copier._main.is_git_available", lambda: False),
+        mock.patch("copier._user_data.parse_yaml_string", remember_yaml),
+    ):
+        yield

@@ -1,0 +1,457 @@
+"""Renders every combination of answers, and checks each.
+
+The combinations are the product of the questions in `AXES`; the values of all other questions are
+dealt out over it, so that each meets each value of each axis. Values come from copier.yml and
+archs.json, so that the matrix grows with them. A question that is answered in free text needs an
+entry in `SAMPLES`.
+
+Files of equal name and content are the same to every check. The first project that holds a new
+file, or a new pair of network and picture size, stands for all that hold it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import itertools
+import json
+import multiprocessing
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from generator import catalogue
+from generator.fast import FastRenderer
+from generator.rendering import template_root
+
+Answers = dict[str, Any]
+
+AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
+
+# For the questions without choices: one value that is common, and one that is not.
+SAMPLES: dict[str, list[Any]] = {
+    "project_name": ["Image Classifier", "Katzen & \"Hunde\" – it's 猫"],
+    "model_name": ["image-classifier", "A" + "b-_9" * 15],
+    "num_classes": [3, 1000],
+    "state_dict_prefix": ["module.", "model.backbone."],
+    "head_units": [512, 64],
+    "transform_input": [True, False],
+    "image_size": [0, 224],
+    "resize_size": [0, 640],
+    "mean": [[0.5], 0.1307],
+    "std": [[0.5], 0.3081],
+    "top_k": [5, 1],
+}
+NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a project
+
+# What the network depends on, besides its architecture and classes. These are dealt out over the
+# axes here and not over all, for building a network takes a hundred times as long as rendering.
+OF_THE_NETWORK = ("color_mode", "head", "head_units", "transform_input", "image_size")
+NETWORK_AXES = ("architecture", "num_classes", "transforms")
+
+FILES = frozenset(
+    {
+        ".copier-answers.yml",
+        ".gitignore",
+        "README.md",
+        "archive.py",
+        "checkpoint.py",
+        "config.properties",
+        "handler.py",
+        "images.py",
+        "index_to_name.json",
+        "inprocess.py",
+        "labels.py",
+        "model-config.yaml",
+        "model.py",
+        "predict.py",
+        "preprocessing.py",
+        "project.py",
+        "pyproject.toml",
+        "requirements.txt",
+        "response.py",
+        "samples.py",
+        "serve.py",
+        "tests/test_smoke.py",
+        "weights/.gitkeep",
+    }
+)
+
+
+def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
+    """Return the exact files of a project, as paths with slashes."""
+    without = {"index_to_name.json"} if answers["label_format"] == "none" else set()
+    return FILES - without
+
+
+@cache
+def questions() -> dict[str, list[Any]]:
+    """Return the values to try for each question that copier.yml asks, in its order.
+
+    Raises:
+        LookupError: A free-text question has no entry in SAMPLES.
+    """
+    values: dict[str, list[Any]] = {}
+    config = yaml.safe_load((template_root() / "copier.yml").read_text(encoding="utf-8"))
+    for name, question in config.items():
+        if name.startswith("_") or question.get("when") is False or name in NOT_ASKED:
+            continue
+        choices = question.get("choices")
+        if name == "architecture":
+            values[name] = list(catalogue.load())
+        elif isinstance(choices, dict):
+            values[name] = [x["value"] if isinstance(x, dict) else x for x in choices.values()]
+        elif name in SAMPLES:
+            values[name] = SAMPLES[name]
+        else:
+            raise LookupError(f"{name} has no choices: add values to try to SAMPLES in {__file__}")
+    return values
+
+
+def combinations(seed: int = 0) -> list[Answers]:
+    """Return the whole matrix: one dict of answers for each project."""
+    values = questions()
+    deal = random.Random(seed)
+    # Shuffled packs, not single draws: no value can be missing for long.
+    packs = {name: dealt(values[name], deal) for name in values if name not in AXES}
+    networks: dict[tuple[Any, ...], Answers] = {}
+    matrix = []
+    for combination in itertools.product(*(values[name] for name in AXES)):
+        answers = dict(zip(AXES, combination, strict=True))
+        answers |= {name: next(pack) for name, pack in packs.items() if name not in OF_THE_NETWORK}
+        key = tuple(answers[name] for name in NETWORK_AXES)
+        if key not in networks:
+            networks[key] = {name: next(packs[name]) for name in OF_THE_NETWORK}
+        answers |= networks[key]
+        if catalogue.load()[answers["architecture"]].classifier_kind != "Linear":
+            answers["head"] = "linear"  # the other heads replace a linear layer
+        matrix.append(answers)
+    return matrix
+
+
+def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
+    """Yield the values for ever, in packs that are each shuffled anew."""
+    while True:
+        yield from deal.sample(values, len(values))
+
+
+def is_forbidden(answers: Mapping[str, Any]) -> bool:
+    """Tell whether the questions must refuse this combination."""
+    arch = catalogue.load()[answers["architecture"]]
+    return answers["transforms"] == "pretrained" and arch.weights is None
+
+
+def command_line(answers: Mapping[str, Any]) -> str:
+    """Return the `copier copy` line that renders the same project."""
+    words = ["copier", "copy", "--defaults", "--vcs-ref=HEAD"]
+    for name, value in answers.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["-d", f"{name}={text}"]
+    return shlex.join([*words, str(template_root()), "project"])
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        rendered: projects that were rendered.
+        refused: combinations that the questions refuse, as they should.
+        distinct: files of which no other has the same name and content.
+        checked: projects that were imported and whose network was built.
+        failures: what went wrong, each with the command that shows it again.
+        render_seconds: the sum over all processes.
+        seconds: on the clock.
+    """
+
+    rendered: int = 0
+    refused: int = 0
+    distinct: int = 0
+    checked: int = 0
+    failures: list[str] = field(default_factory=list)
+    render_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def fail(self, answers: Mapping[str, Any], why: str) -> None:
+        """Add a failure."""
+        self.failures.append(f"{why}\n    {command_line(answers)}")
+
+
+def run(
+    matrix: list[Answers], processes: int = 2, progress: Any = None, check: bool = True
+) -> Outcome:
+    """Render and check the combinations.
+
+    Args:
+        matrix: The answers, as from `combinations`.
+        processes: How many work at once.
+        progress: Called with (what is done: str, how many of it now: int, of how many: int).
+        check: False only renders, to measure how fast that is.
+    """
+    say = progress or (lambda *_: None)
+    start = time.perf_counter()
+    total = Outcome()
+    # Chunks in the order of the matrix: neighbours share most of their files.
+    chunks = [matrix[i : i + 100] for i in range(0, len(matrix), 100)]
+    context = multiprocessing.get_context("spawn")  # a process that has never run anything else
+    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+        template = plain_copy(Path(folder, "template"))
+        kept = Path(folder, "kept")
+        jobs = [(template, kept / str(i), chunk) for i, chunk in enumerate(chunks)]
+        representatives: list[tuple[Path, Answers]] = []
+        with context.Pool(processes) as pool:
+            seen: set[tuple[str, ...]] = set()
+            for number, (outcome, projects) in enumerate(pool.imap(render_chunk, jobs), 1):
+                merge(total, outcome)
+                for path, answers, new in projects:
+                    if fresh := new - seen:
+                        seen |= fresh
+                        representatives.append((path, answers))
+                    else:
+                        shutil.rmtree(path)
+                say("rendered", min(number * 100, len(matrix)), len(matrix))
+            total.distinct = sum(len(key) == 2 for key in seen)
+            if check:
+                lint(kept, representatives, total)
+                groups = [representatives[i : i + 20] for i in range(0, len(representatives), 20)]
+                for number, outcome in enumerate(pool.imap_unordered(check_projects, groups), 1):
+                    merge(total, outcome)
+                    say("imported", min(number * 20, len(representatives)), len(representatives))
+    total.seconds = time.perf_counter() - start
+    return total
+
+
+def merge(total: Outcome, part: Outcome) -> None:
+    """Add the figures of one process to the total."""
+    for name in ("rendered", "refused", "checked", "render_seconds", "failures"):
+        setattr(total, name, getattr(total, name) + getattr(part, name))
+
+
+def plain_copy(folder: Path) -> Path:
+    """Copy the template without its repository, so that Copier need not ask git about it."""
+    root = template_root()
+    shutil.copytree(root / "template", folder / "template")
+    shutil.copy(root / "copier.yml", folder)
+    (folder / "generator").mkdir()
+    for path in (root / "generator").glob("*.json"):
+        shutil.copy(path, folder / "generator")
+    return folder
+
+
+# -------------------------------------------------------------------------------------- rendering
+
+Key = tuple[str, ...]
+
+
+@cache
+def renderer(template: Path) -> FastRenderer:
+    """Return this process's renderer."""
+    return FastRenderer(template)
+
+
+def render_chunk(
+    job: tuple[Path, Path, list[Answers]],
+) -> tuple[Outcome, list[tuple[Path, Answers, set[Key]]]]:
+    """Render some combinations, and keep the projects that hold something new."""
+    template, folder, chunk = job
+    folder.mkdir(parents=True)
+    outcome = Outcome()
+    seen: set[Key] = set()
+    kept = []
+    for number, answers in enumerate(chunk):
+        path = folder / str(number)
+        start = time.perf_counter()
+        try:
+            renderer(template).render(path, answers)
+        except ValueError as error:
+            if is_forbidden(answers):
+                outcome.refused += 1
+            else:
+                outcome.fail(answers, f"refused: {error}")
+            continue
+        except Exception as error:
+            outcome.fail(answers, f"{type(error).__name__}: {error}")
+            continue
+        finally:
+            outcome.render_seconds += time.perf_counter() - start
+        outcome.rendered += 1
+        if is_forbidden(answers):
+            outcome.fail(answers, "rendered, though the questions should refuse it")
+        keys = inspect_files(path, answers, seen, outcome)
+        if keys - seen:
+            kept.append((path, answers, keys - seen))
+            seen |= keys
+        else:
+            shutil.rmtree(path)
+    return outcome, kept
+
+
+def inspect_files(path: Path, answers: Answers, seen: set[Key], outcome: Outcome) -> set[Key]:
+    """Check the set of files, parse those that are new, and return what the project holds."""
+    names = {x.relative_to(path).as_posix(): x for x in path.rglob("*") if x.is_file()}
+    if wrong := expected_files(answers) ^ names.keys():
+        outcome.fail(answers, f"not the expected set of files: {', '.join(sorted(wrong))}")
+    contents = {name: file.read_bytes() for name, file in names.items()}
+    keys = {(name, sha256(content).hexdigest()) for name, content in contents.items()}
+    for name, digest in keys - seen:
+        try:
+            check_text(name, contents[name].decode())
+        except (ValueError, SyntaxError) as error:
+            outcome.fail(answers, f"{name}: {error}")
+    # Which network gets which size of picture is in two files.
+    digests = dict(keys)
+    keys.add(("network", digests["model.py"], digests["preprocessing.py"]))
+    return keys
+
+
+def check_text(name: str, text: str) -> None:
+    """Parse a file by its suffix; raise ValueError or SyntaxError for what is wrong with it."""
+    if leftover := re.search(r"{%|{#|{{ | }}|\bTODO\b", text):
+        raise ValueError(f"left over from the template: {leftover[0]}")
+    if re.search(r"[ \t]+$", text, re.MULTILINE):
+        raise ValueError("white space at the end of a line")
+    if text and (not text.endswith("\n") or text.endswith("\n\n")):
+        raise ValueError("does not end in exactly one newline")
+    if re.search(r'[<>:"\\|?*]|[ .]$', name):
+        raise ValueError("Windows refuses this name")
+    match Path(name).suffix:
+        case ".py":
+            ast.parse(text)
+        case ".json":
+            json.loads(text)
+        case ".yaml" | ".yml":
+            yaml.safe_load(text)
+        case ".toml":
+            tomllib.loads(text)
+        case ".properties":
+            for line in text.splitlines():
+                if line and not re.fullmatch(r"#.*|[a-z_]+=\S+", line):
+                    raise ValueError(f"no setting: {line}")
+
+
+def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -> None:
+    """Run ruff over the kept projects: each brings its own settings."""
+    for command in (["check", "--output-format=json"], ["format", "--check"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode == 0:
+            continue
+        found: dict[str, str]
+        if command[0] == "check":
+            found = {x["filename"]: f"{x['code']}: {x['message']}" for x in json.loads(result.stdout)}
+        else:
+            files = re.findall(r"Would reformat: (.+)", result.stdout) or [str(folder)]
+            found = {str(Path(file).resolve()): "ruff format would change it" for file in files}
+        for file, message in found.items():
+            owner = [x for x in projects if Path(file).is_relative_to(x[0].resolve())]
+            answers = owner[0][1] if owner else {}
+            outcome.fail(answers, f"{Path(file).name}: {message}")
+
+
+# --------------------------------------------------------------------------------------- importing
+
+
+def check_projects(projects: list[tuple[Path, Answers]]) -> Outcome:
+    """Import the projects one after another, and build their networks on the meta device."""
+    outcome = Outcome()
+    for path, answers in projects:
+        try:
+            with imported_from(path):
+                check_modules(answers)
+        except Exception as error:
+            outcome.fail(answers, f"{type(error).__name__}: {error}")
+        outcome.checked += 1
+    return outcome
+
+
+@contextlib.contextmanager
+def imported_from(path: Path) -> Iterator[None]:
+    """Let `import` find a project's modules, and forget them afterwards."""
+    names = [file.stem for file in path.glob("*.py")]
+    sys.path.insert(0, str(path))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def check_modules(answers: Answers) -> None:
+    """Import the modules of a project and try what needs no weights."""
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    handler, model, preprocessing, labels, response = map(
+        importlib.import_module, ("handler", "model", "preprocessing", "labels", "response")
+    )
+    for name in ("archive", "checkpoint", "inprocess", "predict", "serve"):
+        importlib.import_module(name)
+    classes = answers["num_classes"]
+    channels = 3 if answers["color_mode"] == "RGB" else 1
+    assert handler.ImageClassifierHandler().initialized is False
+
+    picture = preprocessing.preprocess(Image.new(answers["color_mode"], (60, 40)))
+    assert picture.dtype == torch.uint8
+    assert picture.shape[0] == channels
+    batch = preprocessing.normalize(torch.stack([picture, picture]))
+    assert batch.dtype == torch.float32
+
+    with catalogue.on_meta(), uninitialised():
+        network = model.build_model().eval()
+    with torch.inference_mode():
+        scores = catalogue.without_norms(network)(batch.to("meta"))
+    assert scores.shape == (2, classes), scores.shape
+
+    names = labels.read_labels(classes)
+    assert len(names) == classes
+    chances = torch.linspace(0, 1, 2 * classes).reshape(2, classes).softmax(dim=1)
+    answered = response.make_answers(chances, names)
+    json.dumps(answered, allow_nan=False)
+    if answers["response_format"] != "label":
+        assert {len(answer) for answer in answered} == {min(answers["top_k"], classes)}
+
+
+@contextlib.contextmanager
+def uninitialised() -> Iterator[None]:
+    """Skip torch's initialisers, which take most of the time to build a network on meta."""
+    from torch.nn import init
+
+    names = [name for name in vars(init) if name.endswith("_") and not name.startswith("_")]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mock.patch.object(init, name, lambda tensor, *_, **__: tensor))
+        yield
+
+
+def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
+    """Return which value of which question meets which value of which axis."""
+    return {
+        (axis, str(answers[axis]), name, json.dumps(value))
+        for answers in matrix
+        for axis in AXES
+        for name, value in answers.items()
+        if name not in AXES
+    }
