@@ -52,6 +52,61 @@ def catalogue() -> None:
 
 
 @app.command()
+def options(
+    question: Annotated[
+        str, typer.Argument(help="Print only this question, with all its values.")
+    ] = "",
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Write the tables in the docs anew, for maintainers.")
+    ] = False,
+) -> None:
+    """Print the questions that `copier copy` asks, their values, and what each means.
+
+    Examples: ts-template options / ts-template options architecture
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from generator import options as module
+
+    if docs:
+        for path in module.write_docs():
+            typer.echo(f"wrote {path}")
+        return
+    known = module.questions()
+    if question and question not in known:
+        raise UserError(f"there is no question {question}{module.nearest(question, known)}")
+    table = Table(show_lines=True)
+    for title in ("question", "what it asks", "values", "default"):
+        table.add_column(title, overflow="fold")
+    for name in [question] if question else known:
+        entry = known[name]
+        lines = [f"{value}: {text}" if text else value for value, text in entry.values.items()]
+        if len(lines) > 10 and not question:
+            lines = [f"{len(lines)} of them: ts-template options {name}"]
+        table.add_row(name, entry.help, "\n".join(lines) or entry.type, entry.default)
+    Console(highlight=False, markup=False).print(table)
+
+
+@app.command()
+def check(
+    answers: Annotated[Path, typer.Argument(help="A file for copier copy --data-file.")],
+) -> None:
+    """Check a file of answers: unknown keys, bad values, combinations that do not work.
+
+    Example: ts-template check answers.yml
+    """
+    from generator import options as module
+
+    problems = list(module.check(answers))
+    for problem in problems:
+        typer.echo(f"{answers}: {problem}", err=True)
+    if problems:
+        raise SystemExit(1)
+    typer.echo(f"{answers}: ok. Use it with: copier copy --data-file {answers} TEMPLATE PROJECT")
+
+
+@app.command()
 def matrix(
     sample: Annotated[
         int, typer.Option(help="Check only so many combinations, drawn at random. 0: all.")

@@ -455,3 +455,54 @@ def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
         for name, value in answers.items()
         if name not in AXES
     }
+
+
+# ------------------------------------------------------------------------------------ smoke tests
+
+
+def smoke_sample(seed: int = 0) -> list[Answers]:
+    """Return answers for a project of each architecture, small enough for real forward passes.
+
+    All values of all other questions are dealt out over the architectures.
+    """
+    values = questions()
+    deal = random.Random(seed)
+    packs = {name: dealt(values[name], deal) for name in values}
+    sample = []
+    for name, arch in catalogue.load().items():
+        answers = {question: next(pack) for question, pack in packs.items()}
+        answers |= {"architecture": name, "num_classes": 5}
+        if answers["transforms"] != "to_tensor":
+            answers["transforms"] = "custom"  # the others would mean the full size
+        answers["resize_size"] = 0
+        answers["image_size"] = small_size(arch)
+        if arch.classifier_kind != "Linear":
+            answers["head"] = "linear"
+        sample.append(answers)
+    return sample
+
+
+def small_size(arch: catalogue.Arch) -> int:
+    """Return a size in pixels that the network takes and that does not cost much; 0 for its own."""
+    if arch.size_rule == "fixed":
+        return 0
+    step = arch.size_step
+    return max(arch.min_size, step * -(-64 // step))
+
+
+def run_smoke_tests(path: Path) -> tuple[int, str]:
+    """Run a project's own tests in this process; return pytest's status and what it printed."""
+    import io
+    import os
+
+    import pytest
+    import torch
+
+    torch.set_num_threads(1)
+    os.chdir(path)
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = pytest.main(
+            ["-q", "-x", "-p", "no:cacheprovider", "--basetemp", str(path / ".tmp"), str(path)]
+        )
+    return int(code), output.getvalue()

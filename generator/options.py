@@ -1,0 +1,245 @@
+"""The questions of copier.yml, for people: tables, and a check of answer files."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generator import catalogue
+from generator.rendering import template_root
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        name: the key in answer files, and on the command line after `-d`.
+        help: what is asked.
+        type: str, int, bool or yaml.
+        default: the answer that `--defaults` takes, for people.
+        values: the values to choose from, each with its meaning; empty if any value will do.
+        condition: when it is asked, as Jinja; empty if always.
+    """
+
+    name: str
+    help: str
+    type: str
+    default: str
+    values: dict[str, str]
+    condition: str
+
+
+@cache
+def config() -> dict[str, Any]:
+    """Return the content of copier.yml."""
+    path = template_root() / "copier.yml"
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Return the questions that a person is asked, in their order."""
+    return {
+        name: Question(
+            name=name,
+            help=content["help"],
+            type=content["type"],
+            default=default_text(content["default"]),
+            values=values_of(name, content.get("choices", {})),
+            condition=str(content.get("when", "")).strip("{} "),
+        )
+        for name, content in config().items()
+        if not name.startswith("_") and content.get("when") is not False
+    }
+
+
+def computed() -> set[str]:
+    """Return the names that only look like questions: values that follow from the answers."""
+    return {
+        name
+        for name, content in config().items()
+        if not name.startswith("_") and content.get("when") is False
+    }
+
+
+def default_text(default: Any) -> str:
+    """Return a default as text; where it depends on other answers, say so."""
+    return "depends on the answers before" if "{" in str(default) else str(default)
+
+
+def values_of(name: str, choices: Any) -> dict[str, str]:
+    """Return the values of a choice with their meanings."""
+    archs = catalogue.load()
+    if name == "architecture":
+        return {key: arch.title for key, arch in archs.items()}
+    if name == "family":
+        return {
+            family: ", ".join(key for key, arch in archs.items() if arch.family == family)
+            for family in dict.fromkeys(arch.family for arch in archs.values())
+        }
+    values = {}
+    for title, choice in choices.items():
+        value = choice["value"] if isinstance(choice, dict) else choice
+        values[value] = title.removeprefix(value).removeprefix(":").strip()
+    return values
+
+
+# ----------------------------------------------------------------------------------------- tables
+
+
+def markdown() -> str:
+    """Return the table of all questions, for the docs."""
+    lines = ["| question | what it asks | values | default |", "|---|---|---|---|"]
+    for question in questions().values():
+        if question.name == "architecture":
+            values = "each of the family's; see the [list](docs/architectures.md)"
+        elif question.name == "family":
+            values = ", ".join(f"`{value}`" for value in question.values)
+        else:
+            values = "<br>".join(
+                f"`{value}`: {cell(meaning)}" if meaning else f"`{value}`"
+                for value, meaning in question.values.items()
+            )
+        default = question.default
+        lines.append(
+            f"| `{question.name}` | {cell(question.help)} | {values or kind(question.type)} "
+            f"| {default if ' ' in default else f'`{default}`'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def architectures_markdown() -> str:
+    """Return the page of all architectures, for the docs."""
+    lines = [
+        "# Architectures",
+        "",
+        "What `-d architecture=...` takes; `ts-template options architecture` prints the same.",
+        "Parameters are those of 1000 classes. Sizes are in pixels: of the picture that the network",
+        "was made for, and the smallest that it accepts.",
+        "",
+        "| architecture | family | parameters | picture | smallest | ImageNet top-1 | last layer |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, arch in catalogue.load().items():
+        if arch.params is None:
+            continue
+        smallest = arch.input_size if arch.size_rule == "fixed" else arch.min_size
+        steps = f", multiples of {arch.size_step}" if arch.size_step > 1 else ""
+        only = ", no other" if arch.size_rule == "fixed" else ""
+        lines.append(
+            f"| `{name}` | {arch.family} | {arch.params / 1e6:.1f} M | {arch.input_size} "
+            f"| {smallest}{steps}{only} | {arch.acc1:.1f} % | `{arch.classifier}` |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_docs() -> list[Path]:
+    """Write the tables into README.md and docs/, and return the files."""
+    root = template_root()
+    readme, page = root / "README.md", root / "docs" / "architectures.md"
+    begin, end = "<!-- options: begin -->\n", "<!-- options: end -->"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    readme.write_text(f"{before}{begin}{markdown()}{end}{after}", encoding="utf-8")
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(architectures_markdown(), encoding="utf-8")
+    return [readme, page]
+
+
+def cell(text: str) -> str:
+    """Escape text for a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "\\<")
+
+
+def kind(type_name: str) -> str:
+    """Return what a free answer may be."""
+    return {"str": "text", "int": "a whole number", "bool": "yes or no", "yaml": "numbers"}[type_name]
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+def check(path: Path) -> Iterator[str]:
+    """Yield what is wrong with an answer file, for `--data-file` or as Copier writes it.
+
+    Copier takes unknown keys without a word, stops at the first bad value, and shows a traceback
+    for files that it cannot read.
+    """
+    try:
+        answers = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        yield f"there is no file {path}"
+        return
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        yield f"{path} is not valid YAML: {error}"
+        return
+    if not isinstance(answers, dict):
+        yield f"{path} holds a {type(answers).__name__}; expected lines such as num_classes: 10"
+        return
+    answers = {str(key): x for key, x in answers.items() if not str(key).startswith("_")}
+    for name in list(answers):
+        if name in computed():
+            yield f"{name} is computed from other answers; remove it"
+        elif name not in questions():
+            yield f"unknown question {name}{nearest(name, questions())}"
+        elif (values := questions()[name].values) and answers[name] not in values:
+            hint = nearest(str(answers[name]), values) or f"; expected {' or '.join(values)}"
+            yield f"{name} cannot be {answers[name]!r}{hint}"
+        elif not has_type(answers[name], questions()[name].type):
+            yield f"{name} is {answers[name]!r}; expected {kind(questions()[name].type)}"
+        else:
+            continue
+        del answers[name]
+    yield from refusals(answers)
+
+
+def has_type(answer: Any, type_name: str) -> bool:
+    """Tell whether Copier can read the answer as the question's type."""
+    if type_name == "bool":
+        return isinstance(answer, bool)
+    if type_name == "int":
+        return isinstance(answer, int) and not isinstance(answer, bool)
+    return True
+
+
+def nearest(word: str, known: Any) -> str:
+    """Return a suggestion for a misspelt word, or nothing if none is near."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def refusals(answers: dict[str, Any]) -> Iterator[str]:
+    """Yield what Copier's own validation refuses, one question after another.
+
+    Last, yield the answers that it does not ask for, given the others.
+    """
+    from generator.fast import FastRenderer
+    from generator.matrix import plain_copy
+
+    with tempfile.TemporaryDirectory() as folder:
+        renderer = FastRenderer(plain_copy(Path(folder, "template")))
+        while True:
+            try:
+                renderer.render(Path(folder, "project"), answers)
+                break
+            except Exception as error:
+                message = str(error)
+                yield re.sub(r"^Validation error for question '\w+': ", "", message)
+                named = re.search(r"question '(\w+)'|choice for '(\w+)'|\"(\w+)\"", message)
+                name = next(filter(None, named.groups()), "") if named else ""
+                if answers.pop(name, None) is None:
+                    return
+        kept = yaml.safe_load(Path(folder, "project", ".copier-answers.yml").read_text("utf-8"))
+        for name in answers.keys() - kept.keys() - {"family"}:
+            condition = questions()[name].condition
+            yield f"{name} has no effect with these answers; it is asked when {condition}"

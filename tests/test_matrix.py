@@ -1,0 +1,236 @@
+"""Every combination of answers, and the tools that render and check them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import yaml
+
+from generator import catalogue, matrix
+from generator.fast import FastRenderer
+from generator.rendering import template_root
+
+
+@pytest.mark.matrix
+def test_every_combination_renders_and_is_right() -> None:
+    combinations = matrix.combinations()
+    expected = 1
+    for axis in matrix.AXES:
+        expected *= len(matrix.questions()[axis])
+    assert len(combinations) == expected
+    outcome = matrix.run(combinations)
+    assert not outcome.failures, "\n".join(outcome.failures[:10])
+    forbidden = sum(map(matrix.is_forbidden, combinations))
+    assert outcome.refused == forbidden > 0
+    assert outcome.rendered == expected - forbidden
+    assert outcome.checked > len(catalogue.load())
+
+
+def test_each_value_meets_each_value_of_the_axes() -> None:
+    met = matrix.covered(matrix.combinations())
+    values = matrix.questions()
+    for axis in matrix.AXES:
+        for name in values.keys() - set(matrix.AXES):
+            for one in values[axis]:
+                for other in values[name]:
+                    if name == "head" and axis == "architecture":
+                        if catalogue.load()[one].classifier_kind != "Linear":
+                            continue
+                    pair = (axis, str(one), name, matrix.json.dumps(other))
+                    assert pair in met, f"{axis}={one} never meets {name}={other}"
+
+
+def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return content and mode of every file."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mode)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")  # shown if the test fails
+    template = matrix.plain_copy(tmp_path / "template")
+    renderer = FastRenderer(template)
+    allowed = [answers for answers in matrix.combinations() if not matrix.is_forbidden(answers)]
+    for number, answers in enumerate(random.Random(seed).sample(allowed, 12)):
+        fast, stock = tmp_path / f"fast{number}", tmp_path / f"stock{number}"
+        renderer.render(fast, answers)
+        copier.run_copy(
+            str(template),
+            stock,
+            data=answers,
+            defaults=True,
+            quiet=True,
+            settings=copier.Settings(),
+        )
+        assert files(fast) == files(stock), matrix.command_line(answers)
+
+
+BREAKAGES: dict[str, tuple[str, str, str, str]] = {
+    "unused import": ("project/serve.py.jinja", "import time\n", "import time\nimport os.path\n", "F401"),
+    "badly formatted": ("project/samples.py", "SIZE = (80, 60)", "SIZE = (80,60)", "format"),
+    "syntax error": ("parts/response/label.py.jinja", "return [", "return [[", "response.py"),
+    "wrong shape": ("parts/head/mlp.py.jinja", ", NUM_CLASSES)", ", 7)", "AssertionError"),
+    "leftover": ("project/README.md.jinja", "## The files", "## The files {{ '{{ x }}' }}", "left over"),
+    "bad import": ("project/handler.py.jinja", "import json\n", "import json\nimport jsom\n", "jsom"),
+    "too many files": ("project/extra.txt", "", "extra\n", "extra.txt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_template_is_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, old, new, said = BREAKAGES[name]
+    root = matrix.plain_copy(tmp_path / "broken")
+    path = root / "template" / file
+    text = path.read_text() if path.exists() else ""
+    assert old in text
+    path.write_text(text.replace(old, new, 1) if old else new)
+    monkeypatch.setattr(matrix, "template_root", lambda: root)
+    answers = {
+        "architecture": "resnet18",
+        "num_classes": 3,
+        "weights": "state_dict",
+        "label_format": "index_to_name",
+        "transforms": "pretrained",
+        "color_mode": "RGB",
+        "head": "mlp",
+        "head_units": 64,
+        "response_format": "label",
+        "top_k": 5,
+    }
+    outcome = matrix.run([answers], processes=1)
+    assert any(said in failure for failure in outcome.failures), outcome.failures
+    assert all("copier copy" in failure for failure in outcome.failures)
+    assert any("-d architecture=resnet18" in failure for failure in outcome.failures)
+
+
+@pytest.mark.matrix
+def test_the_smoke_tests_of_every_architecture_pass(tmp_path: Path) -> None:
+    sample = matrix.smoke_sample()
+    assert {answers["architecture"] for answers in sample} == set(catalogue.load())
+    renderer = FastRenderer(matrix.plain_copy(tmp_path / "template"))
+    failures = []
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torchvision", "ts.torch_handler.base_handler", "pytest"])
+    with context.Pool(2, maxtasksperchild=1) as pool:  # a fresh process for each project
+        jobs = []
+        for number, answers in enumerate(sample):
+            renderer.render(tmp_path / str(number), answers)
+            jobs.append((tmp_path / str(number), answers))
+        for (path, answers), (code, output) in zip(
+            jobs, pool.imap(matrix.run_smoke_tests, [path for path, _ in jobs]), strict=True
+        ):
+            shutil.rmtree(path)
+            if code:
+                failures.append(f"{output}\n{matrix.command_line(answers)}")
+    assert not failures, "\n\n".join(failures[:3])
+
+
+def ts_template(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    return subprocess.run(
+        [sys.executable, "-m", "generator.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**matrix_environment()},
+    )
+
+
+def matrix_environment() -> dict[str, str]:
+    """Return an environment in which tables are wide and plain."""
+    import os
+
+    return {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(template_root())}
+
+
+def test_the_matrix_command_reports_what_it_did() -> None:
+    result = ts_template("matrix", "--sample", "4", "--seed", "3")
+    assert result.returncode == 0, result.stderr
+    assert "4 projects rendered" in result.stdout
+    assert "ms a render" in result.stdout
+
+
+def test_options_prints_every_question_and_value() -> None:
+    result = ts_template("options")
+    assert result.returncode == 0, result.stderr
+    for name, values in matrix.questions().items():
+        assert name in result.stdout
+        if name in ("weights", "label_format", "transforms", "response_format", "head"):
+            for value in values:
+                assert value in result.stdout
+    assert "vit_h_14" in ts_template("options", "architecture").stdout
+    misspelt = ts_template("options", "weigths")
+    assert misspelt.returncode == 1
+    assert "did you mean weights?" in misspelt.stderr
+
+
+def test_the_docs_say_what_the_questions_say() -> None:
+    from generator import options
+
+    mend = "run: ts-template options --docs"
+    assert options.markdown() in (template_root() / "README.md").read_text(), mend
+    page = template_root() / "docs" / "architectures.md"
+    assert page.read_text() == options.architectures_markdown(), mend
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("architecure: resnet18", "did you mean architecture?"),
+        ("architecture: resnet81", "did you mean resnet"),
+        ("weights: statedict", "did you mean state_dict?"),
+        ("num_classes: many", "expected a whole number"),
+        ("num_classes: 0", "must be 1 or more"),
+        ("architecture: custom\ntransforms: pretrained", "no torchvision weights"),
+        ("architecture: squeezenet1_1\nhead: mlp", "ends in a convolution"),
+        ("architecture: maxvit_t\ntransforms: to_tensor\nimage_size: 96", "no other size"),
+        ("architecture: vit_b_16\ntransforms: to_tensor\nimage_size: 100", "multiples of 16"),
+        ("transforms: custom\nstd: [0, 1, 1]\nmean: [9]", "std"),
+        ("mean: [0.5]", "no effect"),
+        ("arch: {}", "computed"),
+        ("- a\n- b", "holds a list"),
+        ("a: [", "not valid YAML"),
+        ("transform_input: maybe\narchitecture: googlenet", "expected yes or no"),
+    ],
+)
+def test_check_names_what_is_wrong_with_answers(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "answers.yml"
+    path.write_text(content)
+    result = ts_template("check", str(path))
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_check_accepts_what_copier_wrote(
+    copy_project: Callable[..., Any],
+) -> None:
+    project = copy_project(architecture="vit_b_16", num_classes=3, color_mode="L")
+    result = ts_template("check", str(project.path / ".copier-answers.yml"))
+    assert result.returncode == 0, result.stderr
+    assert yaml.safe_load((project.path / ".copier-answers.yml").read_text())["num_classes"] == 3
+
+
+def test_help_is_instant_because_it_imports_no_torch() -> None:
+    code = (
+        "import sys; from generator.cli import app; from typer.testing import CliRunner; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "sys.exit('torch' in sys.modules or 'copier' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=False, env=matrix_environment())
+    assert result.returncode == 0
