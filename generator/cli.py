@@ -113,6 +113,9 @@ def matrix(
     ] = 0,
     seed: Annotated[int, typer.Option(help="Decides how values are dealt and drawn.")] = 0,
     processes: Annotated[int, typer.Option(help="How many work at once.")] = 2,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Only time the ways to render, in turns.")
+    ] = False,
 ) -> None:
     """Render and check every combination of answers.
 
@@ -121,12 +124,23 @@ def matrix(
     Example: ts-template matrix --sample 500
     """
     import random
+    import statistics
 
     from rich.console import Console
     from rich.progress import Progress
 
     from generator import matrix as module
 
+    if benchmark:
+        times = module.benchmark(sample or 20, seed)
+        slowest = statistics.median(next(iter(times.values())))
+        for way, each in times.items():
+            median = statistics.median(each)
+            typer.echo(
+                f"{way:32} {median:7.1f} ms a render (median of {len(each)}; {min(each):.1f} to "
+                f"{max(each):.1f}), {slowest / median:5.1f} times as fast as the first"
+            )
+        return
     combinations = module.combinations(seed)
     if sample:
         combinations = random.Random(seed).sample(combinations, min(sample, len(combinations)))

@@ -52,12 +52,14 @@ def run_demo(destination: Path) -> None:
     except BaseException:
         shutil.rmtree(destination, ignore_errors=True)
         raise
-    python = f"{'uv run --no-project --with-requirements requirements.txt ' * ('UV' in os.environ)}python"
-    picture = sorted((destination / "pictures").iterdir())[0].relative_to(destination)
+    # Under `uv run` the environment is not the user's own: give the command that has one.
+    uv = "uv run --no-project --with-requirements requirements.txt " if "UV" in os.environ else ""
+    picture = min((destination / "pictures").iterdir()).relative_to(destination)
     console.print(
-        f"\n[bold]{destination}[/] is a project as `copier copy` makes it. Look at its README.md; then:\n\n"
+        f"\n[bold]{destination}[/] is a project as `copier copy` makes it. "
+        "Look at its README.md; then:\n\n"
         f"    cd {destination}\n"
-        f"    {python} serve.py\n"
+        f"    {uv}python serve.py\n"
         f"    curl -T {picture} http://127.0.0.1:8080/predictions/digits\n",
         soft_wrap=True,
     )

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import jinja2
+from copier._jinja_ext import SandboxedEnvironment
 from copier._main import Worker
 from copier._settings import SettingsModel
 from copier._template import Template
 from copier._types import Phase
 from copier._user_data import parse_yaml_string
-from jinja2.sandbox import SandboxedEnvironment
 
 
 class FastRenderer:
@@ -47,7 +47,7 @@ class FastRenderer:
                 return shared_environment
 
             @cached_property
-            def answers_relpath(self) -> Path:  # type: ignore[override]
+            def answers_relpath(self) -> Path:
                 # Copier renders the name, which here holds nothing to render.
                 return Path(self.answers_file or self.template.answers_relpath)
 
@@ -83,7 +83,7 @@ class FastRenderer:
 def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
     """Make an environment remember the templates that it made of strings."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def from_string(source: str) -> jinja2.Template:
         return original(source)
 
@@ -94,11 +94,10 @@ def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
 
     environment.from_string = cached  # type: ignore[method-assign]
     environment.auto_reload = False
-    environment.cache = jinja2.utils.LRUCache(1000)
     return environment
 
 
-remember_yaml = lru_cache(maxsize=None)(parse_yaml_string)
+remember_yaml = cache(parse_yaml_string)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -46,7 +46,7 @@ AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
 
 # For the questions without choices: one value that is common, and one that is not.
 SAMPLES: dict[str, list[Any]] = {
-    "project_name": ["Image Classifier", "Katzen & \"Hunde\" – it's 猫"],
+    "project_name": ["Image Classifier", 'Katzen & "Hunde" – it\'s 猫'],
     "model_name": ["image-classifier", "A" + "b-_9" * 15],
     "num_classes": [3, 1000],
     "state_dict_prefix": ["module.", "model.backbone."],
@@ -293,31 +293,39 @@ def render_chunk(
         outcome.rendered += 1
         if is_forbidden(answers):
             outcome.fail(answers, "rendered, though the questions should refuse it")
-        keys = inspect_files(path, answers, seen, outcome)
-        if keys - seen:
-            kept.append((path, answers, keys - seen))
-            seen |= keys
+        new = inspect_files(path, answers, outcome) - seen
+        seen |= new
+        if new:
+            kept.append((path, answers, new))
         else:
             shutil.rmtree(path)
     return outcome, kept
 
 
-def inspect_files(path: Path, answers: Answers, seen: set[Key], outcome: Outcome) -> set[Key]:
-    """Check the set of files, parse those that are new, and return what the project holds."""
+# The same text need not be parsed twice by one process.
+parsed: set[Key] = set()
+
+
+def inspect_files(path: Path, answers: Answers, outcome: Outcome) -> set[Key]:
+    """Check the set of files, parse those that are new, and return what can be imported.
+
+    What only people read (README.md, the answers) hardly ever repeats and is only parsed.
+    """
     names = {x.relative_to(path).as_posix(): x for x in path.rglob("*") if x.is_file()}
     if wrong := expected_files(answers) ^ names.keys():
         outcome.fail(answers, f"not the expected set of files: {', '.join(sorted(wrong))}")
     contents = {name: file.read_bytes() for name, file in names.items()}
     keys = {(name, sha256(content).hexdigest()) for name, content in contents.items()}
-    for name, digest in keys - seen:
+    for name, digest in keys - parsed:
+        parsed.add((name, digest))
         try:
             check_text(name, contents[name].decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
     # Which network gets which size of picture is in two files.
     digests = dict(keys)
-    keys.add(("network", digests["model.py"], digests["preprocessing.py"]))
-    return keys
+    code = {key for key in keys if key[0].endswith((".py", ".json"))}
+    return code | {("network", digests["model.py"], digests["preprocessing.py"])}
 
 
 def check_text(name: str, text: str) -> None:
@@ -358,7 +366,9 @@ def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -
             continue
         found: dict[str, str]
         if command[0] == "check":
-            found = {x["filename"]: f"{x['code']}: {x['message']}" for x in json.loads(result.stdout)}
+            found = {
+                x["filename"]: f"{x['code']}: {x['message']}" for x in json.loads(result.stdout)
+            }
         else:
             files = re.findall(r"Would reformat: (.+)", result.stdout) or [str(folder)]
             found = {str(Path(file).resolve()): "ruff format would change it" for file in files}
@@ -455,6 +465,38 @@ def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
         for name, value in answers.items()
         if name not in AXES
     }
+
+
+# -------------------------------------------------------------------------------------- benchmark
+
+
+def benchmark(count: int = 20, seed: int = 0) -> dict[str, list[float]]:
+    """Time the ways to render the same projects, in turns, in one process.
+
+    Returns:
+        Milliseconds of each render, by way: "run_copy from a git repository", "run_copy from a
+        plain folder", "matrix".
+    """
+    from generator.rendering import render
+
+    allowed = [answers for answers in combinations(seed) if not is_forbidden(answers)]
+    sample = random.Random(seed).sample(allowed, count + 1)
+    times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        template = plain_copy(Path(folder, "template"))
+        fast = FastRenderer(template)
+        ways: dict[str, Callable[[Path, Answers], None]] = {
+            "run_copy from a git repository": render,
+            "run_copy from a plain folder": lambda path, answers: render(path, answers, template),
+            "matrix": fast.render,
+        }
+        for number, answers in enumerate(sample):
+            for way, function in ways.items():
+                start = time.perf_counter()
+                function(Path(folder, f"{number}-{way}"), answers)
+                if number:  # the first round warms up
+                    times.setdefault(way, []).append(1000 * (time.perf_counter() - start))
+    return times
 
 
 # ------------------------------------------------------------------------------------ smoke tests

@@ -110,11 +110,10 @@ def markdown() -> str:
                 f"`{value}`: {cell(meaning)}" if meaning else f"`{value}`"
                 for value, meaning in question.values.items()
             )
-        default = question.default
-        lines.append(
-            f"| `{question.name}` | {cell(question.help)} | {values or kind(question.type)} "
-            f"| {default if ' ' in default else f'`{default}`'} |"
-        )
+        default = question.default if " " in question.default else f"`{question.default}`"
+        values = values or kind(question.type)
+        cells = (f"`{question.name}`", cell(question.help), values, default)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -163,7 +162,9 @@ def cell(text: str) -> str:
 
 def kind(type_name: str) -> str:
     """Return what a free answer may be."""
-    return {"str": "text", "int": "a whole number", "bool": "yes or no", "yaml": "numbers"}[type_name]
+    return {"str": "text", "int": "a whole number", "bool": "yes or no", "yaml": "numbers"}[
+        type_name
+    ]
 
 
 # ------------------------------------------------------------------------------------------ check

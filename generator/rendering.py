@@ -15,7 +15,7 @@ def template_root() -> Path:
     return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
 
 
-def render(destination: Path, answers: Mapping[str, Any]) -> None:
+def render(destination: Path, answers: Mapping[str, Any], template: Path | None = None) -> None:
     """Render one project.
 
     What is rendered is the template as it lies on the disk, uncommitted changes included. In a
@@ -24,6 +24,7 @@ def render(destination: Path, answers: Mapping[str, Any]) -> None:
     Args:
         destination: The project's folder; made if it does not exist.
         answers: Answers by question; the rest take their defaults.
+        template: The folder with copier.yml, if not this one.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
@@ -34,7 +35,7 @@ def render(destination: Path, answers: Mapping[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DirtyLocalWarning)
         copier.run_copy(
-            str(template_root()),
+            str(template or template_root()),
             destination,
             data=dict(answers),
             defaults=True,

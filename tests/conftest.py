@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from copier import Settings, run_copy
 from PIL import Image
 from torch import nn
 
-from copier import Settings, run_copy
 from generator.rendering import render, template_root
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from conftest import Project, labels_of, save_random_weights
 from torch import nn
+
+from conftest import Project, labels_of, save_random_weights
 
 
 def run_suggestion(project: Project, output: str) -> None:
@@ -30,9 +31,7 @@ def run_suggestion(project: Project, output: str) -> None:
     match = re.search(r"copier (update .*)", output)
     assert match, output
     command = [sys.executable, "-m", "copier", *shlex.split(match[1])]
-    result = subprocess.run(
-        command, cwd=project.path, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 
@@ -48,7 +47,9 @@ def run_suggestion(project: Project, output: str) -> None:
             "such as model.backbone.conv1.weight, and it has 7 classes",
             id="wrong prefix and class count",
         ),
-        pytest.param("", 1000, {"weights": "wrapped"}, "such as conv1.weight", id="prefix too many"),
+        pytest.param(
+            "", 1000, {"weights": "wrapped"}, "such as conv1.weight", id="prefix too many"
+        ),
     ],
 )
 def test_the_named_mend_mends(

@@ -42,9 +42,9 @@ def test_each_value_meets_each_value_of_the_axes() -> None:
         for name in values.keys() - set(matrix.AXES):
             for one in values[axis]:
                 for other in values[name]:
-                    if name == "head" and axis == "architecture":
-                        if catalogue.load()[one].classifier_kind != "Linear":
-                            continue
+                    archs = catalogue.load() if name == "head" and axis == "architecture" else {}
+                    if one in archs and archs[one].classifier_kind != "Linear":
+                        continue
                     pair = (axis, str(one), name, matrix.json.dumps(other))
                     assert pair in met, f"{axis}={one} never meets {name}={other}"
 
@@ -79,12 +79,12 @@ def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
 
 
 BREAKAGES: dict[str, tuple[str, str, str, str]] = {
-    "unused import": ("project/serve.py.jinja", "import time\n", "import time\nimport os.path\n", "F401"),
+    "unused import": ("project/serve.py.jinja", "import re\n", "import re\nimport cgi\n", "F401"),
     "badly formatted": ("project/samples.py", "SIZE = (80, 60)", "SIZE = (80,60)", "format"),
     "syntax error": ("parts/response/label.py.jinja", "return [", "return [[", "response.py"),
     "wrong shape": ("parts/head/mlp.py.jinja", ", NUM_CLASSES)", ", 7)", "AssertionError"),
-    "leftover": ("project/README.md.jinja", "## The files", "## The files {{ '{{ x }}' }}", "left over"),
-    "bad import": ("project/handler.py.jinja", "import json\n", "import json\nimport jsom\n", "jsom"),
+    "leftover": ("project/README.md.jinja", "## The files", "## {{ '{{ x }}' }}", "left over"),
+    "bad import": ("project/handler.py.jinja", "import os\n", "import os\nimport oz\n", "oz"),
     "too many files": ("project/extra.txt", "", "extra\n", "extra.txt"),
 }  # fmt: skip
 

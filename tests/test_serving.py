@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from conftest import Project, Service, encode, labels_of, noise, save_random_weights
 from PIL import Image
 from torch import nn
+
+from conftest import Project, Service, encode, labels_of, noise, save_random_weights
 
 pytestmark = pytest.mark.serve
 
@@ -152,9 +153,7 @@ def test_resnet34_torchscript(
         assert_equal_to_plain_forward(service, network, photographs)
 
 
-def test_densenet161(
-    copy_project: Callable[..., Project], photographs: list[Image.Image]
-) -> None:
+def test_densenet161(copy_project: Callable[..., Project], photographs: list[Image.Image]) -> None:
     project = copy_project(architecture="densenet161", num_classes=5)
     network = torchvision.models.densenet161(num_classes=5)
     save_random_weights(network, project.path / "weights" / "densenet.pth")
