@@ -1,7 +1,7 @@
 """Catalogue of the image classifiers that a project can be generated for.
 
 Every architecture registered in ``torchvision.models`` is described by one :class:`Arch`, plus
-the hand-written :data:`CUSTOM`. The descriptions live in ``archs.json`` beside this module, one
+the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside this module, one
 line per architecture. The questionnaire, the generator and the tests read that file; ``build``
 derives it anew from the installed torchvision and ``write`` stores it.
 
@@ -36,7 +36,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -90,14 +90,14 @@ class Arch:
         family: lowercase name of the group of variants, such as ``"resnet"``.
         title: one line for a menu.
         params: number of parameters with 1000 classes, without auxiliary heads and, where the
-            number depends on the image size, at ``input_size``. None for ``custom``.
-        acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for ``custom``.
+            number depends on the image size, at ``input_size``. None for ``OTHERS``.
+        acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for ``OTHERS``.
         input_size: side of the centre crop that the network was trained for, in pixels.
         resize_size: length of the image's shorter side before that crop, in pixels.
         mean: per-channel mean subtracted from RGB values in [0, 1] (one value if grayscale).
         std: per-channel divisor, in the same order and scale.
         interpolation: filter of the resize, ``"bilinear"`` or ``"bicubic"``.
-        weights: full name of torchvision's default weights. None for ``custom``.
+        weights: full name of torchvision's default weights. None for ``OTHERS``.
         classifier: dotted path of the layer whose output channels are the classes.
         classifier_kind: class of that layer. A Conv2d there is 1x1 and is averaged over the image.
         classifier_in: input features (Linear) or input channels (Conv2d) of that layer.
@@ -166,6 +166,20 @@ CUSTOM = Arch(
     kwargs={},
 )
 
+TIMM = replace(
+    CUSTOM,
+    family="timm",
+    title="timm (a network of the timm library; its name is the next question)",
+    input_size=224,
+    resize_size=256,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    min_size=1,
+)
+
+# What torchvision does not register; last in every menu.
+OTHERS = {"timm": TIMM, "custom": CUSTOM}
+
 
 # ---------------------------------------------------------------------------------------- reading
 
@@ -217,7 +231,7 @@ def dumps(archs: Mapping[str, Arch]) -> str:
 def build() -> dict[str, Arch]:
     """Derive the whole catalogue from the installed torchvision, in menu order."""
     archs = {name: build_one(name) for name in names()}
-    return {name: archs[name] for name in menu_order(archs)} | {"custom": CUSTOM}
+    return {name: archs[name] for name in menu_order(archs)} | OTHERS
 
 
 def menu_order(archs: Mapping[str, Arch]) -> list[str]:

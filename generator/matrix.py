@@ -49,6 +49,7 @@ SAMPLES: dict[str, list[Any]] = {
     "project_name": ["Image Classifier", 'Katzen & "Hunde" – it\'s 猫'],
     "model_name": ["image-classifier", "A" + "b-_9" * 15],
     "num_classes": [3, 1000],
+    "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
     "transform_input": [True, False],
@@ -153,8 +154,7 @@ def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
 
 def is_forbidden(answers: Mapping[str, Any]) -> bool:
     """Tell whether the questions must refuse this combination."""
-    arch = catalogue.load()[answers["architecture"]]
-    return answers["transforms"] == "pretrained" and arch.weights is None
+    return answers["transforms"] == "pretrained" and answers["architecture"] == "custom"
 
 
 def command_line(answers: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from generator import catalogue
 from generator.catalogue import CUSTOM, TRIAL_BATCH, TRIAL_CLASSES, Arch, CatalogueError
 
 ARCHS = catalogue.load()
-NAMES = [name for name in ARCHS if name != "custom"]
+NAMES = [name for name in ARCHS if name not in catalogue.OTHERS]
 BY_RULE = {
     rule: [name for name in NAMES if ARCHS[name].size_rule == rule]
     for rule in ("free", "argument", "fixed")
@@ -93,7 +93,7 @@ def test_file_reads_the_same_as_yaml() -> None:
 
 def test_every_torchvision_classifier_is_there_in_menu_order() -> None:
     assert sorted(NAMES) == sorted(catalogue.names())
-    assert [*catalogue.menu_order({n: ARCHS[n] for n in NAMES}), "custom"] == list(ARCHS)
+    assert [*catalogue.menu_order({n: ARCHS[n] for n in NAMES}), *catalogue.OTHERS] == list(ARCHS)
     assert ARCHS["custom"] == CUSTOM
 
 
@@ -101,7 +101,7 @@ def test_families_stand_together_and_grow() -> None:
     families = [arch.family for arch in ARCHS.values()]
     runs = [family for i, family in enumerate(families) if i == 0 or families[i - 1] != family]
     assert len(runs) == len(set(runs))
-    assert set(catalogue.FAMILY_ORDER) == set(runs) - {"custom"}
+    assert set(catalogue.FAMILY_ORDER) == set(runs) - catalogue.OTHERS.keys()
     for family in catalogue.FAMILY_ORDER:
         params = [arch.params for arch in ARCHS.values() if arch.family == family]
         assert params == sorted(params, key=lambda p: p or 0)

@@ -244,7 +244,7 @@ def spoil_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members["handler.py"] = members["handler.py"].replace(
-        b"import json", b"import json\nimport a_package_that_nobody_has"
+        b"import os\n", b"import os\nimport a_package_that_nobody_has\n"
     )
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():

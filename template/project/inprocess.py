@@ -89,7 +89,9 @@ def unpack(path: Path, folder: Path) -> Path:
     try:
         if path.name.endswith(".tar.gz"):
             with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+                # Python before 3.11.4 has no such filter.
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(folder)
             return next(folder.iterdir())
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)
