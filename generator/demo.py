@@ -116,7 +116,7 @@ def build_model(path: Path) -> nn.Module:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     torch.manual_seed(0)
-    network: nn.Module = module.build_model()
+    network: nn.Module = module.build_model(len(NAMES))
     return network
 
 

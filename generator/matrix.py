@@ -430,7 +430,7 @@ def check_modules(answers: Answers) -> None:
     assert batch.dtype == torch.float32
 
     with catalogue.on_meta(), uninitialised():
-        network = model.build_model().eval()
+        network = model.build_model(classes).eval()
     with torch.inference_mode():
         scores = catalogue.without_norms(network)(batch.to("meta"))
     assert scores.shape == (2, classes), scores.shape

@@ -125,7 +125,7 @@ def test_files_that_are_no_state_dict_are_named(
         "module.pth": r"torch\.save\(model\.state_dict\(\)",
         "number.pth": "holds a int",
         "other.pth": r"wanted, not found \(8\)",
-        "colour.pth": "-d color_mode=RGB",
+        "colour.pth": r"\(16, 1, 3, 3\) wanted, \(16, 3, 3, 3\) found(.|\n)*model\.py",
         "script.pt": "-d weights=torchscript",
         "truncated.pth": "copied in full",
         "empty.pth": "is empty",

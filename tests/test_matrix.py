@@ -82,7 +82,7 @@ BREAKAGES: dict[str, tuple[str, str, str, str]] = {
     "unused import": ("project/serve.py.jinja", "import re\n", "import re\nimport cgi\n", "F401"),
     "badly formatted": ("project/samples.py", "SIZE = (80, 60)", "SIZE = (80,60)", "format"),
     "syntax error": ("parts/response/label.py.jinja", "return [", "return [[", "response.py"),
-    "wrong shape": ("parts/head/mlp.py.jinja", ", NUM_CLASSES)", ", 7)", "AssertionError"),
+    "wrong shape": ("parts/head/mlp.py.jinja", ", num_classes)", ", 7)", "AssertionError"),
     "leftover": ("project/README.md.jinja", "## The files", "## {{ '{{ x }}' }}", "left over"),
     "bad import": ("project/handler.py.jinja", "import os\n", "import os\nimport oz\n", "oz"),
     "too many files": ("project/extra.txt", "", "extra\n", "extra.txt"),

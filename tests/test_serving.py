@@ -230,8 +230,9 @@ def test_torchserve_is_gone_after_serve_has_ended(copy_project: Callable[..., Pr
 def build_and_save(project: Project) -> None:
     """Save seeded weights for the project's own network."""
     code = (
-        "import torch; from model import build_model; torch.manual_seed(0); "
-        "torch.save(build_model().state_dict(), 'weights/w.pth')"
+        "import torch; from model import build_model; from project import NUM_CLASSES; "
+        "torch.manual_seed(0); "
+        "torch.save(build_model(NUM_CLASSES).state_dict(), 'weights/w.pth')"
     )
     result = project.run("-c", code)
     assert result.returncode == 0, result.stderr
