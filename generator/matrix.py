@@ -370,7 +370,9 @@ def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -
                 x["filename"]: f"{x['code']}: {x['message']}" for x in json.loads(result.stdout)
             }
         else:
-            files = re.findall(r"Would reformat: (.+)", result.stdout) or [str(folder)]
+            files = re.findall(r"(?:Would reformat: |--> )([^:\n]+)", result.stdout) or [
+                str(folder)
+            ]
             found = {str(Path(file).resolve()): "ruff format would change it" for file in files}
         for file, message in found.items():
             owner = [x for x in projects if Path(file).is_relative_to(x[0].resolve())]
