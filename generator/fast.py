@@ -9,6 +9,7 @@ once is kept. What comes out is the same to the byte, which a test compares with
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -98,16 +99,18 @@ def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
 
 
 remember_yaml = cache(parse_yaml_string)
+remember_json = cache(json.loads)
 
 
 @contextlib.contextmanager
 def shortcuts() -> Iterator[None]:
-    """Keep Copier from starting git for each file, and from parsing the same menus again.
+    """Keep Copier from starting git for each file, and from parsing the same texts again.
 
     The destination is no repository, so git would have nothing to say.
     """
     with (
         mock.patch("copier._main.is_git_available", lambda: False),
         mock.patch("copier._user_data.parse_yaml_string", remember_yaml),
+        mock.patch.dict("copier._user_data.CAST_STR_TO_NATIVE", json=remember_json),
     ):
         yield

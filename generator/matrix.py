@@ -154,7 +154,7 @@ def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
 
 def is_forbidden(answers: Mapping[str, Any]) -> bool:
     """Tell whether the questions must refuse this combination."""
-    return answers["transforms"] == "pretrained" and answers["architecture"] == "custom"
+    return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
 
 
 def command_line(answers: Mapping[str, Any]) -> str:
