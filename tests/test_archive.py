@@ -122,7 +122,7 @@ def test_files_that_are_no_state_dict_are_named(
         "legacy.pth": None,
         "half.pth": None,
         "training.pth": r"""torch\.save\(content\["state_dict"\]""",
-        "module.pth": r"torch\.save\(model\.state_dict\(\)",
+        "module.pth": r"state = content\.state_dict\(\)",
         "number.pth": "holds a int",
         "other.pth": r"wanted, not found \(8\)",
         "colour.pth": r"\(16, 1, 3, 3\) wanted, \(16, 3, 3, 3\) found(.|\n)*model\.py",
@@ -294,3 +294,80 @@ def test_predict_prints_a_table_and_tells_bad_pictures(
     assert "b (1)" in result.stdout and "b (2)" in result.stdout  # two classes of one name
     assert re.search(r"bad\.png\n +the data is no image", result.stdout)
     assert "there is no picture" in project.run("predict.py", "absent.png").stderr
+
+
+def test_a_module_that_the_archive_lacks_is_named(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    save(project.path / "weights" / "w.pth", network_state())
+    (project.path / "blocks.py").write_text("KERNEL = 3\n")
+    model = project.path / "model.py"
+    model.write_text("from blocks import KERNEL\n" + model.read_text())
+    refused = project.run("archive.py")
+    assert refused.returncode == 1
+    assert "python archive.py --extra-files blocks.py" in refused.stderr
+    project.archive("--extra-files", "blocks.py")
+
+
+def test_a_folder_that_is_no_archive_is_not_replaced(copy_project: Callable[..., Project]) -> None:
+    project = copy_project("image-classifier", architecture="custom", num_classes=4)
+    save(project.path / "weights" / "w.pth", network_state())
+    refused = project.run("archive.py", "--format", "no-archive", "--output", "..")
+    assert refused.returncode == 1
+    assert "no archive" in refused.stderr
+    assert (project.path / "README.md").is_file()
+    for _ in range(2):  # an archive from before is replaced
+        project.archive("--format", "no-archive", "--output", "out")
+
+
+def test_checkpoints_with_the_names_of_old_releases_load(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="densenet121", num_classes=4, label_format="none")
+    network = torchvision.models.densenet121(num_classes=4)
+    state = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): tensor
+        for key, tensor in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in state
+    save(project.path / "weights" / "densenet121.pth", state)
+    project.archive()
+
+
+@pytest.mark.parametrize("head", ["dropout", "mlp", "mlp_dropout"])
+def test_another_head_is_named(copy_released: Callable[..., Project], head: str) -> None:
+    project = copy_released(architecture="resnet18", num_classes=10, label_format="none")
+    network = torchvision.models.resnet18(num_classes=10)
+    network.fc = {
+        "dropout": nn.Sequential(nn.Dropout(), nn.Linear(512, 7)),
+        "mlp": nn.Sequential(nn.Linear(512, 96), nn.ReLU(), nn.Linear(96, 7)),
+        "mlp_dropout": nn.Sequential(nn.Linear(512, 96), nn.ReLU(), nn.Dropout(), nn.Linear(96, 7)),
+    }[head]
+    save_random_weights(network, project.path / "weights" / "w.pth")
+    refused = project.run("archive.py")
+    assert f"-d head={head}" in refused.stderr
+    assert "-d num_classes=7" in refused.stderr
+    run_suggestion(project, refused.stderr)
+    project.archive()
+
+
+def test_colour_weights_serve_grayscale_pictures(copy_project: Callable[..., Project]) -> None:
+    from conftest import noise
+
+    answers = {"mean": 0.4, "std": 0.2, "transforms": "custom", "image_size": 64, "top_k": 6}
+    answers |= {"architecture": "googlenet", "num_classes": 6, "label_format": "none"}
+    colour = copy_project("colour", **answers, transform_input=False)
+    grey = copy_project("grey", **answers, color_mode="L")
+    network = torchvision.models.googlenet(num_classes=6, init_weights=False)  # with its aux heads
+    for project in (colour, grey):
+        save_random_weights(network, project.path / "weights" / "w.pth")
+    result = grey.run("archive.py")
+    assert result.returncode == 0, result.stderr
+    assert "summed the three input channels" in result.stdout
+    assert "auxiliary heads" in result.stdout
+    colour.archive()
+    picture = grey.path / "picture.png"
+    noise(0).convert("L").save(picture)  # equal in all three channels once it is RGB
+    one, other = (project.predict(picture)[0][0] for project in (colour, grey))
+    assert one["index"] == other["index"]
+    assert abs(one["probability"] - other["probability"]) < 1e-4

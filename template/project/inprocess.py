@@ -19,7 +19,7 @@ from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
 from ts.service import Service
 
-from project import MODEL_NAME, ProjectError
+from project import MODEL_NAME, ROOT, ProjectError
 
 # BaseHandler warns of every optional package that is not installed.
 logging.getLogger("ts").setLevel(logging.ERROR)
@@ -82,9 +82,14 @@ def open_archive(path: Path) -> Iterator[LocalService]:
             )
 
 
+def is_archive(folder: Path) -> bool:
+    """Tell whether a folder is an archive that was made with --format no-archive."""
+    return (folder / "MAR-INF" / "MANIFEST.json").is_file()
+
+
 def unpack(path: Path, folder: Path) -> Path:
     """Return the folder with the archive's content."""
-    if path.is_dir():
+    if is_archive(path):
         return path.resolve()
     try:
         if path.name.endswith(".tar.gz"):
@@ -96,22 +101,23 @@ def unpack(path: Path, folder: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)
         return folder
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise ProjectError(f"there is no archive {path}; run: python archive.py") from None
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ProjectError(f"{path} is damaged ({error}); run: python archive.py") from error
 
 
 @contextlib.contextmanager
 def modules_from(folder: Path) -> Iterator[None]:
-    """Import the archive's modules, not the project's files of the same names."""
-    names = {path.stem for path in folder.glob("*.py")}
+    """Import the archive's modules and none of the project's, which a server would not have."""
+    names = {path.stem for place in (folder, ROOT) for path in place.glob("*.py")}
     own = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.path.insert(0, str(folder))
+    paths = sys.path
+    sys.path = [str(folder), *(path for path in paths if Path(path).resolve() != ROOT)]
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path = paths
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(own)
