@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import jinja2
 from copier._jinja_ext import SandboxedEnvironment
 from copier._main import Worker
 from copier._settings import SettingsModel
@@ -81,17 +80,30 @@ class FastRenderer:
             ).run_copy()
 
 
+class Constant:
+    """Stands for the template of a text without Jinja: most help texts and names of values."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def render(self, *_: Any, **__: Any) -> str:
+        """Return the text."""
+        return self.text
+
+
 def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
     """Make an environment remember the templates that it made of strings."""
 
     @cache
-    def from_string(source: str) -> jinja2.Template:
-        return original(source)
+    def from_string(source: str) -> Any:
+        return original(source) if "{" in source or "\r" in source else Constant(source)
 
     original = environment.from_string
 
-    def cached(source: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
-        return original(source, *args, **kwargs) if args or kwargs else from_string(source)
+    def cached(source: Any, *args: Any, **kwargs: Any) -> Any:
+        # Copier passes what is no text, too, to see it refused.
+        plain = isinstance(source, str) and not args and not kwargs
+        return from_string(source) if plain else original(source, *args, **kwargs)
 
     environment.from_string = cached  # type: ignore[method-assign]
     environment.auto_reload = False

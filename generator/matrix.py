@@ -46,9 +46,9 @@ AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
 
 # For the questions without choices: one value that is common, and one that is not.
 SAMPLES: dict[str, list[Any]] = {
-    "project_name": ["Image Classifier", 'Katzen & "Hunde" – it\'s 猫'],
+    "project_name": ["Image Classifier", 'Katzen & "Hunde" – it\'s 猫 🐱'],
     "model_name": ["image-classifier", "A" + "b-_9" * 15],
-    "num_classes": [3, 1000],
+    "num_classes": [3, 100],
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
@@ -210,7 +210,8 @@ def run(
     # Chunks in the order of the matrix: neighbours share most of their files.
     chunks = [matrix[i : i + 100] for i in range(0, len(matrix), 100)]
     context = multiprocessing.get_context("spawn")  # a process that has never run anything else
-    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # spares the disk
+    with tempfile.TemporaryDirectory(prefix="matrix-", dir=memory) as folder:
         template = plain_copy(Path(folder, "template"))
         kept = Path(folder, "kept")
         jobs = [(template, kept / str(i), chunk) for i, chunk in enumerate(chunks)]

@@ -66,7 +66,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
     "head": {"architecture": "googlenet", "head": "mlp_dropout", "num_classes": 3},
     "grayscale squeezenet": {"architecture": "squeezenet1_1", "color_mode": "L"},
     "awkward names": {
-        "project_name": 'Katzen & "Hunde" – it\'s 猫 \\n',
+        "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
     },
 }
