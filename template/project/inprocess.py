@@ -57,8 +57,7 @@ class LocalService:
     def probabilities(self, pictures: Sequence[bytes]) -> torch.Tensor:
         """Return the probability of every class (N, C) for N picture files."""
         handler = self._service._entry_point.__self__
-        batch = torch.stack([handler.read_picture(data) for data in pictures])
-        return handler.inference(batch).cpu()
+        return handler.inference(torch.stack(handler.read_pictures(pictures))).cpu()
 
 
 @contextlib.contextmanager
