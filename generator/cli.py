@@ -39,6 +39,46 @@ def demo(
 
 
 @app.command()
+def new(
+    destination: Annotated[Path, typer.Argument(help="Folder for the project; must not exist yet.")],
+    weights: Annotated[Path, typer.Option(help="The checkpoint, as it was saved.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="The names of the classes: a file, or an ImageFolder tree. Default: none."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+    ] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
+    ] = False,
+    picture: Annotated[Path | None, typer.Option(help="Classify this picture at the end.")] = None,
+) -> None:
+    """From a checkpoint to a service that has answered: inspect, ask, render, archive, predict.
+
+    What the files tell is not asked; -d comes before both.
+
+    Examples: ts-template new my-service --weights best.pth --labels classes.txt /
+    ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
+    """
+    import yaml
+
+    from generator import options as module
+    from generator.new import make_project
+
+    answers = {}
+    for word in data or []:
+        name, equals, value = word.partition("=")
+        if not equals or name not in module.questions():
+            hint = module.nearest(name, module.questions())
+            raise UserError(f"-d {word}: expected question=value{hint}")
+        # As copier reads -d, but for texts that only look like numbers.
+        answers[name] = value if module.questions()[name].type == "str" else yaml.safe_load(value)
+    make_project(destination, weights, labels, answers, ask=not defaults, picture=picture)
+
+
+@app.command()
 def catalogue() -> None:
     """Rebuild generator/archs.json from the torchvision that is installed.
 

@@ -121,11 +121,11 @@ def test_files_that_are_no_state_dict_are_named(
         "good.pth": None,
         "legacy.pth": None,
         "half.pth": None,
-        "training.pth": r"""torch\.save\(content\["state_dict"\]""",
-        "module.pth": r"state = content\.state_dict\(\)",
+        "training.pth": "-d weights=checkpoint",
+        "module.pth": "-d weights=checkpoint",
         "number.pth": "holds a int",
-        "other.pth": r"wanted, not found \(8\)",
-        "colour.pth": r"\(16, 1, 3, 3\) wanted, \(16, 3, 3, 3\) found(.|\n)*model\.py",
+        "other.pth": r"the network +the file\n +features\.0\.weight \(16, 1, 3, 3\) +-\n",
+        "colour.pth": r"\(16, 1, 3, 3\) +features\.0\.weight \(16, 3, 3, 3\)\n(.|\n)*model\.py",
         "script.pt": "-d weights=torchscript",
         "truncated.pth": "copied in full",
         "empty.pth": "is empty",
@@ -173,9 +173,12 @@ def test_label_files_are_checked(copy_project: Callable[..., Project], tmp_path:
 
 
 def build_each(
-    project: Project, folder: Path, names: list[str], parameter: str = "weights"
+    project: Project, folder: Path, names: list[str], parameter: str = "weights", output: str = ""
 ) -> dict[str, str | None]:
-    """Build an archive for each file, in one process; return the errors by name."""
+    """Build an archive for each file, in one process; return the errors by name.
+
+    With `output`, each goes to a folder of its own in that folder of the project.
+    """
     code = f"""
 import json, sys
 from pathlib import Path
@@ -185,6 +188,8 @@ outcomes = {{}}
 for name in json.loads(sys.argv[2]):
     arguments = {{"weights": None, "{parameter}": Path(sys.argv[1], name)}}
     arguments["weights"] = arguments["weights"] or archive.find_weights()
+    if {output!r}:
+        arguments["output"] = Path({output!r}, name)
     try:
         archive.build(**arguments)
         outcomes[name] = None
@@ -237,6 +242,7 @@ def test_the_archive_holds_what_serving_needs_and_nothing_else(
             "handler.py",
             "images.py",
             "index_to_name.json",
+            "loading.py",
             "model-config.yaml",
             "model.py",
             "preprocessing.py",
