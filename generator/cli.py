@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from generator.errors import UserError
+
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
 app = typer.Typer(
@@ -15,10 +17,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-
-
-class UserError(Exception):
-    """Something that the user can mend; the message says how."""
 
 
 @app.command()

@@ -51,6 +51,8 @@ SAMPLES: dict[str, list[Any]] = {
     "num_classes": [3, 100],
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
     "checkpoint_key": ["", "model_ema.state_dict"],
+    "label_element": [-1, 0],
+    "label_folder": ["data/train", "/data/Fotos und 猫"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
     "transform_input": [True, False],
@@ -77,7 +79,6 @@ FILES = frozenset(
         "config.properties",
         "handler.py",
         "images.py",
-        "index_to_name.json",
         "inprocess.py",
         "labels.py",
         "loading.py",
@@ -97,13 +98,25 @@ FILES = frozenset(
     }
 )
 
+LABEL_FILES = {
+    "index_to_name": "index_to_name.json",
+    "imagenet": "index_to_name.json",
+    "class_to_idx": "class_to_idx.json",
+    "list": "labels.json",
+    "text": "labels.txt",
+    "csv": "labels.csv",
+    "huggingface": "config.json",
+}
+
 
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
-    without = {"index_to_name.json"} if answers["label_format"] == "none" else set()
+    files = set(FILES)
+    if label_file := LABEL_FILES.get(answers["label_format"]):
+        files.add(label_file)
     if answers["weights"] in ("torchscript", "exported_program", "onnx"):
-        without.add("mismatch.py")  # there are no names to compare
-    return FILES - without
+        files.remove("mismatch.py")  # there are no names to compare
+    return frozenset(files)
 
 
 @cache
@@ -447,7 +460,15 @@ def check_modules(answers: Answers) -> None:
         scores = catalogue.without_norms(network)(batch.to("meta"))
     assert scores.shape == (2, classes), scores.shape
 
-    names = labels.read_labels(classes)
+    if answers["label_format"] == "none":
+        names = labels.read_labels(classes)
+    elif answers["label_format"] == "folders":
+        with tempfile.TemporaryDirectory() as folder:
+            for index in range(classes):
+                Path(folder, f"class {index:03}").mkdir()
+            names, _ = labels.read_labels(classes, Path(folder))
+    else:
+        names, _ = labels.read_labels(classes)  # those that are rendered
     assert len(names) == classes
     chances = torch.linspace(0, 1, 2 * classes).reshape(2, classes).softmax(dim=1)
     answered = response.make_answers(chances, names)
