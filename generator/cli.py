@@ -38,11 +38,11 @@ def demo(
 
 @app.command()
 def new(
-    destination: Annotated[Path, typer.Argument(help="Folder for the project; must not exist yet.")],
+    destination: Annotated[Path, typer.Argument(help="Folder for the project; must be new.")],
     weights: Annotated[Path, typer.Option(help="The checkpoint, as it was saved.")],
     labels: Annotated[
         Path | None,
-        typer.Option(help="The names of the classes: a file, or an ImageFolder tree. Default: none."),
+        typer.Option(help="The names of the classes: a file, or an ImageFolder tree."),
     ] = None,
     data: Annotated[
         list[str] | None,

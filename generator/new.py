@@ -116,9 +116,7 @@ def answers_of(
     return known
 
 
-def label_answers(
-    labels: Path | None, num_classes: int | None, console: Console
-) -> dict[str, Any]:
+def label_answers(labels: Path | None, num_classes: int | None, console: Console) -> dict[str, Any]:
     """Return the answers that follow from a label file, saying what there is to say of it."""
     from generator.labels import inspect_labels
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from test_archive import network_state, run_suggestion
 
 from conftest import Project, labels_of
 from generator import matrix
 from generator.errors import UserError
 from generator.fast import FastRenderer
 from generator.labels import LabelError, inspect_labels
+from test_archive import network_state, run_suggestion
 
 EMOJI = "🐱 猫"
 ARABIC = "قطة"
