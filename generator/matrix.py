@@ -50,6 +50,7 @@ SAMPLES: dict[str, list[Any]] = {
     "model_name": ["image-classifier", "A" + "b-_9" * 15],
     "num_classes": [3, 100],
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
+    "checkpoint_key": ["", "model_ema.state_dict"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
     "transform_input": [True, False],
@@ -79,6 +80,8 @@ FILES = frozenset(
         "index_to_name.json",
         "inprocess.py",
         "labels.py",
+        "loading.py",
+        "mismatch.py",
         "model-config.yaml",
         "model.py",
         "predict.py",
@@ -98,6 +101,8 @@ FILES = frozenset(
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
     without = {"index_to_name.json"} if answers["label_format"] == "none" else set()
+    if answers["weights"] in ("torchscript", "exported_program", "onnx"):
+        without.add("mismatch.py")  # there are no names to compare
     return FILES - without
 
 
@@ -142,6 +147,8 @@ def combinations(seed: int = 0) -> list[Answers]:
         answers |= networks[key]
         if catalogue.load()[answers["architecture"]].classifier_kind != "Linear":
             answers["head"] = "linear"  # the other heads replace a linear layer
+        if answers["weights"] == "pretrained":
+            answers["num_classes"] = 1000  # as many as torchvision's have
         matrix.append(answers)
     return matrix
 
@@ -154,6 +161,8 @@ def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
 
 def is_forbidden(answers: Mapping[str, Any]) -> bool:
     """Tell whether the questions must refuse this combination."""
+    if answers["weights"] == "pretrained" and answers["architecture"] in catalogue.OTHERS:
+        return True
     return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
 
 
@@ -420,7 +429,7 @@ def check_modules(answers: Answers) -> None:
     handler, model, preprocessing, labels, response = map(
         importlib.import_module, ("handler", "model", "preprocessing", "labels", "response")
     )
-    for name in ("archive", "checkpoint", "inprocess", "predict", "serve"):
+    for name in ("archive", "checkpoint", "inprocess", "loading", "predict", "serve"):
         importlib.import_module(name)
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
@@ -517,6 +526,8 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
     for name, arch in catalogue.load().items():
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
+        if answers["weights"] == "pretrained":
+            answers |= {"num_classes": 1000} if arch.params else {"weights": "state_dict"}
         if answers["transforms"] != "to_tensor":
             answers["transforms"] = "custom"  # the others would mean the full size
         answers["resize_size"] = 0
