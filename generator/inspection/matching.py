@@ -29,12 +29,18 @@ MAX_PREFIX = 10  # parts of a prefix
 MIN_SHARE = 0.2  # of a network's weights, for it to count as near
 MIN_TIMM_SHARE = 0.3  # of a file's weights, for a prefix to be compared with timm's networks
 NEAREST = 3
+EXAMPLES = 3  # of names that differ
 STATISTICS = ("running_mean", "running_var", COUNTER)  # which no network trains
 # How places and prefixes of a copy are called that training keeps beside what it trains.
 COPY = re.compile(r"ema|swa|avg|average|shadow|momentum|teacher|target", re.IGNORECASE)
 # torchvision's own files of DenseNet still have the names that it used before 2018.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 NEW_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
+
+# Names of weights as torch has them; those of values in a graph look like val_3 or onnx::Conv_7.
+TORCH_NAME = re.compile(r"(?!onnx::)[A-Za-z_]\w*(\.\w+)+")
+# What DataParallel and torch.compile put before all names.
+WRAPPER = re.compile(r"((module|_orig_mod)\.)*")
 
 HEADS: dict[tuple[str, ...], str] = load("head/found.py.jinja")["HEADS"]
 
@@ -45,7 +51,8 @@ class Head:
 
     Attributes:
         kind: an answer to the `head` question; "other" for layers that are none of these;
-            "outside" for layers beside the network, in what wraps it; "none".
+            "outside" for layers beside the network, in what wraps it; "none"; "graph" where the
+            file does not keep its names.
         classes: number of classes, None where the layers do not tell.
         units: of the hidden layer, for the answers that have one.
         layers: names and shapes, as in the file.
@@ -104,6 +111,21 @@ class Near:
     reshaped: tuple[str, ...] = ()
     renamed: bool = False
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        if self.renamed:
+            return f"{self.name}: its shapes are all there, in order, under other names"
+        parts = []
+        for title, names in (
+            ("lacking", self.missing), ("unknown", self.unknown), ("other shape", self.reshaped)
+        ):  # fmt: skip
+            if names:
+                more = ", ..." if len(names) > EXAMPLES else ""
+                parts.append(f"{len(names)} {title} ({', '.join(names[:EXAMPLES])}{more})")
+        after = f" after {self.prefix}" if self.prefix else ""
+        differing = "; ".join(parts) or "nothing, but what is beside it is no classifier"
+        return f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+
 
 # ------------------------------------------------------------------------------------- the known
 
@@ -134,20 +156,24 @@ class Known:
     sized: tuple[str, ...]
 
     def own(self, state: State, prefix: str) -> dict[str, tuple[int, ...]]:
-        """Return the shapes below a prefix, under the names that torchvision has for them now."""
-        shapes = {k[len(prefix) :]: x.shape for k, x in state.items() if k.startswith(prefix)}
+        """Return the shapes below a prefix, under the names that torchvision has for them now.
+
+        Auxiliary heads, which only training has, are left out.
+        """
+        auxiliary = tuple(f"{name}." for name in self.arch.aux)
+        shapes = below(state, prefix)
+        if auxiliary:
+            return {key: x for key, x in shapes.items() if not key.startswith(auxiliary)}
         if self.arch.family == "densenet":
-            return {OLD_NAME.sub(r"\1\2", key): shape for key, shape in shapes.items()}
+            return {OLD_NAME.sub(r"\1\2", key): x for key, x in shapes.items()}
         return shapes
 
     def is_known(self, key: str) -> bool:
-        """Tell whether the network has a weight of this name, now or in training."""
+        """Tell whether the network has a weight of this name."""
         if key in self.shapes or key.startswith(self.region):
             return True
         module, _, last = key.rpartition(".")
-        if last == COUNTER:
-            return f"{module}.running_mean" in self.shapes
-        return key.startswith(tuple(f"{name}." for name in self.arch.aux))
+        return last == COUNTER and f"{module}.running_mean" in self.shapes
 
 
 @cache
@@ -189,6 +215,11 @@ def index() -> dict[str, list[tuple[str, Shape]]]:
     return found
 
 
+def below(state: State, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes below a prefix, without it."""
+    return {key[len(prefix) :]: x.shape for key, x in state.items() if key.startswith(prefix)}
+
+
 def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     """Tell whether a tensor has the shape that a network wants."""
     return shape == wanted or (
@@ -209,7 +240,9 @@ def recognise(state: State) -> list[Match]:
         if count >= len(networks[name].body)
         and (match := verify(networks[name], state, prefix)) is not None
     ]
-    found = with_outer_heads(found, state) or recognise_timm(state)
+    found = with_outer_heads(found, state)
+    if not found:
+        found = with_outer_heads(recognise_timm(state), state)
     return sorted(found, key=lambda match: (is_copy(match.prefix), match.prefix.count(".")))
 
 
@@ -242,15 +275,14 @@ def verify(network: Known, state: State, prefix: str) -> Match | None:
             return None
     if not all(map(network.is_known, own)):
         return None
-    kept = {key: x for key, x in own.items() if not key.startswith(tuple(arch.aux) or ("\0",))}
     return Match(
         name=network.name,
-        timm=tuple(timm_names(kept)),
+        timm=tuple(name for _, _, names in timm_pairs(own) for name in names),
         prefix=prefix,
         head=head_of(network, own, prefix),
         channels=own[f"{arch.first_conv}.weight"][1],
         image_size=image_size(network, own),
-        parameters=count_parameters(kept, network.buffers),
+        parameters=count_parameters(own, network.buffers),
     )
 
 
@@ -361,13 +393,64 @@ def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
     found = []
     for match in matches:
         if match.head.kind == "none" and outer:
-            network = known()[match.name or ""]
-            inputs = network.arch.classifier_in if not network.inner else None
+            network = known().get(match.name or "")
+            inputs = network.arch.classifier_in if network and not network.inner else None
             source = last_matrix(outer, inputs)
             classes = outer[source][0] if source else None
             match = replace(match, head=Head("outside", classes, None, outer, source))
         found.append(match)
     return found
+
+
+# ------------------------------------------------------------------------------------------ ONNX
+
+
+def recognise_onnx(weights: State) -> list[Match]:
+    """Return the one network of torchvision whose weights an ONNX file has, or none.
+
+    An export folds the normalisation of a batch into the convolution before it, and turns matrices
+    around, which then get another name. What is left must be there, and nothing unknown; and it
+    must fit one network alone.
+    """
+    found = [
+        match
+        for (name, prefix), _ in shared_weights(weights).items()
+        if (match := verify_onnx(known()[name], weights, prefix)) is not None
+    ]
+    return found if len(found) == 1 else []
+
+
+def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
+    """Return the match if what an export leaves of the network is there, and nothing unknown."""
+    own = below({key: x for key, x in weights.items() if TORCH_NAME.fullmatch(key)}, prefix)
+    normalised = {
+        key.removesuffix("running_mean") for key in network.buffers if key.endswith("running_mean")
+    }
+    for key in network.body:
+        module, _, last = key.rpartition(".")
+        folded = f"{module}." in normalised
+        wanted = network.shapes[key]
+        if key in own:
+            if not fits(own[key], wanted):
+                return None
+            if folded and last == "weight" and f"{module}.running_mean" not in own:
+                return None
+        elif not (folded or len(wanted) == 2 or key in network.buffers):
+            return None
+    convolutions = {key.removesuffix("weight") for key, x in network.shapes.items() if len(x) == 4}
+    for key in own:
+        if not network.is_known(key) and key.removesuffix("bias") not in convolutions:
+            return None
+    channels = own[f"{network.arch.first_conv}.weight"][1]
+    return Match(
+        name=network.name,
+        timm=(),
+        prefix=prefix,
+        head=Head("graph"),
+        channels=channels,
+        image_size=None,
+        parameters=count_parameters(below(weights, "")),
+    )
 
 
 # ------------------------------------------------------------------------------------------ timm
@@ -393,7 +476,7 @@ def main_prefixes(state: State) -> list[str]:
 
 def verify_timm(state: State, prefix: str) -> Match | None:
     """Return the match if what is below a prefix is a network of timm."""
-    own = {key[len(prefix) :]: x.shape for key, x in state.items() if key.startswith(prefix)}
+    own = below(state, prefix)
     for last, first, names in timm_pairs(own):
         outside = tuple(f"{name}." for name in last)
         layers = {prefix + key: x for key, x in own.items() if outside and key.startswith(outside)}
@@ -420,11 +503,6 @@ def verify_timm(state: State, prefix: str) -> Match | None:
     return None
 
 
-def timm_names(own: Shapes) -> list[str]:
-    """Return timm's networks with these names and shapes, apart from the last layers."""
-    return [name for _, _, names in timm_pairs(own) for name in names]
-
-
 def timm_pairs(
     own: Shapes,
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], list[str]]]:
@@ -435,6 +513,12 @@ def timm_pairs(
             names := stored.names.get(signatures.digest(own.items(), last, first))
         ):
             yield last, first, names
+
+
+def wrapper_of(state: State) -> str:
+    """Return what DataParallel and torch.compile put before all names."""
+    prefixes = {match[0] for key in state if (match := WRAPPER.match(key))}
+    return min(prefixes, key=len, default="")
 
 
 # ----------------------------------------------------------------------------------- the nearest

@@ -35,6 +35,8 @@ MAX_DIRECTORY = 8_000_000  # bytes; of a zip archive's list of files, 80 for eac
 MAX_NODES = 100_000  # dicts, modules and tensors on the way through a checkpoint
 MAX_DEPTH = 60  # of modules in modules
 
+GRAPHS = ("torchscript", "exported_program", "onnx")  # kinds that bring their network
+
 KINDS = {
     "torch": "torch.save",
     "torch_legacy": "torch.save before torch 1.6",
