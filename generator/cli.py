@@ -77,16 +77,59 @@ def new(
 
 
 @app.command()
-def catalogue() -> None:
-    """Rebuild generator/archs.json from the torchvision that is installed.
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint, as it was saved.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="The names of the classes: a file, or a folder of folders.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="Write a file for copier copy --data-file.")
+    ] = None,
+) -> None:
+    """Tell what a checkpoint is, and which answers follow, without running anything in it.
+
+    What weights cannot tell, it says.
+
+    Examples: ts-template inspect best.pth / ts-template inspect best.pth --labels names.txt
+    """
+    from generator.inspection import inspect_file, report
+
+    inspection = inspect_file(checkpoint)
+    found = None
+    if labels is not None:
+        from generator.labels import inspect_labels
+
+        found = inspect_labels(labels, inspection.classes)
+    if answers is not None:
+        report.write_answers(answers, inspection, found)
+    if as_json:
+        typer.echo(report.as_json(inspection, found))
+    else:
+        report.show(inspection, found, answers)
+
+
+@app.command()
+def catalogue(
+    timm: Annotated[
+        bool, typer.Option("--timm", help="Rebuild what is known of timm's networks, too: minutes.")
+    ] = False,
+) -> None:
+    """Rebuild what is known of the networks of the torchvision that is installed.
 
     For maintainers, after torchvision has gained an architecture or changed its weights.
     """
     from generator import catalogue as builder
-    from generator.rendering import HERE
+    from generator.inspection import signatures
 
-    builder.write(HERE / "archs.json")
-    typer.echo(f"wrote {HERE / 'archs.json'}")
+    builder.write(builder.ARCHS_PATH)
+    signatures.write()
+    written = [builder.ARCHS_PATH, signatures.PATH]
+    if timm:
+        signatures.write_timm()
+        written.append(signatures.TIMM_PATH)
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

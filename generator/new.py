@@ -99,11 +99,10 @@ def answers_of(
     architecture = given.get("architecture", known.get("architecture"))
     if architecture is None:
         if known.get("weights") not in ("torchscript", "exported_program", "onnx"):
-            nearest = "".join(f"\n    {line}" for line in found.nearest)
             raise UserError(
-                f"{found.path}: the architecture is not known.{nearest}\n"
-                "If it is your own network: copier copy -d architecture=custom, and put it into "
-                "model.py. If it is timm's: add -d architecture=timm/NAME"
+                f"{found.path}: the architecture is not known; ts-template inspect tells what is "
+                "near. If it is your own network: copier copy -d architecture=custom, and put it "
+                "into model.py. If it is timm's: add -d architecture=timm/NAME"
             )
         known["architecture"] = "custom"  # the file brings its own network
     arch = catalogue.load().get(str(architecture))
