@@ -51,6 +51,10 @@ def new(
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
     ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="For a network of your own: the file with build_model(num_classes)."),
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Classify this picture at the end.")] = None,
 ) -> None:
     """From a checkpoint to a service that has answered: inspect, ask, render, archive, predict.
@@ -73,7 +77,9 @@ def new(
             raise UserError(f"-d {word}: expected question=value{hint}")
         # As copier reads -d, but for texts that only look like numbers.
         answers[name] = value if module.questions()[name].type == "str" else yaml.safe_load(value)
-    make_project(destination, weights, labels, answers, ask=not defaults, picture=picture)
+    make_project(
+        destination, weights, labels, answers, ask=not defaults, model=model, picture=picture
+    )
 
 
 @app.command()

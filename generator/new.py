@@ -16,6 +16,7 @@ from rich.console import Console
 from generator import catalogue
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
+from generator.inspection.reading import GRAPHS
 from generator.rendering import render
 
 
@@ -26,6 +27,7 @@ def make_project(
     answers: Mapping[str, Any],
     *,
     ask: bool,
+    model: Path | None = None,
     picture: Path | None = None,
 ) -> None:
     """Render a project for a checkpoint, put the files into it, archive it, and try it.
@@ -36,6 +38,7 @@ def make_project(
         labels: A label file or an ImageFolder tree; None if the classes have no names.
         answers: Answers by question, which come before what the files tell.
         ask: Whether to ask what is left; else it takes its defaults.
+        model: The Python file that defines build_model(num_classes), for a network of one's own.
         picture: What to classify at the end; None takes a picture of noise.
 
     Raises:
@@ -44,13 +47,25 @@ def make_project(
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UserError(f"{destination} exists; name another folder")
-    if picture is not None and not picture.is_file():
-        raise UserError(f"there is no picture {picture}")
+    for path in filter(None, (picture, model)):
+        if not path.is_file():
+            raise UserError(f"there is no file {path}")
+    if model is not None:
+        answers = {"architecture": "custom", **answers}
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]1.[/] Inspect {weights}{f' and {labels}' if labels else ''}")
     known = {**answers_of(inspect_file(weights), answers, console, ask), **answers}
+    graph = known.get("weights") in GRAPHS  # which brings its own network
+    if known["architecture"] == "custom" and model is None and not graph:
+        raise UserError(
+            f"{weights} is of a network of your own, or of one whose last layer is: bring the file "
+            "that defines build_model(num_classes) with --model FILE"
+        )
     if "label_format" not in answers:
         known |= label_answers(labels, known.get("num_classes"), console)
+    if not ask:
+        name = destination.resolve().name.replace("-", " ").replace("_", " ").title()
+        known.setdefault("project_name", name)
     for name, value in known.items():
         console.print(f"   {name}: {value}")
 
@@ -59,10 +74,14 @@ def make_project(
     try:
         render(destination, known, ask=ask)
         put_files(destination, weights, labels)
-    except BaseException:
+        if model is not None:
+            shutil.copyfile(model, destination / "model.py")
+    except BaseException as error:
         shutil.rmtree(destination, ignore_errors=True)
         if existed:
             destination.mkdir()
+        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
+            raise UserError(str(error)) from error
         raise
 
     console.print("[bold]3.[/] Build the archive: python archive.py")
@@ -91,20 +110,23 @@ def answers_of(
     """Return the answers that follow from a checkpoint, saying what does not.
 
     Raises:
-        UserError: The architecture cannot be told, and the file is of no use without it.
+        UserError: It is one of several networks of timm, and there is no telling which.
     """
     known = {name: value for name, value in found.answers.items() if name not in given}
     for note in found.notes:
         console.print(f"   {note}")
     architecture = given.get("architecture", known.get("architecture"))
     if architecture is None:
-        if known.get("weights") not in ("torchscript", "exported_program", "onnx"):
+        if found.timm:
+            commands = "".join(f"\n    -d architecture=timm/{name}" for name in found.timm)
             raise UserError(
-                f"{found.path}: the architecture is not known; ts-template inspect tells what is "
-                "near. If it is your own network: copier copy -d architecture=custom, and put it "
-                "into model.py. If it is timm's: add -d architecture=timm/NAME"
+                f"{found.path} is of one of several networks that weights cannot tell apart. Add "
+                f"the one that it is:{commands}"
             )
-        known["architecture"] = "custom"  # the file brings its own network
+        architecture = known["architecture"] = "custom"
+    if "checkpoint_key" in found.open_questions and "checkpoint_key" not in given and not ask:
+        known["checkpoint_key"] = found.places[0].key
+        console.print(f"   assumed: {found.open_questions['checkpoint_key']}; the first is taken")
     arch = catalogue.load().get(str(architecture))
     if arch is not None and arch.params is not None and "image_size" in known and not ask:
         # The size is in the weights, the rest of the transforms is not: what torchvision trained
@@ -138,7 +160,7 @@ def put_files(project: Path, weights: Path, labels: Path | None) -> None:
     if labels is not None and labels.is_file():
         # The project knows the name that its format has.
         result = subprocess.run(
-            [sys.executable, "-c", "from labels import LABEL_FILE; print(LABEL_FILE)"],
+            [sys.executable, "-c", "from labels import LABELS; print(LABELS)"],
             cwd=project,
             capture_output=True,
             text=True,
