@@ -29,7 +29,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,7 +36,7 @@ from unittest import mock
 import yaml
 
 from generator import catalogue
-from generator.fast import FastRenderer
+from generator.fast import FastRenderer, Project
 from generator.rendering import template_root
 
 Answers = dict[str, Any]
@@ -214,10 +213,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix="matrix-", dir=memory) as folder:
         template = plain_copy(Path(folder, "template"))
         kept = Path(folder, "kept")
+        kept.mkdir()
         jobs = [(template, kept / str(i), chunk) for i, chunk in enumerate(chunks)]
         representatives: list[tuple[Path, Answers]] = []
         with context.Pool(processes) as pool:
-            seen: set[tuple[str, ...]] = set()
+            seen: set[Key] = set()
             for number, (outcome, projects) in enumerate(pool.imap(render_chunk, jobs), 1):
                 merge(total, outcome)
                 for path, answers, new in projects:
@@ -257,7 +257,12 @@ def plain_copy(folder: Path) -> Path:
 
 # -------------------------------------------------------------------------------------- rendering
 
-Key = tuple[str, ...]
+# A file by name and digest, or a pair of network and picture size.
+Key = tuple[str | bytes, ...]
+
+# What this process has parsed, and has written a project of: once is enough.
+parsed: set[Key] = set()
+written: set[Key] = set()
 
 
 @cache
@@ -269,17 +274,15 @@ def renderer(template: Path) -> FastRenderer:
 def render_chunk(
     job: tuple[Path, Path, list[Answers]],
 ) -> tuple[Outcome, list[tuple[Path, Answers, set[Key]]]]:
-    """Render some combinations, and keep the projects that hold something new."""
+    """Render some combinations in memory, and write the projects that hold something new."""
     template, folder, chunk = job
-    folder.mkdir(parents=True)
     outcome = Outcome()
-    seen: set[Key] = set()
-    kept = []
+    projects = []
     for number, answers in enumerate(chunk):
         path = folder / str(number)
         start = time.perf_counter()
         try:
-            renderer(template).render(path, answers)
+            project = renderer(template).project(path, answers)
         except ValueError as error:
             if is_forbidden(answers):
                 outcome.refused += 1
@@ -294,46 +297,46 @@ def render_chunk(
         outcome.rendered += 1
         if is_forbidden(answers):
             outcome.fail(answers, "rendered, though the questions should refuse it")
-        new = inspect_files(path, answers, outcome) - seen
-        seen |= new
-        if new:
-            kept.append((path, answers, new))
-        else:
-            shutil.rmtree(path)
-    return outcome, kept
+        if new := inspect_files(project, answers, outcome) - written:
+            written.update(new)
+            project.write(path)
+            projects.append((path, answers, new))
+    return outcome, projects
 
 
-# The same text need not be parsed twice by one process.
-parsed: set[Key] = set()
-
-
-def inspect_files(path: Path, answers: Answers, outcome: Outcome) -> set[Key]:
+def inspect_files(project: Project, answers: Answers, outcome: Outcome) -> set[Key]:
     """Check the set of files, parse those that are new, and return what can be imported.
 
     What only people read (README.md, the answers) hardly ever repeats and is only parsed.
     """
-    names = {x.relative_to(path).as_posix(): x for x in path.rglob("*") if x.is_file()}
-    if wrong := expected_files(answers) ^ names.keys():
+    files = project.files
+    if wrong := expected_files(answers) ^ files.keys():
         outcome.fail(answers, f"not the expected set of files: {', '.join(sorted(wrong))}")
-    contents = {name: file.read_bytes() for name, file in names.items()}
-    keys = {(name, sha256(content).hexdigest()) for name, content in contents.items()}
-    for name, digest in keys - parsed:
-        parsed.add((name, digest))
+    keys: dict[str, Key] = {name: (name, file.digest) for name, file in files.items()}
+    for name, key in keys.items():
+        if key in parsed:
+            continue
+        parsed.add(key)
         try:
-            check_text(name, contents[name].decode())
+            check_text(name, files[name].content.decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
     # Which network gets which size of picture is in two files.
-    digests = dict(keys)
-    code = {key for key in keys if key[0].endswith((".py", ".json"))}
-    return code | {("network", digests["model.py"], digests["preprocessing.py"])}
+    network = [keys[name] for name in ("model.py", "preprocessing.py") if name in keys]
+    code = {key for name, key in keys.items() if name.endswith((".py", ".json"))}
+    return code | {("network", *(digest for _, digest in network))}
+
+
+LEFTOVERS = ("{%", "{#", "{{ ", " }}", "TODO")
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, if it was built
 
 
 def check_text(name: str, text: str) -> None:
     """Parse a file by its suffix; raise ValueError or SyntaxError for what is wrong with it."""
-    if leftover := re.search(r"{%|{#|{{ | }}|\bTODO\b", text):
-        raise ValueError(f"left over from the template: {leftover[0]}")
-    if re.search(r"[ \t]+$", text, re.MULTILINE):
+    for mark in LEFTOVERS:
+        if mark in text:
+            raise ValueError(f"left over from the template: {mark}")
+    if re.search(r"[ \t]$", text, re.MULTILINE):
         raise ValueError("white space at the end of a line")
     if text and (not text.endswith("\n") or text.endswith("\n\n")):
         raise ValueError("does not end in exactly one newline")
@@ -345,7 +348,7 @@ def check_text(name: str, text: str) -> None:
         case ".json":
             json.loads(text)
         case ".yaml" | ".yml":
-            yaml.safe_load(text)
+            yaml.load(text, Loader=YAML_LOADER)
         case ".toml":
             tomllib.loads(text)
         case ".properties":
