@@ -40,6 +40,7 @@ from generator.fast import FastRenderer, Project
 from generator.rendering import template_root
 
 Answers = dict[str, Any]
+Representative = tuple[Path, Answers, bool]  # a folder, its answers, whether its network is new
 
 AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
 
@@ -173,7 +174,7 @@ class Outcome:
         rendered: projects that were rendered.
         refused: combinations that the questions refuse, as they should.
         distinct: files of which no other has the same name and content.
-        checked: projects that were imported and whose network was built.
+        checked: projects that were imported; among them is one with each network.
         failures: what went wrong, each with the command that shows it again.
         render_seconds: the sum over all processes.
         seconds: on the clock.
@@ -215,7 +216,7 @@ def run(
         kept = Path(folder, "kept")
         kept.mkdir()
         jobs = [(template, kept / str(i), chunk) for i, chunk in enumerate(chunks)]
-        representatives: list[tuple[Path, Answers]] = []
+        representatives: list[Representative] = []
         with context.Pool(processes) as pool:
             seen: set[Key] = set()
             for number, (outcome, projects) in enumerate(pool.imap(render_chunk, jobs), 1):
@@ -223,11 +224,12 @@ def run(
                 for path, answers, new in projects:
                     if fresh := new - seen:
                         seen |= fresh
-                        representatives.append((path, answers))
+                        is_new = any(key[0] == NETWORK for key in fresh)
+                        representatives.append((path, answers, is_new))
                     else:
                         shutil.rmtree(path)
                 say("rendered", min(number * 100, len(matrix)), len(matrix))
-            total.distinct = sum(len(key) == 2 for key in seen)
+            total.distinct = sum(key[0] != NETWORK for key in seen)
             if check:
                 lint(kept, representatives, total)
                 groups = [representatives[i : i + 20] for i in range(0, len(representatives), 20)]
@@ -257,8 +259,9 @@ def plain_copy(folder: Path) -> Path:
 
 # -------------------------------------------------------------------------------------- rendering
 
-# A file by name and digest, or a pair of network and picture size.
+# A file by name and digest, or NETWORK with the digest of model.py and a size of pictures.
 Key = tuple[str | bytes, ...]
+NETWORK = "network"
 
 # What this process has parsed, and has written a project of: once is enough.
 parsed: set[Key] = set()
@@ -321,10 +324,11 @@ def inspect_files(project: Project, answers: Answers, outcome: Outcome) -> set[K
             check_text(name, files[name].content.decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
-    # Which network gets which size of picture is in two files.
-    network = [keys[name] for name in ("model.py", "preprocessing.py") if name in keys]
     code = {key for name, key in keys.items() if name.endswith((".py", ".json"))}
-    return code | {("network", *(digest for _, digest in network))}
+    if {"model.py", "preprocessing.py"} <= files.keys():
+        size = re.search(rb"^IMAGE_SIZE.*", files["preprocessing.py"].content, re.MULTILINE)
+        code.add((NETWORK, files["model.py"].digest, size[0] if size else b""))
+    return code
 
 
 LEFTOVERS = ("{%", "{#", "{{ ", " }}", "TODO")
@@ -357,7 +361,7 @@ def check_text(name: str, text: str) -> None:
                     raise ValueError(f"no setting: {line}")
 
 
-def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -> None:
+def lint(folder: Path, projects: list[Representative], outcome: Outcome) -> None:
     """Run ruff over the kept projects: each brings its own settings."""
     for command in (["check", "--output-format=json"], ["format", "--check"]):
         result = subprocess.run(
@@ -387,13 +391,15 @@ def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -
 # --------------------------------------------------------------------------------------- importing
 
 
-def check_projects(projects: list[tuple[Path, Answers]]) -> Outcome:
-    """Import the projects one after another, and build their networks on the meta device."""
+def check_projects(projects: list[Representative]) -> Outcome:
+    """Import the projects one after another, and build those networks that are new."""
     outcome = Outcome()
-    for path, answers in projects:
+    for path, answers, network_is_new in projects:
         try:
             with imported_from(path):
                 check_modules(answers)
+                if network_is_new:
+                    check_network(answers)
         except Exception as error:
             outcome.fail(answers, f"{type(error).__name__}: {error}")
         outcome.checked += 1
@@ -415,31 +421,27 @@ def imported_from(path: Path) -> Iterator[None]:
 
 
 def check_modules(answers: Answers) -> None:
-    """Import the modules of a project and try what needs no weights."""
+    """Import the modules of a project and try what needs neither weights nor the network."""
     import torch
     from PIL import Image
 
     torch.set_num_threads(1)
-    handler, model, preprocessing, labels, response = map(
-        importlib.import_module, ("handler", "model", "preprocessing", "labels", "response")
+    handler, preprocessing, labels, response = map(
+        importlib.import_module, ("handler", "preprocessing", "labels", "response")
     )
-    for name in ("archive", "checkpoint", "inprocess", "predict", "serve"):
+    for name in ("archive", "checkpoint", "inprocess", "model", "predict", "serve"):
         importlib.import_module(name)
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
     assert handler.ImageClassifierHandler().initialized is False
 
+    size = preprocessing.IMAGE_SIZE
     picture = preprocessing.preprocess(Image.new(answers["color_mode"], (60, 40)))
     assert picture.dtype == torch.uint8
-    assert picture.shape[0] == channels
+    assert picture.shape == (channels, size, size), picture.shape
     batch = preprocessing.normalize(torch.stack([picture, picture]))
     assert batch.dtype == torch.float32
-
-    with catalogue.on_meta(), uninitialised():
-        network = model.build_model(classes).eval()
-    with torch.inference_mode():
-        scores = catalogue.without_norms(network)(batch.to("meta"))
-    assert scores.shape == (2, classes), scores.shape
+    assert batch.shape == (2, channels, size, size), batch.shape
 
     names = labels.read_labels(classes)
     assert len(names) == classes
@@ -448,6 +450,20 @@ def check_modules(answers: Answers) -> None:
     json.dumps(answered, allow_nan=False)
     if answers["response_format"] != "label":
         assert {len(answer) for answer in answered} == {min(answers["top_k"], classes)}
+
+
+def check_network(answers: Answers) -> None:
+    """Build the network of a project on the meta device, and give it a batch."""
+    import torch
+
+    classes, size = answers["num_classes"], importlib.import_module("preprocessing").IMAGE_SIZE
+    channels = 3 if answers["color_mode"] == "RGB" else 1
+    with catalogue.on_meta(), uninitialised():
+        network = importlib.import_module("model").build_model(classes).eval()
+    with torch.inference_mode():
+        batch = torch.zeros(2, channels, size, size, device="meta")
+        scores = catalogue.without_norms(network)(batch)
+    assert scores.shape == (2, classes), scores.shape
 
 
 @contextlib.contextmanager
