@@ -230,7 +230,8 @@ def matrix(
         return
     combinations = module.combinations(seed)
     if sample:
-        combinations = random.Random(seed).sample(combinations, min(sample, len(combinations)))
+        drawn = random.Random(seed).sample(range(len(combinations)), min(sample, len(combinations)))
+        combinations = [combinations[i] for i in sorted(drawn)]  # neighbours have much in common
     with Progress(console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
