@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from generator.errors import UserError
+
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
 app = typer.Typer(
@@ -15,10 +17,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-
-
-class UserError(Exception):
-    """Something that the user can mend; the message says how."""
 
 
 @app.command()
@@ -39,16 +37,105 @@ def demo(
 
 
 @app.command()
-def catalogue() -> None:
-    """Rebuild generator/archs.json from the torchvision that is installed.
+def new(
+    destination: Annotated[Path, typer.Argument(help="Folder for the project; must be new.")],
+    weights: Annotated[Path, typer.Option(help="The checkpoint, as it was saved.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="The names of the classes: a file, or an ImageFolder tree."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+    ] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="For a network of your own: the file with build_model(num_classes)."),
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Classify this picture at the end.")] = None,
+) -> None:
+    """From a checkpoint to a service that has answered: inspect, ask, render, archive, predict.
+
+    What the files tell is not asked; -d comes before both.
+
+    Examples: ts-template new my-service --weights best.pth --labels classes.txt /
+    ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
+    """
+    import yaml
+
+    from generator import options as module
+    from generator.new import make_project
+
+    answers = {}
+    for word in data or []:
+        name, equals, value = word.partition("=")
+        if not equals or name not in module.questions():
+            hint = module.nearest(name, module.questions())
+            raise UserError(f"-d {word}: expected question=value{hint}")
+        # As copier reads -d, but for texts that only look like numbers.
+        answers[name] = value if module.questions()[name].type == "str" else yaml.safe_load(value)
+    make_project(
+        destination, weights, labels, answers, ask=not defaults, model=model, picture=picture
+    )
+
+
+@app.command()
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint, as it was saved.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="The names of the classes: a file, or a folder of folders.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="Write a file for copier copy --data-file.")
+    ] = None,
+) -> None:
+    """Tell what a checkpoint is, and which answers follow, without running anything in it.
+
+    What weights cannot tell, it says.
+
+    Examples: ts-template inspect best.pth / ts-template inspect best.pth --labels names.txt
+    """
+    from generator.inspection import inspect_file, report
+
+    inspection = inspect_file(checkpoint)
+    found = None
+    if labels is not None:
+        from generator.labels import inspect_labels
+
+        found = inspect_labels(labels, inspection.classes)
+    if answers is not None:
+        report.write_answers(answers, inspection, found)
+    if as_json:
+        typer.echo(report.as_json(inspection, found))
+    else:
+        report.show(inspection, found, answers)
+
+
+@app.command()
+def catalogue(
+    timm: Annotated[
+        bool, typer.Option("--timm", help="Rebuild what is known of timm's networks, too: minutes.")
+    ] = False,
+) -> None:
+    """Rebuild what is known of the networks of the torchvision that is installed.
 
     For maintainers, after torchvision has gained an architecture or changed its weights.
     """
     from generator import catalogue as builder
-    from generator.rendering import HERE
+    from generator.inspection import signatures
 
-    builder.write(HERE / "archs.json")
-    typer.echo(f"wrote {HERE / 'archs.json'}")
+    builder.write(builder.ARCHS_PATH)
+    signatures.write()
+    written = [builder.ARCHS_PATH, signatures.PATH]
+    if timm:
+        signatures.write_timm()
+        written.append(signatures.TIMM_PATH)
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 @app.command()
@@ -143,7 +230,8 @@ def matrix(
         return
     combinations = module.combinations(seed)
     if sample:
-        combinations = random.Random(seed).sample(combinations, min(sample, len(combinations)))
+        drawn = random.Random(seed).sample(range(len(combinations)), min(sample, len(combinations)))
+        combinations = [combinations[i] for i in sorted(drawn)]  # neighbours have much in common
     with Progress(console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 

@@ -29,7 +29,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,10 +36,11 @@ from unittest import mock
 import yaml
 
 from generator import catalogue
-from generator.fast import FastRenderer
+from generator.fast import FastRenderer, Project
 from generator.rendering import template_root
 
 Answers = dict[str, Any]
+Representative = tuple[Path, Answers, bool]  # a folder, its answers, whether its network is new
 
 AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
 
@@ -50,6 +50,9 @@ SAMPLES: dict[str, list[Any]] = {
     "model_name": ["image-classifier", "A" + "b-_9" * 15],
     "num_classes": [3, 100],
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
+    "checkpoint_key": ["", "model_ema.state_dict"],
+    "label_element": [-1, 0],
+    "label_folder": ["data/train", "/data/Fotos und 猫"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
     "transform_input": [True, False],
@@ -80,9 +83,10 @@ FILES = frozenset(
         "config.properties",
         "handler.py",
         "images.py",
-        "index_to_name.json",
         "inprocess.py",
         "labels.py",
+        "loading.py",
+        "mismatch.py",
         "model-config.yaml",
         "model.py",
         "predict.py",
@@ -98,11 +102,25 @@ FILES = frozenset(
     }
 )
 
+LABEL_FILES = {
+    "index_to_name": "index_to_name.json",
+    "imagenet": "index_to_name.json",
+    "class_to_idx": "class_to_idx.json",
+    "list": "labels.json",
+    "text": "labels.txt",
+    "csv": "labels.csv",
+    "huggingface": "config.json",
+}
+
 
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
-    without = {"index_to_name.json"} if answers["label_format"] == "none" else set()
-    return FILES - without
+    files = set(FILES)
+    if label_file := LABEL_FILES.get(answers["label_format"]):
+        files.add(label_file)
+    if answers["weights"] in ("torchscript", "exported_program", "onnx"):
+        files.remove("mismatch.py")  # there are no names to compare
+    return frozenset(files)
 
 
 @cache
@@ -146,6 +164,8 @@ def combinations(seed: int = 0) -> list[Answers]:
         answers |= networks[key]
         if catalogue.load()[answers["architecture"]].classifier_kind != "Linear":
             answers["head"] = "linear"  # the other heads replace a linear layer
+        if answers["weights"] == "pretrained":
+            answers["num_classes"] = 1000  # as many as torchvision's have
         matrix.append(answers)
     return matrix
 
@@ -158,6 +178,8 @@ def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
 
 def is_forbidden(answers: Mapping[str, Any]) -> bool:
     """Tell whether the questions must refuse this combination."""
+    if answers["weights"] == "pretrained" and answers["architecture"] in catalogue.OTHERS:
+        return True
     return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
 
 
@@ -178,7 +200,7 @@ class Outcome:
         rendered: projects that were rendered.
         refused: combinations that the questions refuse, as they should.
         distinct: files of which no other has the same name and content.
-        checked: projects that were imported and whose network was built.
+        checked: projects that were imported; among them is one with each network.
         failures: what went wrong, each with the command that shows it again.
         render_seconds: the sum over all processes.
         seconds: on the clock.
@@ -218,20 +240,22 @@ def run(
     with tempfile.TemporaryDirectory(prefix="matrix-", dir=memory) as folder:
         template = plain_copy(Path(folder, "template"))
         kept = Path(folder, "kept")
+        kept.mkdir()
         jobs = [(template, kept / str(i), chunk) for i, chunk in enumerate(chunks)]
-        representatives: list[tuple[Path, Answers]] = []
+        representatives: list[Representative] = []
         with context.Pool(processes) as pool:
-            seen: set[tuple[str, ...]] = set()
+            seen: set[Key] = set()
             for number, (outcome, projects) in enumerate(pool.imap(render_chunk, jobs), 1):
                 merge(total, outcome)
                 for path, answers, new in projects:
                     if fresh := new - seen:
                         seen |= fresh
-                        representatives.append((path, answers))
+                        is_new = any(key[0] == NETWORK for key in fresh)
+                        representatives.append((path, answers, is_new))
                     else:
                         shutil.rmtree(path)
                 say("rendered", min(number * 100, len(matrix)), len(matrix))
-            total.distinct = sum(len(key) == 2 for key in seen)
+            total.distinct = sum(key[0] != NETWORK for key in seen)
             if check:
                 lint(kept, representatives, total)
                 groups = [representatives[i : i + 20] for i in range(0, len(representatives), 20)]
@@ -261,7 +285,13 @@ def plain_copy(folder: Path) -> Path:
 
 # -------------------------------------------------------------------------------------- rendering
 
-Key = tuple[str, ...]
+# A file by name and digest, or NETWORK with the digest of model.py and a size of pictures.
+Key = tuple[str | bytes, ...]
+NETWORK = "network"
+
+# What this process has parsed, and has written a project of: once is enough.
+parsed: set[Key] = set()
+written: set[Key] = set()
 
 
 @cache
@@ -273,17 +303,15 @@ def renderer(template: Path) -> FastRenderer:
 def render_chunk(
     job: tuple[Path, Path, list[Answers]],
 ) -> tuple[Outcome, list[tuple[Path, Answers, set[Key]]]]:
-    """Render some combinations, and keep the projects that hold something new."""
+    """Render some combinations in memory, and write the projects that hold something new."""
     template, folder, chunk = job
-    folder.mkdir(parents=True)
     outcome = Outcome()
-    seen: set[Key] = set()
-    kept = []
+    projects = []
     for number, answers in enumerate(chunk):
         path = folder / str(number)
         start = time.perf_counter()
         try:
-            renderer(template).render(path, answers)
+            project = renderer(template).project(path, answers)
         except ValueError as error:
             if is_forbidden(answers):
                 outcome.refused += 1
@@ -298,46 +326,47 @@ def render_chunk(
         outcome.rendered += 1
         if is_forbidden(answers):
             outcome.fail(answers, "rendered, though the questions should refuse it")
-        new = inspect_files(path, answers, outcome) - seen
-        seen |= new
-        if new:
-            kept.append((path, answers, new))
-        else:
-            shutil.rmtree(path)
-    return outcome, kept
+        if new := inspect_files(project, answers, outcome) - written:
+            written.update(new)
+            project.write(path)
+            projects.append((path, answers, new))
+    return outcome, projects
 
 
-# The same text need not be parsed twice by one process.
-parsed: set[Key] = set()
-
-
-def inspect_files(path: Path, answers: Answers, outcome: Outcome) -> set[Key]:
+def inspect_files(project: Project, answers: Answers, outcome: Outcome) -> set[Key]:
     """Check the set of files, parse those that are new, and return what can be imported.
 
     What only people read (README.md, the answers) hardly ever repeats and is only parsed.
     """
-    names = {x.relative_to(path).as_posix(): x for x in path.rglob("*") if x.is_file()}
-    if wrong := expected_files(answers) ^ names.keys():
+    files = project.files
+    if wrong := expected_files(answers) ^ files.keys():
         outcome.fail(answers, f"not the expected set of files: {', '.join(sorted(wrong))}")
-    contents = {name: file.read_bytes() for name, file in names.items()}
-    keys = {(name, sha256(content).hexdigest()) for name, content in contents.items()}
-    for name, digest in keys - parsed:
-        parsed.add((name, digest))
+    keys: dict[str, Key] = {name: (name, file.digest) for name, file in files.items()}
+    for name, key in keys.items():
+        if key in parsed:
+            continue
+        parsed.add(key)
         try:
-            check_text(name, contents[name].decode())
+            check_text(name, files[name].content.decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
-    # Which network gets which size of picture is in two files.
-    digests = dict(keys)
-    code = {key for key in keys if key[0].endswith((".py", ".json"))}
-    return code | {("network", digests["model.py"], digests["preprocessing.py"])}
+    code = {key for name, key in keys.items() if name.endswith((".py", ".json"))}
+    if {"model.py", "preprocessing.py"} <= files.keys():
+        size = re.search(rb"^IMAGE_SIZE.*", files["preprocessing.py"].content, re.MULTILINE)
+        code.add((NETWORK, files["model.py"].digest, size[0] if size else b""))
+    return code
+
+
+LEFTOVERS = ("{%", "{#", "{{ ", " }}", "TODO")
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, if it was built
 
 
 def check_text(name: str, text: str) -> None:
     """Parse a file by its suffix; raise ValueError or SyntaxError for what is wrong with it."""
-    if leftover := re.search(r"{%|{#|{{ | }}|\bTODO\b", text):
-        raise ValueError(f"left over from the template: {leftover[0]}")
-    if re.search(r"[ \t]+$", text, re.MULTILINE):
+    for mark in LEFTOVERS:
+        if mark in text:
+            raise ValueError(f"left over from the template: {mark}")
+    if re.search(r"[ \t]$", text, re.MULTILINE):
         raise ValueError("white space at the end of a line")
     if text and (not text.endswith("\n") or text.endswith("\n\n")):
         raise ValueError("does not end in exactly one newline")
@@ -349,7 +378,7 @@ def check_text(name: str, text: str) -> None:
         case ".json":
             json.loads(text)
         case ".yaml" | ".yml":
-            yaml.safe_load(text)
+            yaml.load(text, Loader=YAML_LOADER)
         case ".toml":
             tomllib.loads(text)
         case ".properties":
@@ -358,7 +387,7 @@ def check_text(name: str, text: str) -> None:
                     raise ValueError(f"no setting: {line}")
 
 
-def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -> None:
+def lint(folder: Path, projects: list[Representative], outcome: Outcome) -> None:
     """Run ruff over the kept projects: each brings its own settings."""
     for command in (["check", "--output-format=json"], ["format", "--check"]):
         result = subprocess.run(
@@ -388,13 +417,15 @@ def lint(folder: Path, projects: list[tuple[Path, Answers]], outcome: Outcome) -
 # --------------------------------------------------------------------------------------- importing
 
 
-def check_projects(projects: list[tuple[Path, Answers]]) -> Outcome:
-    """Import the projects one after another, and build their networks on the meta device."""
+def check_projects(projects: list[Representative]) -> Outcome:
+    """Import the projects one after another, and build those networks that are new."""
     outcome = Outcome()
-    for path, answers in projects:
+    for path, answers, network_is_new in projects:
         try:
             with imported_from(path):
                 check_modules(answers)
+                if network_is_new:
+                    check_network(answers)
         except Exception as error:
             outcome.fail(answers, f"{type(error).__name__}: {error}")
         outcome.checked += 1
@@ -416,39 +447,57 @@ def imported_from(path: Path) -> Iterator[None]:
 
 
 def check_modules(answers: Answers) -> None:
-    """Import the modules of a project and try what needs no weights."""
+    """Import the modules of a project and try what needs neither weights nor the network."""
     import torch
     from PIL import Image
 
     torch.set_num_threads(1)
-    handler, model, preprocessing, labels, response = map(
-        importlib.import_module, ("handler", "model", "preprocessing", "labels", "response")
+    handler, preprocessing, labels, response = map(
+        importlib.import_module, ("handler", "preprocessing", "labels", "response")
     )
-    for name in ("archive", "checkpoint", "inprocess", "predict", "serve"):
+    for name in ("archive", "checkpoint", "inprocess", "loading", "model", "predict", "serve"):
         importlib.import_module(name)
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
     assert handler.ImageClassifierHandler().initialized is False
 
+    size = preprocessing.IMAGE_SIZE
     picture = preprocessing.preprocess(Image.new(answers["color_mode"], (60, 40)))
     assert picture.dtype == torch.uint8
-    assert picture.shape[0] == channels
+    assert picture.shape == (channels, size, size), picture.shape
     batch = preprocessing.normalize(torch.stack([picture, picture]))
     assert batch.dtype == torch.float32
+    assert batch.shape == (2, channels, size, size), batch.shape
 
-    with catalogue.on_meta(), uninitialised():
-        network = model.build_model(classes).eval()
-    with torch.inference_mode():
-        scores = catalogue.without_norms(network)(batch.to("meta"))
-    assert scores.shape == (2, classes), scores.shape
-
-    names = labels.read_labels(classes)
+    if answers["label_format"] == "none":
+        names = labels.read_labels(classes)
+    elif answers["label_format"] == "folders":
+        with tempfile.TemporaryDirectory() as folder:
+            for index in range(classes):
+                Path(folder, f"class {index:03}").mkdir()
+            names, _ = labels.read_labels(classes, Path(folder))
+    else:
+        names, _ = labels.read_labels(classes)  # those that are rendered
     assert len(names) == classes
     chances = torch.linspace(0, 1, 2 * classes).reshape(2, classes).softmax(dim=1)
     answered = response.make_answers(chances, names)
     json.dumps(answered, allow_nan=False)
     if answers["response_format"] != "label":
         assert {len(answer) for answer in answered} == {min(answers["top_k"], classes)}
+
+
+def check_network(answers: Answers) -> None:
+    """Build the network of a project on the meta device, and give it a batch."""
+    import torch
+
+    classes, size = answers["num_classes"], importlib.import_module("preprocessing").IMAGE_SIZE
+    channels = 3 if answers["color_mode"] == "RGB" else 1
+    with catalogue.on_meta(), uninitialised():
+        network = importlib.import_module("model").build_model(classes).eval()
+    with torch.inference_mode():
+        batch = torch.zeros(2, channels, size, size, device="meta")
+        scores = catalogue.without_norms(network)(batch)
+    assert scores.shape == (2, classes), scores.shape
 
 
 @contextlib.contextmanager
@@ -465,13 +514,12 @@ def uninitialised() -> Iterator[None]:
 
 def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
     """Return which value of which question meets which value of which axis."""
-    return {
-        (axis, str(answers[axis]), name, json.dumps(value))
-        for answers in matrix
-        for axis in AXES
-        for name, value in answers.items()
-        if name not in AXES
-    }
+    met = set()
+    for answers in matrix:
+        others = [(name, json.dumps(x)) for name, x in answers.items() if name not in AXES]
+        for axis in AXES:
+            met |= {(axis, str(answers[axis]), *other) for other in others}
+    return met
 
 
 # -------------------------------------------------------------------------------------- benchmark
@@ -481,26 +529,29 @@ def benchmark(count: int = 20, seed: int = 0) -> dict[str, list[float]]:
     """Time the ways to render the same projects, in turns, in one process.
 
     Returns:
-        Milliseconds of each render, by way: "run_copy from a git repository", "run_copy from a
-        plain folder", "matrix".
+        Milliseconds of each render, by way. The last renders in memory, as the matrix does, and has
+        rendered the 30 combinations before.
     """
     from generator.rendering import render
 
     allowed = [answers for answers in combinations(seed) if not is_forbidden(answers)]
-    sample = random.Random(seed).sample(allowed, count + 1)
     times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         template = plain_copy(Path(folder, "template"))
-        fast = FastRenderer(template)
-        ways: dict[str, Callable[[Path, Answers], None]] = {
+        one, other = FastRenderer(template), FastRenderer(template)
+        ways: dict[str, Callable[[Path, Answers], object]] = {
             "run_copy from a git repository": render,
             "run_copy from a plain folder": lambda path, answers: render(path, answers, template),
-            "matrix": fast.render,
+            "matrix, not in its order": one.render,
+            "matrix, in its order": other.project,
         }
-        for number, answers in enumerate(sample):
+        for number, index in enumerate(random.Random(seed).sample(range(len(allowed)), count + 1)):
             for way, function in ways.items():
+                if function == other.project:
+                    for answers in allowed[max(0, index - 30) : index]:
+                        other.project(Path(folder, "neighbour"), answers)
                 start = time.perf_counter()
-                function(Path(folder, f"{number}-{way}"), answers)
+                function(Path(folder, f"{number}-{way}"), allowed[index])
                 if number:  # the first round warms up
                     times.setdefault(way, []).append(1000 * (time.perf_counter() - start))
     return times
@@ -521,6 +572,8 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
     for name, arch in catalogue.load().items():
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
+        if answers["weights"] == "pretrained":
+            answers |= {"num_classes": 1000} if arch.params else {"weights": "state_dict"}
         if answers["transforms"] != "to_tensor":
             answers["transforms"] = "custom"  # the others would mean the full size
         answers["resize_size"] = 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from generator.rendering import template_root
@@ -20,12 +22,22 @@ def load(*names: str, **extra: Any) -> dict[str, Any]:
         extra: Further names for them to use, such as ProjectError.
     """
     namespace: dict[str, Any] = {
-        **{"Any": Any, "Iterable": Iterable, "Mapping": Mapping, "Path": Path},
-        **{"json": json, "re": re},
+        "Any": Any,
+        "Iterable": Iterable,
+        "Mapping": Mapping,
+        "Path": Path,
+        "json": json,
+        "re": re,
         **extra,
     }
     for name in names:
-        path = template_root() / "template" / "parts" / name
-        source = "from __future__ import annotations\n" + path.read_text(encoding="utf-8")
-        exec(compile(source, str(path), "exec"), namespace)
+        exec(compiled(name), namespace)
     return namespace
+
+
+@cache
+def compiled(name: str) -> CodeType:
+    """Return the code of a piece."""
+    path = template_root() / "template" / "parts" / name
+    source = "from __future__ import annotations\n" + path.read_text(encoding="utf-8")
+    return compile(source, str(path), "exec")

@@ -15,7 +15,13 @@ def template_root() -> Path:
     return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
 
 
-def render(destination: Path, answers: Mapping[str, Any], template: Path | None = None) -> None:
+def render(
+    destination: Path,
+    answers: Mapping[str, Any],
+    template: Path | None = None,
+    *,
+    ask: bool = False,
+) -> None:
     """Render one project.
 
     What is rendered is the template as it lies on the disk, uncommitted changes included. In a
@@ -23,8 +29,9 @@ def render(destination: Path, answers: Mapping[str, Any], template: Path | None 
 
     Args:
         destination: The project's folder; made if it does not exist.
-        answers: Answers by question; the rest take their defaults.
+        answers: Answers by question.
         template: The folder with copier.yml, if not this one.
+        ask: Whether to ask the rest in the terminal; else they take their defaults.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
@@ -38,7 +45,7 @@ def render(destination: Path, answers: Mapping[str, Any], template: Path | None 
             str(template or template_root()),
             destination,
             data=dict(answers),
-            defaults=True,
+            defaults=not ask,
             quiet=True,
             vcs_ref="HEAD",
             settings=copier.Settings(),  # not what the user has set for other templates

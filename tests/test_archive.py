@@ -121,11 +121,11 @@ def test_files_that_are_no_state_dict_are_named(
         "good.pth": None,
         "legacy.pth": None,
         "half.pth": None,
-        "training.pth": r"""torch\.save\(content\["state_dict"\]""",
-        "module.pth": r"state = content\.state_dict\(\)",
+        "training.pth": "-d weights=checkpoint",
+        "module.pth": "-d weights=checkpoint",
         "number.pth": "holds a int",
-        "other.pth": r"wanted, not found \(8\)",
-        "colour.pth": r"\(16, 1, 3, 3\) wanted, \(16, 3, 3, 3\) found(.|\n)*model\.py",
+        "other.pth": r"the network +the file\n +features\.0\.weight \(16, 1, 3, 3\) +-\n",
+        "colour.pth": r"\(16, 1, 3, 3\) +features\.0\.weight \(16, 3, 3, 3\)\n(.|\n)*model\.py",
         "script.pt": "-d weights=torchscript",
         "truncated.pth": "copied in full",
         "empty.pth": "is empty",
@@ -146,12 +146,13 @@ LABELS: dict[str, tuple[str, str | None]] = {
     "good": ('{"1": "b", "0": "a", "2": "c", "3": "d"}', None),
     "byte order mark": ('\ufeff{"0": "a", "1": "b", "2": "c", "3": "d"}', None),
     "gap": ('{"0": "a", "1": "b", "3": "d"}', "lacks 2"),
-    "one-based": ('{"1": "a", "2": "b", "3": "c", "4": "d"}', "lacks 0 and should not have 4"),
+    "one-based": ('{"1": "a", "2": "b", "3": "c", "4": "d"}', None),
+    "odd one": ('{"0": "a", "1": "b", "2": "c", "7": "d"}', "lacks 3 and should not have 7 (d)"),
     "more": ('{"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"}', "num_classes=5"),
     "twice": ('{"0": "a", "1": "b", "2": "c", "2": "d"}', "more than once: 2"),
     "no string": ('{"0": "a", "1": 2, "2": "c", "3": "d"}', "class 1 is 2"),
-    "inverted": ('{"cat": 0, "dog": 1, "emu": 2, "fox": 3}', "'cat' is no index"),
-    "list": ('["a", "b", "c", "d"]', "must be a JSON object"),
+    "inverted": ('{"cat": 0, "dog": 1, "emu": 2, "fox": 3}', "-d label_format=class_to_idx"),
+    "list": ('["a", "b", "c", "d"]', "-d label_format=list"),
     "broken": ('{"0": "a",', "not valid JSON"),
     "surrogate": ('{"0": "a\\ud800", "1": "b", "2": "c", "3": "d"}', "surrogate"),
 }
@@ -173,9 +174,12 @@ def test_label_files_are_checked(copy_project: Callable[..., Project], tmp_path:
 
 
 def build_each(
-    project: Project, folder: Path, names: list[str], parameter: str = "weights"
+    project: Project, folder: Path, names: list[str], parameter: str = "weights", output: str = ""
 ) -> dict[str, str | None]:
-    """Build an archive for each file, in one process; return the errors by name."""
+    """Build an archive for each file, in one process; return the errors by name.
+
+    With `output`, each goes to a folder of its own in that folder of the project.
+    """
     code = f"""
 import json, sys
 from pathlib import Path
@@ -185,6 +189,8 @@ outcomes = {{}}
 for name in json.loads(sys.argv[2]):
     arguments = {{"weights": None, "{parameter}": Path(sys.argv[1], name)}}
     arguments["weights"] = arguments["weights"] or archive.find_weights()
+    if {output!r}:
+        arguments["output"] = Path({output!r}, name)
     try:
         archive.build(**arguments)
         outcomes[name] = None
@@ -237,6 +243,7 @@ def test_the_archive_holds_what_serving_needs_and_nothing_else(
             "handler.py",
             "images.py",
             "index_to_name.json",
+            "loading.py",
             "model-config.yaml",
             "model.py",
             "preprocessing.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import copier
 import pytest
 import yaml
 
-from generator import catalogue, matrix
+from generator import catalogue, fast, matrix
 from generator.fast import FastRenderer
 from generator.rendering import template_root
 
@@ -58,24 +59,138 @@ def files(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
+def stock_render(template: Path, destination: Path, answers: dict[str, Any]) -> None:
+    """Render through Copier's own interface."""
+    copier.run_copy(
+        str(template),
+        destination,
+        data=answers,
+        defaults=True,
+        quiet=True,
+        settings=copier.Settings(),
+    )
+
+
 def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")  # shown if the test fails
+    deal = random.Random(seed)
     template = matrix.plain_copy(tmp_path / "template")
     renderer = FastRenderer(template)
     allowed = [answers for answers in matrix.combinations() if not matrix.is_forbidden(answers)]
-    for number, answers in enumerate(random.Random(seed).sample(allowed, 12)):
+    for number in range(12):
+        # The neighbours go first, for the renderer remembers them.
+        last = deal.randrange(40, len(allowed))
+        for answers in allowed[last - 40 : last]:
+            renderer.project(tmp_path / "neighbour", answers)
+        answers = allowed[last]
+        if number % 4 == 0:  # and whatever --defaults makes of fewer answers
+            names = deal.sample([*answers], len(answers) // 2)
+            answers = {name: answers[name] for name in answers if name in names}
         fast, stock = tmp_path / f"fast{number}", tmp_path / f"stock{number}"
         renderer.render(fast, answers)
-        copier.run_copy(
-            str(template),
-            stock,
-            data=answers,
-            defaults=True,
-            quiet=True,
-            settings=copier.Settings(),
-        )
+        stock_render(template, stock, answers)
         assert files(fast) == files(stock), matrix.command_line(answers)
+
+
+# A template that reads variables in all the ways that Jinja knows.
+CUNNING = {
+    "copier.yml": """\
+_subdirectory: project
+_envops: {undefined: jinja2.StrictUndefined}
+_exclude: ["{% if name == 'b' %}only_a.txt{% endif %}"]
+any: {type: yaml, default: "{{ name if name is defined else '[1, 2]' }}"}
+name:
+  type: str
+  default: a
+  choices: "[a, b{% if any is number %}, number{% endif %}]"
+  validator: "{% if name == 'b' and any is string %}b is not for {{ any | to_json }}{% endif %}"
+asked: {type: yaml, when: "{{ any is iterable }}", default: "{{ any }}"}
+secret: {type: str, secret: true, default: "{{ _folder_name }}"}
+given: {type: str, when: false, default: "{{ 'yes' if unknown is defined else 'no' }}"}
+""",
+    "part.jinja": "{{ any }} {{ local | default('-') }} {{ item | default('-') }}\n",
+    "macro.jinja": "{% macro plain(x) %}{{ x }} {{ any | default('unseen') }}{% endmacro %}"
+    "{% macro seeing(x) %}{{ x }} {{ any }}{% endmacro %}",
+    "nested.jinja": "{% include 'part.jinja' %}{% set local = name %}{% include 'part.jinja' %}",
+    "base.jinja": "{% block one %}{{ name }}{% endblock %}{% block two %}{{ any }}{% endblock %}",
+    "project/include.txt.jinja": "{% set local = name %}{% include 'part.jinja' %}"
+    "{% for item in [given, name] %}{% include 'part.jinja' %}{% endfor %}",
+    "project/nested.txt.jinja": "{% include name ignore missing %}{% include 'nested.jinja' %}",
+    "project/if.txt.jinja": "{{ given }}{% if name == 'a' %}{% include 'part.jinja' %}{% endif %}",
+    "project/alias.txt.jinja": "{{ {'x': asked, 'y': asked, 'z': any} | to_nice_yaml }}",
+    "project/plain.txt.jinja": "{% from 'macro.jinja' import plain %}{{ plain(name) }}",
+    "project/seeing.txt.jinja": "{% import 'macro.jinja' as m with context %}{{ m.seeing(name) }}",
+    "project/block.txt.jinja": "{% extends 'base.jinja' %}"
+    "{% block one %}{{ super() }}{{ asked | default('none') }}{% endblock %}",
+    "project/hidden.txt.jinja": "{% with name = any %}{{ name }}{% endwith %}"
+    "{% set any = 7 %}{{ any }}",
+    "project/conf.txt.jinja": "{{ _copier_conf.dst_path }} {{ _copier_conf.answers_file }}",
+    "project/data.txt.jinja": "{{ _copier_conf.data | to_json }}",
+    "project/all.txt.jinja": "{{ _copier_conf | to_json }} {{ _copier_phase }}",
+    "project/folder.txt.jinja": "{{ _folder_name }} {{ secret }}",
+    "project/only_a.txt": "{{ not rendered }}",
+    "project/{{ name }}/{% if any %}{{ given }}.txt{% endif %}.jinja": "{{ unknown | default(1) }}",
+    "project/{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml }}",
+}
+# Equal to Python, in part, and not the same to a template.
+LOOKALIKES = (1, True, 1.0, "1", "1.0", 0, False, 0.0, -0.0, None, "", [], {}, [1], [True], [1.0])
+LOOKALIKES += ("[1]", [[1]], {"a": 1}, {"a": True}, {1: 1}, datetime.date(2020, 1, 1), "é ' \" 猫")
+
+
+def write_template(folder: Path, texts: dict[str, str]) -> Path:
+    """Write a template, and return its folder."""
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_nothing_that_a_template_reads_is_taken_for_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = write_template(tmp_path / "template", CUNNING)
+    combinations: list[dict[str, Any]] = [
+        {},
+        {"asked": [0.5], "any": [0.5]},
+        *({"name": name, "unknown": 1} for name in ("a", "b", "number")),
+        *({"name": name, "any": value} for name in ("a", "b", "number") for value in LOOKALIKES),
+    ]
+
+    def outcome(render: Callable[..., None], *arguments: Any) -> Any:
+        """Return the files or the error, and clear the place for the next."""
+        project = arguments[-2]
+        try:
+            render(*arguments)
+            return files(project)
+        except Exception as error:
+            return type(error), str(error)
+        finally:
+            shutil.rmtree(project, ignore_errors=True)
+
+    cases = []
+    for number, answers in enumerate(combinations):
+        project = tmp_path / f"project{number % 2}"
+        cases.append((project, answers, outcome(stock_render, template, project, answers)))
+    kinds = [type(expected) for *_, expected in cases]
+    assert kinds.count(dict) > kinds.count(tuple) > 5
+    deal = random.Random(0)
+    for limit in (fast.Memo.LIMIT, 3):
+        monkeypatch.setattr(fast.Memo, "LIMIT", limit)
+        renderer = FastRenderer(template)
+        same = [0.5]  # YAML says so if two answers are one object; the next render's are not
+        renderer.project(tmp_path / "project", {"asked": same, "any": same})
+        for project, answers, expected in deal.sample(cases * 3, 3 * len(cases)):
+            assert outcome(renderer.render, project, answers) == expected, answers
+
+
+def test_a_template_that_changes_an_answer_for_later_templates_is_refused(tmp_path: Path) -> None:
+    texts = {"copier.yml": "any: {type: yaml}", "a.txt.jinja": "{% set _ = any.append(1) %}"}
+    renderer = FastRenderer(write_template(tmp_path / "template", texts))
+    with pytest.raises(RuntimeError, match="changes the answer any"):
+        renderer.render(tmp_path / "project", {"any": [0]})
+    assert not (tmp_path / "project").exists()
 
 
 BREAKAGES: dict[str, tuple[str, str, str, str]] = {

@@ -24,6 +24,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "weights": "wrapped",
         "state_dict_prefix": "model.backbone.",
         "label_format": "imagenet",
+        "label_element": 0,
         "transforms": "imagenet",
         "response_format": "scores",
         "top_k": 1,
@@ -38,9 +39,28 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "response_format": "label",
     },
     "custom": {"architecture": "custom", "num_classes": 10},
+    "checkpoint": {"architecture": "resnet18", "num_classes": 4, "weights": "checkpoint"},
+    "checkpoint's key": {
+        "architecture": "densenet121",
+        "num_classes": 4,
+        "weights": "checkpoint",
+        "checkpoint_key": "model_ema.state_dict",
+        "state_dict_prefix": "module.",
+    },
+    "checkpoint of a custom network": {"architecture": "custom", "weights": "checkpoint"},
+    "safetensors": {"architecture": "mobilenet_v3_small", "weights": "safetensors"},
+    "safetensors with a prefix": {
+        "architecture": "custom",
+        "weights": "safetensors",
+        "state_dict_prefix": "net.",
+    },
+    "exported program": {"architecture": "squeezenet1_1", "weights": "exported_program"},
+    "onnx": {"architecture": "custom", "weights": "onnx", "num_classes": 4},
+    "pretrained": {"architecture": "resnet18", "weights": "pretrained"},
     "custom transforms": {
         "architecture": "resnet18",
         "color_mode": "L",
+        "label_format": "class_to_idx",
         "transforms": "custom",
         "image_size": 64,
         "resize_size": 72,
@@ -51,20 +71,32 @@ PROJECTS: dict[str, dict[str, Any]] = {
     "colour custom": {
         "architecture": "custom",
         "color_mode": "RGB",
+        "label_format": "list",
         "transforms": "custom",
         "mean": [0.1, 0.2, 0.3],
         "interpolation": "nearest",
     },
-    "timm": {"architecture": "timm/resnet18", "num_classes": 4},
+    "timm": {"architecture": "timm/resnet18", "num_classes": 4, "label_format": "text"},
     "timm by name": {
         "architecture": "timm",
         "timm_name": "mobilenetv3_small_050.lamb_in1k",
         "num_classes": 4,
         "color_mode": "L",
+        "label_format": "csv",
         "weights": "wrapped",
     },
-    "head": {"architecture": "googlenet", "head": "mlp_dropout", "num_classes": 3},
-    "grayscale squeezenet": {"architecture": "squeezenet1_1", "color_mode": "L"},
+    "head": {
+        "architecture": "googlenet",
+        "head": "mlp_dropout",
+        "label_format": "huggingface",
+        "num_classes": 3,
+    },
+    "grayscale squeezenet": {
+        "architecture": "squeezenet1_1",
+        "color_mode": "L",
+        "label_format": "folders",
+        "label_folder": "/data/" + "Fotos und 猫/" * 8,
+    },
     "limits": {
         "architecture": "custom",
         "num_classes": 3,
@@ -96,9 +128,8 @@ def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]
 
 
 def test_exactly_these_files(copy_project: Callable[..., Project]) -> None:
-    assert files_of(copy_project()) == matrix.FILES
-    without = matrix.FILES - {"index_to_name.json"}
-    assert files_of(copy_project("none", label_format="none")) == without
+    assert files_of(copy_project()) == matrix.FILES | {"index_to_name.json"}
+    assert files_of(copy_project("none", label_format="none")) == matrix.FILES
 
 
 def test_every_file_parses_and_is_clean(project: Project) -> None:
@@ -196,6 +227,10 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"weights": "pickle"}, "state_dict"),
         ({"weights": "wrapped", "state_dict_prefix": "resnet18"}, "end in a dot"),
         ({"label_format": "xml"}, "imagenet"),
+        ({"label_format": "imagenet", "label_element": -2}, "must be -1 (the last)"),
+        ({"label_format": "folders", "label_folder": " "}, "must be a path"),
+        ({"label_format": "folders", "label_folder": "C:\\data"}, "C:/data/train"),
+        ({"label_format": "folders", "label_folder": "~/data"}, "without quotes or ~"),
         ({"color_mode": "CMYK"}, "RGB"),
         ({"architecture": "custom", "transforms": "pretrained"}, "no torchvision weights"),
         ({"architecture": "timm/../x"}, "no name that timm uses"),

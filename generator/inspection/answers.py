@@ -1,0 +1,135 @@
+"""From what a checkpoint is to the answers that follow, and the questions that stay open."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from generator import catalogue
+from generator.inspection.matching import HEADS
+from generator.inspection.reading import GRAPHS, Reading
+
+if TYPE_CHECKING:
+    from generator.inspection import Inspection
+
+COLOR_MODES = {3: "RGB", 1: "L"}
+
+
+def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the answers that follow, and the questions that stay open, each with why."""
+    answers: dict[str, Any] = {}
+    questions: dict[str, str] = {}
+    architecture = architecture_of(inspection, questions)
+    if architecture:
+        answers["architecture"] = architecture
+    if inspection.classes:
+        answers["num_classes"] = inspection.classes
+    else:
+        questions["num_classes"] = "the file does not tell how many classes there are"
+    if inspection.channels in COLOR_MODES:
+        answers["color_mode"] = COLOR_MODES[inspection.channels]
+    elif inspection.channels:
+        questions["color_mode"] = (
+            f"the network takes {inspection.channels} channels; a service gives it 3 or 1"
+        )
+    else:
+        questions["color_mode"] = "the file does not tell the channels of the pictures"
+    add_weights(answers, questions, inspection, reading)
+    arch = catalogue.load().get(architecture or "")
+    known = arch is not None and architecture not in catalogue.OTHERS
+    if known and reading.kind not in GRAPHS:
+        add_head(answers, questions, inspection)
+        if arch is not None and arch.transform_input and inspection.channels == 3:
+            questions["transform_input"] = (
+                "networks that were built with torchvision's pretrained weights rescale their "
+                "input, which weights do not show"
+            )
+    add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
+    questions["label_format"] = "the names of the classes are in no checkpoint"
+    return answers, questions
+
+
+def architecture_of(inspection: Inspection, questions: dict[str, str]) -> str | None:
+    """Return the answer to `architecture`, None if it is open."""
+    replaced = inspection.kind not in GRAPHS and inspection.head not in HEADS.values()
+    if inspection.architecture or inspection.timm:
+        if replaced:
+            return "custom"  # the template puts no such head on
+        if inspection.architecture:
+            return inspection.architecture
+        if len(inspection.timm) == 1:
+            return f"timm/{inspection.timm[0]}"
+        names = ", ".join(f"timm/{name}" for name in inspection.timm)
+        questions["architecture"] = f"these have the same names and shapes: {names}"
+        return None
+    questions["architecture"] = (
+        "it is none that is known here; custom is for a network of your own"
+        if inspection.kind not in GRAPHS
+        else "it is not known, and matters to transforms=pretrained alone: else answer custom"
+    )
+    return None
+
+
+def add_weights(
+    answers: dict[str, Any], questions: dict[str, str], inspection: Inspection, reading: Reading
+) -> None:
+    """Answer how the weights were saved, and where in the file they are."""
+    prefixes = {(place.key, place.prefix) for place in inspection.places}
+    keys = list(dict.fromkeys(place.key for place in inspection.places))
+    prefix = inspection.prefix
+    if inspection.head in ("outside", "none"):
+        # The network that is served is the one around it.
+        prefix = common_prefix(reading.states[keys[0]])
+    if reading.kind in (*GRAPHS, "safetensors"):
+        answers["weights"] = reading.kind
+    elif reading.is_bare and not reading.objects:
+        answers["weights"] = "wrapped" if prefix else "state_dict"
+    else:
+        answers["weights"] = "checkpoint"
+    if answers["weights"] == "checkpoint":
+        if len(keys) > 1:
+            questions["checkpoint_key"] = f"weights of a network are under {', '.join(keys)}"
+        elif len(reading.states) > 1:
+            answers["checkpoint_key"] = keys[0]
+    if answers["weights"] in ("wrapped", "checkpoint", "safetensors"):
+        if len(prefixes) > len(keys):
+            names = ", ".join(dict.fromkeys(p or "nothing" for _, p in sorted(prefixes)))
+            questions["state_dict_prefix"] = f"a network's names follow after {names}"
+        elif prefix:
+            answers["state_dict_prefix"] = prefix
+
+
+def common_prefix(names: Collection[str]) -> str:
+    """Return the parts that all dotted names begin with, with the dot after them."""
+    first, last = min(names), max(names)  # what these share, all share
+    parts = zip(first.split(".")[:-1], last.split(".")[:-1], strict=False)
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], parts)
+    return "".join(f"{part}." for part, _ in shared)
+
+
+def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Inspection) -> None:
+    """Answer what the last layer is."""
+    answers["head"] = inspection.head
+    if inspection.head_units:
+        answers["head_units"] = inspection.head_units
+        questions["head"] = (
+            "its activation is taken to be ReLU, which weights do not show; with another, answer "
+            "architecture=custom"
+        )
+
+
+def add_transforms(
+    answers: dict[str, Any], questions: dict[str, str], inspection: Inspection, own: int | None
+) -> None:
+    """Answer the size of the picture where the file depends on it, and it is not the usual one."""
+    size = inspection.image_size
+    if size and size != own and not str(answers.get("architecture")).startswith("timm/"):
+        answers |= {"transforms": "custom", "image_size": size}
+        questions["mean"] = questions["std"] = questions["interpolation"] = (
+            f"the file takes pictures of {size} pixels, and does not tell how they are prepared"
+        )
+    else:
+        questions["transforms"] = (
+            "weights do not show how pictures were prepared: sizes, mean, std, interpolation"
+        )

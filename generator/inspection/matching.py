@@ -1,0 +1,575 @@
+"""Compares the names and shapes in a file with those of the networks that are known.
+
+A network is recognised when all of its weights are there under one prefix, each with its shape, and
+nothing else is under that prefix: a ResNet-18 is in each ResNet-34, and a ResNet in its relatives
+with attention. Free are the last layers, the channels of the image, and the image's size where the
+weights depend on it. What is not recognised gets the nearest networks, with what differs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from generator import catalogue
+from generator.catalogue import Arch
+from generator.inspection import signatures
+from generator.inspection.pickles import Tensor
+from generator.inspection.signatures import COUNTER, Shape
+from generator.parts import load
+
+State = Mapping[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
+
+MAX_PREFIX = 10  # parts of a prefix
+MIN_SHARE = 0.2  # of a network's weights, for it to count as near
+MIN_TIMM_SHARE = 0.3  # of a file's weights, for a prefix to be compared with timm's networks
+NEAREST = 3
+EXAMPLES = 3  # of names that differ
+STATISTICS = ("running_mean", "running_var", COUNTER)  # which no network trains
+# How places and prefixes of a copy are called that training keeps beside what it trains.
+COPY = re.compile(r"ema|swa|avg|average|shadow|momentum|teacher|target", re.IGNORECASE)
+# torchvision's own files of DenseNet still have the names that it used before 2018.
+OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+NEW_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
+
+# Names of weights as torch has them; those of values in a graph look like val_3 or onnx::Conv_7.
+TORCH_NAME = re.compile(r"(?!onnx::)[A-Za-z_]\w*(\.\w+)+")
+# What DataParallel and torch.compile put before all names.
+WRAPPER = re.compile(r"((module|_orig_mod)\.)*")
+
+HEADS: dict[tuple[str, ...], str] = load("head/found.py.jinja")["HEADS"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layers.
+
+    Attributes:
+        kind: an answer to the `head` question; "other" for layers that are none of these;
+            "outside" for layers beside the network, in what wraps it; "none"; "graph" where the
+            file does not keep its names.
+        classes: number of classes, None where the layers do not tell.
+        units: of the hidden layer, for the answers that have one.
+        layers: names and shapes, as in the file.
+        source: the name of the weight whose rows are the classes.
+    """
+
+    kind: str
+    classes: int | None = None
+    units: int | None = None
+    layers: Shapes = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A network that is in a state_dict.
+
+    Attributes:
+        name: as torchvision calls it; None for a network of timm alone.
+        timm: timm's networks with these names and shapes, apart from the last layers.
+        prefix: what comes before the network's own names.
+        head: the last layers.
+        channels: of the image; None where that cannot be told.
+        image_size: in pixels, where the weights depend on it.
+        parameters: number of trained numbers.
+    """
+
+    name: str | None
+    timm: tuple[str, ...]
+    prefix: str
+    head: Head
+    channels: int | None
+    image_size: int | None
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Near:
+    """A network of torchvision that is not in the file, and how far it is from what is.
+
+    Attributes:
+        name: as torchvision calls it.
+        prefix: what comes before the network's own names.
+        share: of its weights that are there with the right shape, 0 to 1.
+        missing: names that the network has and the file has not.
+        unknown: names that the file has and the network has not.
+        reshaped: names with another shape, and both shapes.
+        renamed: whether its shapes are there under other names; the lists are empty then.
+    """
+
+    name: str
+    prefix: str
+    share: float
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    reshaped: tuple[str, ...] = ()
+    renamed: bool = False
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        if self.renamed:
+            return f"{self.name}: its shapes are all there, in order, under other names"
+        parts = []
+        for title, names in (
+            ("lacking", self.missing), ("unknown", self.unknown), ("other shape", self.reshaped)
+        ):  # fmt: skip
+            if names:
+                more = ", ..." if len(names) > EXAMPLES else ""
+                parts.append(f"{len(names)} {title} ({', '.join(names[:EXAMPLES])}{more})")
+        after = f" after {self.prefix}" if self.prefix else ""
+        differing = "; ".join(parts) or "nothing, but what is beside it is no classifier"
+        return f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+
+
+# ------------------------------------------------------------------------------------- the known
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network of torchvision, prepared for comparison.
+
+    Attributes:
+        name: as torchvision calls it.
+        arch: what else is known of it.
+        shapes: of all its weights.
+        buffers: names of the weights that are not trained.
+        region: what the names of its last layers begin with. What comes there before the
+            classifier may have been replaced with it.
+        body: names outside of the region.
+        inner: names in the region, before the classifier.
+        sized: names whose shape follows the image's size.
+    """
+
+    name: str
+    arch: Arch
+    shapes: Mapping[str, Shape]
+    buffers: frozenset[str]
+    region: str
+    body: tuple[str, ...]
+    inner: tuple[str, ...]
+    sized: tuple[str, ...]
+
+    def own(self, state: State, prefix: str) -> dict[str, tuple[int, ...]]:
+        """Return the shapes below a prefix, under the names that torchvision has for them now.
+
+        Auxiliary heads, which only training has, are left out.
+        """
+        auxiliary = tuple(f"{name}." for name in self.arch.aux)
+        shapes = below(state, prefix)
+        if auxiliary:
+            return {key: x for key, x in shapes.items() if not key.startswith(auxiliary)}
+        if self.arch.family == "densenet":
+            return {OLD_NAME.sub(r"\1\2", key): x for key, x in shapes.items()}
+        return shapes
+
+    def is_known(self, key: str) -> bool:
+        """Tell whether the network has a weight of this name."""
+        if key in self.shapes or key.startswith(self.region):
+            return True
+        module, _, last = key.rpartition(".")
+        return last == COUNTER and f"{module}.running_mean" in self.shapes
+
+
+@cache
+def known() -> dict[str, Known]:
+    """Return torchvision's networks; shared, so do not change them."""
+    archs = catalogue.load()
+    networks = {}
+    for name, signature in signatures.load().items():
+        arch = archs[name]
+        region = arch.classifier.partition(".")[0] + "."
+        last, first = f"{arch.classifier}.", f"{arch.first_conv}."
+        shapes = signature.shapes
+        networks[name] = Known(
+            name=name,
+            arch=arch,
+            shapes=shapes,
+            buffers=frozenset(signature.buffers),
+            region=region,
+            body=tuple(key for key in shapes if not key.startswith(region)),
+            inner=tuple(k for k in shapes if k.startswith(region) and not k.startswith(last)),
+            sized=tuple(
+                key
+                for key, shape in shapes.items()
+                if None in shape and not key.startswith((last, first))
+            ),
+        )
+    return networks
+
+
+@cache
+def index() -> dict[str, list[tuple[str, Shape]]]:
+    """Return, for each name of a weight in a body, the networks that have it, and its shape."""
+    found: dict[str, list[tuple[str, Shape]]] = defaultdict(list)
+    for name, network in known().items():
+        for key in network.body:
+            found[key].append((name, network.shapes[key]))
+            if network.arch.family == "densenet" and (old := NEW_NAME.sub(r"\1.\2", key)) != key:
+                found[old].append((name, network.shapes[key]))
+    return found
+
+
+def below(state: State, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes below a prefix, without it."""
+    return {key[len(prefix) :]: x.shape for key, x in state.items() if key.startswith(prefix)}
+
+
+def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
+    """Tell whether a tensor has the shape that a network wants."""
+    return shape == wanted or (
+        len(shape) == len(wanted)
+        and all(m is None or n == m for n, m in zip(shape, wanted, strict=True))
+    )
+
+
+# ------------------------------------------------------------------------------------ recognising
+
+
+def recognise(state: State) -> list[Match]:
+    """Return the networks in a state_dict: plain ones first, then copies such as EMA's."""
+    networks = known()
+    found = [
+        match
+        for (name, prefix), count in shared_weights(state).items()
+        if count >= len(networks[name].body)
+        and (match := verify(networks[name], state, prefix)) is not None
+    ]
+    found = with_outer_heads(found, state)
+    if not found:
+        found = with_outer_heads(recognise_timm(state), state)
+    return sorted(found, key=lambda match: (is_copy(match.prefix), match.prefix.count(".")))
+
+
+def is_copy(place: str) -> bool:
+    """Tell whether the weights at a place are called a copy, such as EMA's."""
+    return bool(COPY.search(place))
+
+
+def shared_weights(state: State) -> Counter[tuple[str, str]]:
+    """Count, for each network and prefix, how many weights of the body are there."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for key, tensor in state.items():
+        start = 0
+        for _ in range(MAX_PREFIX):
+            for name, wanted in index().get(key[start:], ()):
+                if fits(tensor.shape, wanted):
+                    counts[name, key[:start]] += 1
+            start = key.find(".", start) + 1
+            if not start:
+                break
+    return counts
+
+
+def verify(network: Known, state: State, prefix: str) -> Match | None:
+    """Return the match if the network is there as a whole, with nothing unknown beside it."""
+    arch = network.arch
+    own = network.own(state, prefix)
+    for key in network.body:
+        if key not in own or not fits(own[key], network.shapes[key]):
+            return None
+    if not all(map(network.is_known, own)):
+        return None
+    return Match(
+        name=network.name,
+        timm=tuple(name for _, _, names in timm_pairs(own) for name in names),
+        prefix=prefix,
+        head=head_of(network, own, prefix),
+        channels=own[f"{arch.first_conv}.weight"][1],
+        image_size=image_size(network, own),
+        parameters=count_parameters(own, network.buffers),
+    )
+
+
+def image_size(network: Known, own: Shapes) -> int | None:
+    """Return the side of the image, from the number of positions: one for each patch and one."""
+    patch = own[f"{network.arch.first_conv}.weight"][-1]
+    for key in network.sized:
+        (count,) = (n for n, m in zip(own[key], network.shapes[key], strict=True) if m is None)
+        side = math.isqrt(max(count - 1, 0))
+        return side * patch if side and side * side == count - 1 else None
+    return None
+
+
+def count_parameters(shapes: Shapes, buffers: Iterable[str] = ()) -> int:
+    """Return how many numbers a network trains."""
+    left_out = set(buffers)
+    return sum(
+        math.prod(shape)
+        for key, shape in shapes.items()
+        if key not in left_out and not key.endswith(STATISTICS)
+    )
+
+
+# -------------------------------------------------------------------------------------- the head
+
+
+def head_of(network: Known, own: Shapes, prefix: str) -> Head:
+    """Return the last layers of a network whose body is there."""
+    arch = network.arch
+    region = {key: shape for key, shape in own.items() if key.startswith(network.region)}
+    if not region:
+        return Head("none")
+    last = f"{arch.classifier}."
+    layers = {key[len(last) :]: x for key, x in region.items() if key.startswith(last)}
+    shown = {prefix + key: shape for key, shape in region.items()}
+    is_whole = len(region) - len(layers) == len(network.inner) and all(
+        key in region and fits(region[key], network.shapes[key]) for key in network.inner
+    )
+    if is_whole:
+        shown = {prefix + last + name: shape for name, shape in layers.items()}
+        matrices = tuple(sorted((name for name in layers if name.endswith("weight")), key=natural))
+        kind = HEADS.get(matrices)
+        wanted = head_shapes(arch, kind, [layers[name] for name in matrices]) if kind else None
+        if kind and layers == wanted:
+            rows = [layers[name][0] for name in matrices]
+            source = prefix + last + matrices[-1]
+            return Head(kind, rows[-1], rows[0] if len(rows) > 1 else None, shown, source)
+    source = last_matrix(shown, arch.classifier_in if is_whole else None)
+    return Head("other", shown[source][0] if source else None, None, shown, source)
+
+
+def head_shapes(
+    arch: Arch, kind: str, found: list[tuple[int, ...]]
+) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes that a head of this kind has, with the units and classes that were found.
+
+    None if it cannot be: a convolution is not replaced by these heads.
+    """
+    (matrices,) = (names for names, value in HEADS.items() if value == kind)
+    inputs = arch.classifier_in
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in zip(matrices, found, strict=True):
+        kernel = (1, 1) if arch.classifier_kind == "Conv2d" else ()
+        if not shape or (kernel and kind != "linear"):
+            return None
+        shapes[name] = (shape[0], inputs, *kernel)
+        if kind != "linear" or arch.classifier_bias:
+            shapes[name.removesuffix("weight") + "bias"] = (shape[0],)
+        inputs = shape[0]
+    return shapes
+
+
+def last_matrix(layers: Shapes, inputs: int | None) -> str:
+    """Return the name of the matrix that gives the classes, "" if that cannot be told.
+
+    It can be where the layers form a chain: each takes what the one before it gives.
+
+    Args:
+        layers: names and shapes.
+        inputs: what the first takes, if that is known.
+    """
+    matrices = [
+        key for key, x in layers.items() if len(x) == 2 or (len(x) == 4 and x[2:] == (1, 1))
+    ]
+    if all(any(part.isdigit() for part in key.split(".")) for key in matrices):
+        matrices.sort(key=natural)  # safetensors come in alphabetical order: 10 before 2
+    for key in matrices:
+        if inputs is not None and layers[key][1] != inputs:
+            return ""
+        inputs = layers[key][0]
+    return matrices[-1] if matrices else ""
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key to sort by that has 2 before 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+
+
+def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
+    """Find the heads of networks without one in what wraps them; leave out what is none then.
+
+    A backbone of a detector or of a segmentation is no classifier: what is beside it convolves.
+    """
+    prefixes = tuple(match.prefix for match in matches)
+    outer = {key: x.shape for key, x in state.items() if not key.startswith(prefixes)}
+    if any(len(shape) > 2 for shape in outer.values()):
+        return [match for match in matches if match.head.kind != "none"]
+    found = []
+    for match in matches:
+        if match.head.kind == "none" and outer:
+            network = known().get(match.name or "")
+            inputs = network.arch.classifier_in if network and not network.inner else None
+            source = last_matrix(outer, inputs)
+            classes = outer[source][0] if source else None
+            match = replace(match, head=Head("outside", classes, None, outer, source))
+        found.append(match)
+    return found
+
+
+# ------------------------------------------------------------------------------------------ ONNX
+
+
+def recognise_onnx(weights: State) -> list[Match]:
+    """Return the one network of torchvision whose weights an ONNX file has, or none.
+
+    An export folds the normalisation of a batch into the convolution before it, and turns matrices
+    around, which then get another name. What is left must be there, and nothing unknown; and it
+    must fit one network alone.
+    """
+    found = [
+        match
+        for (name, prefix), _ in shared_weights(weights).items()
+        if (match := verify_onnx(known()[name], weights, prefix)) is not None
+    ]
+    return found if len(found) == 1 else []
+
+
+def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
+    """Return the match if what an export leaves of the network is there, and nothing unknown."""
+    own = below({key: x for key, x in weights.items() if TORCH_NAME.fullmatch(key)}, prefix)
+    normalised = {
+        key.removesuffix("running_mean") for key in network.buffers if key.endswith("running_mean")
+    }
+    for key in network.body:
+        module, _, last = key.rpartition(".")
+        folded = f"{module}." in normalised
+        wanted = network.shapes[key]
+        if key in own:
+            if not fits(own[key], wanted):
+                return None
+            if folded and last == "weight" and f"{module}.running_mean" not in own:
+                return None
+        elif not (folded or len(wanted) == 2 or key in network.buffers):
+            return None
+    convolutions = {key.removesuffix("weight") for key, x in network.shapes.items() if len(x) == 4}
+    for key in own:
+        if not network.is_known(key) and key.removesuffix("bias") not in convolutions:
+            return None
+    channels = own[f"{network.arch.first_conv}.weight"][1]
+    return Match(
+        name=network.name,
+        timm=(),
+        prefix=prefix,
+        head=Head("graph"),
+        channels=channels,
+        image_size=None,
+        parameters=count_parameters(below(weights, "")),
+    )
+
+
+# ------------------------------------------------------------------------------------------ timm
+
+
+def recognise_timm(state: State) -> list[Match]:
+    """Return the networks of timm alone that are in a state_dict."""
+    return [match for prefix in main_prefixes(state) if (match := verify_timm(state, prefix))]
+
+
+def main_prefixes(state: State) -> list[str]:
+    """Return the prefixes that a great part of the weights share."""
+    counts = Counter({"": len(state)})
+    for key in state:
+        start = key.find(".") + 1
+        for _ in range(MAX_PREFIX):
+            if not start:
+                break
+            counts[key[:start]] += 1
+            start = key.find(".", start) + 1
+    return [prefix for prefix, count in counts.items() if count >= MIN_TIMM_SHARE * len(state)]
+
+
+def verify_timm(state: State, prefix: str) -> Match | None:
+    """Return the match if what is below a prefix is a network of timm."""
+    own = below(state, prefix)
+    for last, first, names in timm_pairs(own):
+        outside = tuple(f"{name}." for name in last)
+        layers = {prefix + key: x for key, x in own.items() if outside and key.startswith(outside)}
+        sources = [f"{prefix}{name}.weight" for name in last]
+        plain = {*sources, *(f"{prefix}{name}.bias" for name in last)}
+        source = sources[0] if sources and sources[0] in layers else ""
+        if not layers:
+            head = Head("none")
+        elif source and plain >= layers.keys():
+            head = Head("linear", layers[source][0], None, layers, source)
+        else:
+            source = last_matrix(layers, None) if len(last) == 1 else ""
+            head = Head("other", layers[source][0] if source else None, None, layers, source)
+        seeing = own.get(f"{first[0]}.weight", ()) if first else ()
+        return Match(
+            name=None,
+            timm=tuple(names),
+            prefix=prefix,
+            head=head,
+            channels=seeing[1] if len(seeing) == 4 else None,
+            image_size=None,
+            parameters=count_parameters(own),
+        )
+    return None
+
+
+def timm_pairs(
+    own: Shapes,
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], list[str]]]:
+    """Yield last layers, first layers and names of timm's networks with these shapes."""
+    stored = signatures.load_timm()
+    for last, first in stored.layers:
+        if all(f"{name}.weight" in own for name in first) and (
+            names := stored.names.get(signatures.digest(own.items(), last, first))
+        ):
+            yield last, first, names
+
+
+def wrapper_of(state: State) -> str:
+    """Return what DataParallel and torch.compile put before all names."""
+    prefixes = {match[0] for key in state if (match := WRAPPER.match(key))}
+    return min(prefixes, key=len, default="")
+
+
+# ----------------------------------------------------------------------------------- the nearest
+
+
+def nearest(state: State) -> list[Near]:
+    """Return the networks of torchvision that have most in common with a state_dict."""
+    networks = known()
+    best: dict[str, tuple[int, str]] = {}
+    for (name, prefix), count in shared_weights(state).items():
+        best[name] = max(best.get(name, (0, "")), (count, prefix))
+    shares = {name: min(count / len(networks[name].body), 1) for name, (count, _) in best.items()}
+
+    # Of a deeper network, a shallower one may have all; the nearer is who knows more of the file.
+    def order(name: str) -> tuple[float, int]:
+        count = best[name][0]
+        return 2 * count / (len(networks[name].body) + len(state)), count
+
+    names = [name for name in shares if shares[name] >= MIN_SHARE]
+    names = sorted(names, key=order, reverse=True)[:NEAREST]
+    if not names:
+        return renamed(state)
+    return [differences(networks[name], state, best[name][1], shares[name]) for name in names]
+
+
+def differences(network: Known, state: State, prefix: str, share: float) -> Near:
+    """Return what differs between a network and what is below a prefix."""
+    own = network.own(state, prefix)
+    return Near(
+        name=network.name,
+        prefix=prefix,
+        share=share,
+        missing=tuple(key for key in network.body if key not in own),
+        unknown=tuple(key for key in own if not network.is_known(key)),
+        reshaped=tuple(
+            f"{key} {own[key]}, not {wanted}".replace("None", "any")
+            for key in network.body
+            if key in own and not fits(own[key], wanted := network.shapes[key])
+        ),
+    )
+
+
+def renamed(state: State) -> list[Near]:
+    """Return the networks whose shapes are all there, in their order, under other names."""
+    found = [x.shape for key, x in state.items() if not key.endswith(COUNTER)]
+    return [
+        Near(network.name, "", 0.0, renamed=True)
+        for network in known().values()
+        if len(network.body) <= len(found) <= len(network.shapes) + 8
+        and all(
+            fits(shape, network.shapes[key])
+            for shape, key in zip(found, network.body, strict=False)
+        )
+    ]

@@ -1,0 +1,217 @@
+"""Reads what an ONNX file says of its weights, inputs and outputs, without reading the weights.
+
+An ONNX file is a Protocol Buffers message. The `onnx` package would read all of it into memory;
+here the file is mapped, and what is not needed is stepped over. Numbers of fields are those of
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generator.inspection.pickles import MAX_DIMENSIONS, MAX_SIZE, Tensor
+
+MAX_FIELDS = 500_000
+MAX_TEXT = 4096  # bytes of a name
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+# onnx.TensorProto.DataType
+DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+    9: "bool", 10: "float16", 11: "float64", 16: "bfloat16",
+}  # fmt: skip
+
+
+class OnnxError(ValueError):
+    """The file is damaged, or made to do harm."""
+
+
+@dataclass
+class OnnxModel:
+    """What is needed of an ONNX file.
+
+    Attributes:
+        producer: the program that wrote it.
+        weights: shape and dtype of each initializer, by name.
+        inputs: shapes of what the network takes; None for a size that is free.
+        outputs: likewise of what it gives.
+        data_files: other files that hold weights.
+    """
+
+    producer: str = ""
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    inputs: list[tuple[int | None, ...]] = field(default_factory=list)
+    outputs: list[tuple[int | None, ...]] = field(default_factory=list)
+    data_files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a message: a number, or the place of its bytes."""
+
+    number: int
+    value: int
+    start: int = 0
+    end: int = 0
+
+
+class Scanner:
+    """Steps through the messages in a mapped file."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.left = data, MAX_FIELDS
+
+    def fields(self, start: int, end: int) -> Iterator[Field]:
+        """Yield the fields of the message that lies between two positions."""
+        position = start
+        while position < end:
+            self.left -= 1
+            if self.left < 0:
+                raise OnnxError("it has more parts than a network has")
+            tag, position = self.varint(position, end)
+            number, wire = tag >> 3, tag & 7
+            if number == 0:
+                raise OnnxError("a part has no number")
+            value = begin = 0
+            if wire == VARINT:
+                value, position = self.varint(position, end)
+            elif wire == BYTES:
+                length, begin = self.varint(position, end)
+                position = begin + length
+            elif wire in (FIXED64, FIXED32):
+                position += 8 if wire == FIXED64 else 4
+            else:
+                raise OnnxError("a part is of no known form")
+            if position > end:
+                raise OnnxError("it ends in the middle of a part")
+            yield Field(number, value, begin, position)
+
+    def varint(self, position: int, end: int) -> tuple[int, int]:
+        """Return a number and the position after it."""
+        value = 0
+        for shift in range(0, 70, 7):
+            if position >= end:
+                raise OnnxError("it ends in the middle of a part")
+            byte = self.data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, position
+        raise OnnxError("a number in it is too long")
+
+    def text(self, part: Field) -> str:
+        """Return a name."""
+        if part.end - part.start > MAX_TEXT:
+            raise OnnxError("a name in it is too long")
+        return self.data[part.start : part.end].decode(errors="replace")
+
+
+def read(path: Path) -> OnnxModel | None:
+    """Read an ONNX file; return None if it is something else.
+
+    Raises:
+        OnnxError: It begins as an ONNX file and does not go on as one.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return read_model(Scanner(data), len(data))
+
+
+def read_model(scanner: Scanner, size: int) -> OnnxModel | None:
+    """Read a ModelProto."""
+    model = OnnxModel()
+    graph: Field | None = None
+    has_opset = has_version = False
+    try:
+        for part in scanner.fields(0, size):
+            match part.number:
+                case 1:
+                    has_version = part.start == 0 and 1 <= part.value <= 100
+                case 2 if part.start:
+                    model.producer = scanner.text(part)
+                case 3 if part.start:
+                    model.producer += f" {scanner.text(part)}"
+                case 7 if part.start:
+                    graph = part
+                case 8 if part.start:
+                    has_opset = True
+    except OnnxError:
+        if has_version and model.producer.isprintable() and len(model.producer) > 1:
+            raise
+        return None
+    if graph is None or not has_opset or not has_version:
+        return None
+    read_graph(scanner, graph, model)
+    return model
+
+
+def read_graph(scanner: Scanner, graph: Field, model: OnnxModel) -> None:
+    """Read a GraphProto into `model`."""
+    inputs: dict[str, tuple[int | None, ...]] = {}
+    for part in scanner.fields(graph.start, graph.end):
+        match part.number:
+            case 5:
+                name, tensor = read_tensor(scanner, part, model)
+                model.weights[name] = tensor
+            case 11:
+                name, shape = read_value(scanner, part)
+                inputs[name] = shape
+            case 12:
+                model.outputs.append(read_value(scanner, part)[1])
+    # Before IR version 4, weights had to be listed among the inputs.
+    model.inputs = [shape for name, shape in inputs.items() if name not in model.weights]
+
+
+def read_tensor(scanner: Scanner, message: Field, model: OnnxModel) -> tuple[str, Tensor]:
+    """Read a TensorProto's name, shape and dtype; note the file that holds its data."""
+    name, dtype = "", "unknown"
+    dims: list[int] = []
+    for part in scanner.fields(message.start, message.end):
+        match part.number:
+            case 1 if part.start:
+                position = part.start
+                while position < part.end and len(dims) <= MAX_DIMENSIONS:
+                    size, position = scanner.varint(position, part.end)
+                    dims.append(size)
+            case 1:
+                dims.append(part.value)
+            case 2:
+                dtype = DTYPES.get(part.value, "unknown")
+            case 8:
+                name = scanner.text(part)
+            case 13:
+                entry = {x.number: scanner.text(x) for x in scanner.fields(part.start, part.end)}
+                if entry.get(1) == "location" and entry.get(2, "") not in model.data_files:
+                    model.data_files.append(entry.get(2, ""))
+    if len(dims) > MAX_DIMENSIONS or any(size >= MAX_SIZE for size in dims):
+        raise OnnxError("it lists a tensor with a shape that no tensor has")
+    return name, Tensor(tuple(dims), dtype)
+
+
+def read_value(scanner: Scanner, message: Field) -> tuple[str, tuple[int | None, ...]]:
+    """Read a ValueInfoProto: a name and a shape."""
+    name, shape = "", []
+    for part in scanner.fields(message.start, message.end):
+        if part.number == 1:
+            name = scanner.text(part)
+        if part.number != 2:
+            continue
+        for dimension in descend(scanner, part, 1, 2, 1):  # tensor_type, shape, dim
+            sizes = [
+                x.value for x in scanner.fields(dimension.start, dimension.end) if x.number == 1
+            ]
+            shape.append(sizes[0] if sizes else None)
+    return name, tuple(shape)
+
+
+def descend(scanner: Scanner, message: Field, *numbers: int) -> Iterator[Field]:
+    """Yield the messages that are reached through fields with these numbers."""
+    for part in scanner.fields(message.start, message.end):
+        if part.number == numbers[0] and part.start:
+            if len(numbers) == 1:
+                yield part
+            else:
+                yield from descend(scanner, part, *numbers[1:])

@@ -1,0 +1,238 @@
+"""Shows an inspection: as a table for people, as JSON, and as a file of answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from generator.inspection import Inspection
+from generator.inspection.matching import HEADS
+from generator.inspection.reading import KINDS
+from generator.rendering import template_root
+
+if TYPE_CHECKING:
+    from generator.labels import Labels
+
+MANY = 12  # lines of layers that are shown of a head
+HEAD_TITLES = {
+    "linear": "the architecture's own layer",
+    "dropout": "nn.Sequential(Dropout, Linear)",
+    "mlp": "nn.Sequential(Linear, ReLU, Linear)",
+    "mlp_dropout": "nn.Sequential(Linear, ReLU, Dropout, Linear)",
+    "other": "layers of your own in place of the architecture's",
+    "outside": "beside the network, in what wraps it",
+    "none": "there is none",
+    "graph": "part of the graph",
+}
+NOT_KNOWN = "not known"
+
+
+def as_json(inspection: Inspection, labels: Labels | None) -> str:
+    """Return the inspection as JSON, for programs. docs/inspection.md has the keys."""
+    content = {
+        "file": str(inspection.path),
+        "size": inspection.size,
+        "kind": inspection.kind,
+        "what": inspection.what,
+        "places": [
+            {"key": x.key, "prefix": x.prefix, "network": x.network, "is_copy": x.is_copy}
+            for x in inspection.places
+        ],
+        "prefix": inspection.prefix,
+        "architecture": inspection.architecture,
+        "timm": inspection.timm,
+        "classes": inspection.classes,
+        "channels": inspection.channels,
+        "image_size": inspection.image_size,
+        "head": inspection.head,
+        "head_units": inspection.head_units,
+        "head_layers": inspection.head_layers,
+        "precision": inspection.precision,
+        "parameters": inspection.parameters,
+        "nearest": [
+            {
+                "architecture": near.name,
+                "prefix": near.prefix,
+                "share": round(near.share, 4),
+                "missing": near.missing,
+                "unknown": near.unknown,
+                "reshaped": near.reshaped,
+                "renamed": near.renamed,
+            }
+            for near in inspection.nearest
+        ],
+        "objects": inspection.objects,
+        "notes": inspection.notes,
+        "answers": inspection.answers | (labels.answers if labels else {}),
+        "open_questions": open_questions(inspection, labels),
+        "labels": None
+        if labels is None
+        else {
+            "format": labels.format,
+            "count": len(labels.names),
+            "encoding": labels.encoding,
+            "fits": labels.fits,
+            "problem": labels.problem,
+            "notes": labels.notes,
+        },
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def open_questions(inspection: Inspection, labels: Labels | None) -> dict[str, str]:
+    """Return what is left to ask, given the labels."""
+    questions = dict(inspection.open_questions)
+    if labels is not None:
+        questions.pop("label_format", None)
+    return questions
+
+
+# ------------------------------------------------------------------------------------- for people
+
+
+def show(inspection: Inspection, labels: Labels | None, answers_file: Path | None) -> None:
+    """Print all that is known, what is not, and the commands that come next."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, text in (*rows(inspection), *label_rows(labels)):
+        table.add_row(title, printable(text))
+    console.print(table)
+    console.print("\nWhat the file cannot tell", style="bold")
+    for name, why in open_questions(inspection, labels).items():
+        console.print(f"  {name}: {printable(why)}")
+    console.print("\nNext", style="bold")
+    for command in commands(inspection, labels, answers_file):
+        console.print(f"  {command}")
+
+
+def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield what is known, as titles and texts."""
+    what = f", {inspection.what}" if inspection.what else ""
+    yield "file", str(inspection.path)
+    yield "kind", f"{KINDS[inspection.kind]}{what}"
+    yield "size", f"{inspection.size / 1e6:,.1f} MB"
+    for number, place in enumerate(inspection.places):
+        where = place.key or "the top"
+        names = f", names after {place.prefix}" if place.prefix else ""
+        copy = ", a copy" if place.is_copy else ""
+        network = f": {place.network}" if len(inspection.places) > 1 and place.network else ""
+        yield "weights at" if not number else "", f"{where}{names}{copy}{network}"
+    yield "architecture", architecture(inspection)
+    for number, near in enumerate(inspection.nearest):
+        yield "nearest" if not number else "", str(near)
+    yield "classes", str(inspection.classes or NOT_KNOWN)
+    colors = {3: " (colour)", 1: " (grayscale)"}.get(inspection.channels or 0, "")
+    yield "channels", f"{inspection.channels or NOT_KNOWN}{colors}"
+    if inspection.image_size:
+        yield "image size", f"{inspection.image_size} pixels, no other"
+    yield from head_rows(inspection)
+    counts = inspection.precision.items()
+    mixed = ", ".join(f"{dtype} ({count} tensors)" for dtype, count in counts)
+    yield "precision", mixed if len(counts) > 1 else next(iter(inspection.precision), NOT_KNOWN)
+    parameters = inspection.parameters
+    yield "parameters", NOT_KNOWN if parameters is None else f"{parameters / 1e6:,.1f} M"
+    if inspection.objects:
+        more = ", ..." if len(inspection.objects) > 3 else ""
+        names = ", ".join(inspection.objects[:3])
+        yield "objects", f"of {names}{more}: torch.load(weights_only=True) refuses the file"
+    for number, note in enumerate(inspection.notes):
+        yield "notes" if not number else "", note
+
+
+def architecture(inspection: Inspection) -> str:
+    """Return the row of the architecture."""
+    if inspection.architecture:
+        return f"torchvision's {inspection.architecture}"
+    if inspection.timm:
+        return f"timm's {' or '.join(inspection.timm)}"
+    if inspection.kind == "onnx":
+        return f"{NOT_KNOWN}: an ONNX file keeps some of the names alone"
+    if inspection.precision:
+        return f"{NOT_KNOWN}: none of torchvision's classifiers, none of timm's networks"
+    return NOT_KNOWN
+
+
+def head_rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the last layers."""
+    if inspection.head is None:
+        return
+    text = HEAD_TITLES[inspection.head]
+    if inspection.head_units:
+        text += f", {inspection.head_units} units"
+    if inspection.answers.get("architecture") == "custom":
+        text += "; the project needs architecture=custom, and the network in its model.py"
+    yield "head", text
+    if inspection.head not in HEADS.values():
+        for name, shape in list(inspection.head_layers.items())[:MANY]:
+            yield "", f"{name} {tuple(shape)}"
+        if len(inspection.head_layers) > MANY:
+            yield "", f"... {len(inspection.head_layers)} in all"
+
+
+def label_rows(labels: Labels | None) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the label file."""
+    if labels is None:
+        return
+    fits = {True: ", as many as the network has", False: "", None: ""}[labels.fits]
+    yield "labels", f"{labels.format}, {len(labels.names)} names{fits}, {labels.encoding}"
+    for note in (labels.problem, *labels.notes):
+        if note:
+            yield "", note
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: names come from the file."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def commands(
+    inspection: Inspection, labels: Labels | None, answers_file: Path | None
+) -> Iterator[str]:
+    """Yield the commands that make a project of the file."""
+    project = shlex.quote(f"{inspection.path.stem or 'my'}-service")
+    template = shlex.quote(str(template_root()))
+    if answers_file is not None:
+        given = f"--data-file {shlex.quote(str(answers_file))}"
+    else:
+        answers = inspection.answers | (labels.answers if labels else {})
+        given = " ".join(f"-d {shlex.quote(f'{name}={as_text(x)}')}" for name, x in answers.items())
+    yield f"copier copy {given} {template} {project}"
+    yield f"ts-template new {shlex.quote(str(inspection.path))} {project}"
+
+
+def as_text(answer: Any) -> str:
+    """Return an answer as Copier reads it on the command line."""
+    return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+# ---------------------------------------------------------------------------- the file of answers
+
+
+def write_answers(path: Path, inspection: Inspection, labels: Labels | None) -> None:
+    """Write a file for `copier copy --data-file`; what is left to answer stands there as comments.
+
+    An old file stays as it is until the new one is complete.
+    """
+    answers = inspection.answers | (labels.answers if labels else {})
+    lines = [f"# What ts-template inspect found in {printable(inspection.path.name)}."]
+    lines += [yaml.safe_dump({name: x}, allow_unicode=True).rstrip() for name, x in answers.items()]
+    lines += ["", "# What it could not tell:"]
+    lines += [
+        f"# {name}: {printable(why)}" for name, why in open_questions(inspection, labels).items()
+    ]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

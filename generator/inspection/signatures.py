@@ -1,0 +1,223 @@
+"""The names and shapes of the weights of every network that can be recognised.
+
+`signatures.json.gz` has, for each of torchvision's classifiers, the shapes of its parameters and
+buffers by name; a dimension is null where it follows the number of classes, the image's channels or
+the image's size. `timm-signatures.json.gz` has, for timm's many networks, a digest of the same
+without the last layer. Both are built on the meta device by `ts-template catalogue`, and read
+without torch.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from generator import catalogue
+from generator.rendering import HERE
+
+PATH = HERE / "signatures.json.gz"
+TIMM_PATH = HERE / "timm-signatures.json.gz"
+
+Shape = tuple[int | None, ...]
+
+# Which torch before 0.4.1 did not save, and which no two architectures differ in.
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Shapes by name, as in a state_dict; None is a dimension that may have any size.
+
+    Attributes:
+        parameters: what is trained.
+        buffers: what is not, without the counters of batches.
+    """
+
+    parameters: Mapping[str, Shape]
+    buffers: Mapping[str, Shape]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """All of them."""
+        return {**self.parameters, **self.buffers}
+
+
+@dataclass(frozen=True)
+class TimmSignatures:
+    """timm's networks by digest.
+
+    Attributes:
+        version: of the timm that they were built with.
+        layers: pairs of the last layers and the first ones, as timm's configurations name them.
+        names: the names of the networks by the digest of their weights' names and shapes.
+    """
+
+    version: str
+    layers: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    names: Mapping[str, list[str]]
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+@cache
+def load() -> dict[str, Signature]:
+    """Return the signatures of torchvision's classifiers; shared, so do not change them."""
+    stored = read(PATH)
+    return {
+        name: Signature(*({key: tuple(x) for key, x in entry[part].items()} for part in PARTS))
+        for name, entry in stored.items()
+    }
+
+
+@cache
+def load_timm() -> TimmSignatures:
+    """Return the signatures of timm's networks; shared, so do not change them."""
+    stored = read(TIMM_PATH)
+    layers = [(tuple(last), tuple(first)) for last, first in stored["layers"]]
+    return TimmSignatures(stored["version"], layers, stored["names"])
+
+
+PARTS = ("parameters", "buffers")
+
+
+def read(path: Path) -> Any:
+    """Return the content of a compressed JSON file."""
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def digest(
+    shapes: Iterable[tuple[str, tuple[int, ...]]], last: tuple[str, ...], first: tuple[str, ...]
+) -> str:
+    """Return what identifies a network whatever its number of classes and of the image's channels.
+
+    Args:
+        shapes: names and shapes of its weights.
+        last: the layers that give the classes; they are left out.
+        first: the layers that see the image; their input channels are.
+    """
+    outside = tuple(f"{name}." for name in last)
+    seeing = {f"{name}.weight" for name in first}
+    lines = []
+    for name, shape in shapes:
+        if name.startswith(outside) or name.endswith(COUNTER):
+            continue
+        sizes = ["*" if i == 1 and name in seeing else str(n) for i, n in enumerate(shape)]
+        lines.append(f"{name} {' '.join(sizes)}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:20]
+
+
+# --------------------------------------------------------------------------------------- building
+
+
+def write() -> bool:
+    """Build and store the signatures of torchvision's classifiers. Return whether they changed.
+
+    The catalogue must be up to date.
+    """
+    return store(build(), PATH)
+
+
+def write_timm() -> bool:
+    """Build the signatures of timm's networks, which takes minutes, and store them likewise."""
+    return store(build_timm(), TIMM_PATH)
+
+
+def store(content: Any, path: Path) -> bool:
+    """Write compressed JSON, the same bytes for the same content. Return whether it changed."""
+    if path.exists() and read(path) == content:
+        return False
+    text = json.dumps(content, separators=(",", ":"))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    load.cache_clear()
+    load_timm.cache_clear()
+    return True
+
+
+def build() -> dict[str, Any]:
+    """Derive the content of signatures.json.gz from the installed torchvision."""
+    archs = catalogue.load()
+    return {name: build_one(name, archs[name]) for name in archs if name not in catalogue.OTHERS}
+
+
+def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
+    """Derive one entry of signatures.json.gz: what changes with the classes and sizes is null."""
+    kwargs = dict(arch.kwargs)
+    network = catalogue.meta_model(name, catalogue.IMAGENET_CLASSES, **kwargs)
+    others = [catalogue.meta_model(name, catalogue.TRIAL_CLASSES, **kwargs).state_dict()]
+    if arch.size_rule == "argument":
+        size: Any = arch.min_size
+        others.append(
+            catalogue.meta_model(
+                name, catalogue.IMAGENET_CLASSES, **kwargs, image_size=size
+            ).state_dict()
+        )
+    shapes: dict[str, list[int | None]] = {}
+    for key, tensor in network.state_dict().items():
+        if key.endswith(COUNTER):
+            continue
+        shape: list[int | None] = list(tensor.shape)
+        for other in others:
+            shape = [n if n == m else None for n, m in zip(shape, other[key].shape, strict=True)]
+        shapes[key] = shape
+    shapes[f"{arch.first_conv}.weight"][1] = None
+    trained = {key for key, _ in network.named_parameters()}
+    return {
+        "parameters": {key: shape for key, shape in shapes.items() if key in trained},
+        "buffers": {key: shape for key, shape in shapes.items() if key not in trained},
+    }
+
+
+def build_timm() -> dict[str, Any]:
+    """Derive the content of timm-signatures.json.gz from the installed timm."""
+    import timm
+
+    names: dict[str, list[str]] = {}
+    layers = set()
+    for name, shapes, last, first in timm_networks():
+        layers.add((last, first))
+        names.setdefault(digest(shapes.items(), last, first), []).append(name)
+    return {
+        "version": timm.__version__,
+        "layers": [[list(last), list(first)] for last, first in sorted(layers)],
+        "names": dict(sorted(names.items())),
+    }
+
+
+Layers = tuple[str, ...]
+
+
+def timm_networks(
+    names: Iterable[str] | None = None,
+) -> Iterator[tuple[str, dict[str, tuple[int, ...]], Layers, Layers]]:
+    """Yield timm's networks: name, shapes of the weights, last layers, first layers.
+
+    Args:
+        names: which, if not all that timm lists.
+    """
+    import timm
+    import torch
+
+    for name in timm.list_models() if names is None else names:
+        with torch.device("meta"):
+            network = timm.create_model(name, num_classes=catalogue.TRIAL_CLASSES)
+        config: Any = network.pretrained_cfg
+        shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+        yield name, shapes, layers_of(config.get("classifier")), layers_of(config.get("first_conv"))
+
+
+def layers_of(names: str | Iterable[str] | None) -> Layers:
+    """Return names as timm's configurations have them, one or several or none, as a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names or ())

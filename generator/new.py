@@ -1,0 +1,204 @@
+"""`ts-template new`: from a checkpoint to a service that has answered, in one command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from generator import catalogue
+from generator.errors import UserError
+from generator.inspection import Inspection, inspect_file
+from generator.inspection.reading import GRAPHS
+from generator.rendering import render
+
+
+def make_project(
+    destination: Path,
+    weights: Path,
+    labels: Path | None,
+    answers: Mapping[str, Any],
+    *,
+    ask: bool,
+    model: Path | None = None,
+    picture: Path | None = None,
+) -> None:
+    """Render a project for a checkpoint, put the files into it, archive it, and try it.
+
+    Args:
+        destination: The project's folder; must not exist, or be empty.
+        weights: The checkpoint, as it was saved.
+        labels: A label file or an ImageFolder tree; None if the classes have no names.
+        answers: Answers by question, which come before what the files tell.
+        ask: Whether to ask what is left; else it takes its defaults.
+        model: The Python file that defines build_model(num_classes), for a network of one's own.
+        picture: What to classify at the end; None takes a picture of noise.
+
+    Raises:
+        UserError: The files do not make a service; the message says why. The project is removed,
+            unless it is its own archive.py that refuses: that names the command that mends it.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise UserError(f"{destination} exists; name another folder")
+    for path in filter(None, (picture, model)):
+        if not path.is_file():
+            raise UserError(f"there is no file {path}")
+    if model is not None:
+        answers = {"architecture": "custom", **answers}
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]1.[/] Inspect {weights}{f' and {labels}' if labels else ''}")
+    known = {**answers_of(inspect_file(weights), answers, console, ask), **answers}
+    graph = known.get("weights") in GRAPHS  # which brings its own network
+    if known["architecture"] == "custom" and model is None and not graph:
+        raise UserError(
+            f"{weights} is of a network of your own, or of one whose last layer is: bring the file "
+            "that defines build_model(num_classes) with --model FILE"
+        )
+    if "label_format" not in answers:
+        known |= label_answers(labels, known.get("num_classes"), console)
+    if not ask:
+        name = destination.resolve().name.replace("-", " ").replace("_", " ").title()
+        known.setdefault("project_name", name)
+    for name, value in known.items():
+        console.print(f"   {name}: {value}")
+
+    console.print(f"[bold]2.[/] Render {destination}")
+    existed = destination.exists()
+    try:
+        render(destination, known, ask=ask)
+        put_files(destination, weights, labels)
+        if model is not None:
+            shutil.copyfile(model, destination / "model.py")
+    except BaseException as error:
+        shutil.rmtree(destination, ignore_errors=True)
+        if existed:
+            destination.mkdir()
+        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
+            raise UserError(str(error)) from error
+        raise
+
+    console.print("[bold]3.[/] Build the archive: python archive.py")
+    mend = f"\n{destination} is rendered and has your files. Mend it there, then: python archive.py"
+    run(destination, "archive.py", mend=mend)
+
+    console.print("[bold]4.[/] Classify a picture: python predict.py")
+    sample = picture.resolve() if picture else noise(destination)
+    run(destination, "predict.py", str(sample), mend=mend)
+    if picture is None:
+        sample.unlink()
+        console.print("   (a picture of noise, so any class will do)")
+    name = next((destination / "model-store").glob("*.mar")).stem
+    console.print(
+        f"\n[bold]{destination}[/] answers. Its README.md tells the rest; next:\n\n"
+        f"    cd {destination}\n"
+        '    git init && git add -A && git commit -m "Start"\n'
+        "    python serve.py\n"
+        f"    curl -T PICTURE http://127.0.0.1:8080/predictions/{name}\n"
+    )
+
+
+def answers_of(
+    found: Inspection, given: Mapping[str, Any], console: Console, ask: bool
+) -> dict[str, Any]:
+    """Return the answers that follow from a checkpoint, saying what does not.
+
+    Raises:
+        UserError: It is one of several networks of timm, and there is no telling which.
+    """
+    known = {name: value for name, value in found.answers.items() if name not in given}
+    for note in found.notes:
+        console.print(f"   {note}")
+    architecture = given.get("architecture", known.get("architecture"))
+    if architecture is None:
+        if found.timm:
+            commands = "".join(f"\n    -d architecture=timm/{name}" for name in found.timm)
+            raise UserError(
+                f"{found.path} is of one of several networks that weights cannot tell apart. Add "
+                f"the one that it is:{commands}"
+            )
+        architecture = known["architecture"] = "custom"
+    if "checkpoint_key" in found.open_questions and "checkpoint_key" not in given and not ask:
+        known["checkpoint_key"] = found.places[0].key
+        console.print(f"   assumed: {found.open_questions['checkpoint_key']}; the first is taken")
+    arch = catalogue.load().get(str(architecture))
+    if arch is not None and arch.params is not None and "image_size" in known and not ask:
+        # The size is in the weights, the rest of the transforms is not: what torchvision trained
+        # this architecture with is likely, not certain.
+        known |= {"mean": list(arch.mean), "std": list(arch.std)}
+        known["interpolation"] = arch.interpolation
+        console.print(f"   assumed, not found: mean, std and interpolation of {architecture}")
+    return known
+
+
+def label_answers(labels: Path | None, num_classes: int | None, console: Console) -> dict[str, Any]:
+    """Return the answers that follow from a label file, saying what there is to say of it."""
+    from generator.labels import inspect_labels
+
+    if labels is None:
+        return {"label_format": "none"}
+    found = inspect_labels(labels, num_classes)
+    if found.problem:
+        raise UserError(f"{labels}: {found.problem}")
+    for note in found.notes:
+        console.print(f"   {note}")
+    return dict(found.answers)
+
+
+def put_files(project: Path, weights: Path, labels: Path | None) -> None:
+    """Copy the checkpoint and the label file to where the project has them."""
+    beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
+    for path in (weights, beside):
+        if path.is_file():
+            shutil.copyfile(path, project / "weights" / path.name)
+    if labels is not None and labels.is_file():
+        # The project knows the name that its format has.
+        result = subprocess.run(
+            [sys.executable, "-c", "from labels import LABELS; print(LABELS)"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            check=True,
+        )
+        shutil.copyfile(labels, result.stdout.strip())
+
+
+def noise(project: Path) -> Path:
+    """Save a picture from the project's own samples, and return it."""
+    code = "from samples import *; open('sample.jpg', 'wb').write(sample_pictures()['JPEG'])"
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
+    return project.resolve() / "sample.jpg"
+
+
+def run(project: Path, script: str, *arguments: str, mend: str) -> None:
+    """Run a script of the project in this environment; what it prints is shown, indented.
+
+    Raises:
+        UserError: It failed.
+    """
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(
+            [sys.executable, script, *arguments],
+            cwd=project,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip():
+                print(f"   {line}", end="", flush=True)
+        if process.wait():
+            errors.seek(0)
+            raise UserError(f"{errors.read().removeprefix('error: ').strip()}{mend}")
