@@ -105,6 +105,17 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "max_pictures": 1,
         "max_label_length": 30,
     },
+    "probabilities": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "model_output": "probabilities",
+    },
+    "log-probabilities of a TorchScript network": {
+        "architecture": "resnet18",
+        "num_classes": 3,
+        "weights": "torchscript",
+        "model_output": "log_probabilities",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
@@ -250,6 +261,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"transforms": "custom", "interpolation": "magic"}, "bilinear"),
         ({"response_format": "xml"}, "predictions"),
         ({"top_k": 0}, "1 or more"),
+        ({"architecture": "custom", "model_output": "scores"}, "logits"),
         ({"max_request_mb": 0}, "from 1 to 2000"),
         ({"max_megapixels": 2000}, "from 1 to 1000"),
         ({"max_pictures": 0}, "from 1 to 1000"),

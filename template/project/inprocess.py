@@ -59,6 +59,12 @@ class LocalService:
         handler = self._service._entry_point.__self__
         return handler.inference(torch.stack(handler.read_pictures(pictures))).cpu()
 
+    def outputs(self, pictures: Sequence[bytes]) -> torch.Tensor:
+        """Return what the network itself returns (N, C) for N picture files."""
+        handler = self._service._entry_point.__self__
+        with torch.inference_mode():
+            return handler.outputs(torch.stack(handler.read_pictures(pictures))).cpu()
+
 
 @contextlib.contextmanager
 def open_archive(path: Path) -> Iterator[LocalService]:
