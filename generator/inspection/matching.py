@@ -457,8 +457,14 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
 
 
 def recognise_timm(state: State) -> list[Match]:
-    """Return the networks of timm alone that are in a state_dict."""
-    return [match for prefix in main_prefixes(state) if (match := verify_timm(state, prefix))]
+    """Return the networks of timm alone that are in a state_dict, but none that is in another."""
+    found: list[Match] = []
+    for prefix in sorted(main_prefixes(state), key=len):
+        if any(prefix.startswith(other.prefix) for other in found):
+            continue
+        if (match := verify_timm(state, prefix)) is not None:
+            found.append(match)
+    return found
 
 
 def main_prefixes(state: State) -> list[str]:

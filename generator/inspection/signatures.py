@@ -55,7 +55,7 @@ class TimmSignatures:
 
     Attributes:
         version: of the timm that they were built with.
-        layers: pairs of the last layers and the first ones, as timm's configurations name them.
+        layers: pairs of the last layers and the first ones.
         names: the names of the networks by the digest of their weights' names and shapes.
     """
 
@@ -105,7 +105,7 @@ def digest(
     """
     outside = tuple(f"{name}." for name in last)
     seeing = {f"{name}.weight" for name in first}
-    lines = []
+    lines = [f"{last} {first}\n"]  # else what is left without a layer might be another network
     for name, shape in shapes:
         if name.startswith(outside) or name.endswith(COUNTER):
             continue
@@ -197,12 +197,15 @@ def build_timm() -> dict[str, Any]:
 
 
 Layers = tuple[str, ...]
+UNUSUAL = 9973  # classes; no layer inside a network has so many channels
 
 
 def timm_networks(
     names: Iterable[str] | None = None,
 ) -> Iterator[tuple[str, dict[str, tuple[int, ...]], Layers, Layers]]:
     """Yield timm's networks: name, shapes of the weights, last layers, first layers.
+
+    The last layers are found by their number of classes: timm's configurations do not name all.
 
     Args:
         names: which, if not all that timm lists.
@@ -212,12 +215,14 @@ def timm_networks(
 
     for name in timm.list_models() if names is None else names:
         with torch.device("meta"):
-            network = timm.create_model(name, num_classes=catalogue.TRIAL_CLASSES)
-        config: Any = network.pretrained_cfg
+            network = timm.create_model(name, num_classes=UNUSUAL)
         shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-        yield name, shapes, layers_of(config.get("classifier")), layers_of(config.get("first_conv"))
-
-
-def layers_of(names: str | Iterable[str] | None) -> Layers:
-    """Return names as timm's configurations have them, one or several or none, as a tuple."""
-    return (names,) if isinstance(names, str) else tuple(names or ())
+        last = {key.rpartition(".")[0] for key, shape in shapes.items() if shape[:1] == (UNUSUAL,)}
+        config: Any = network.pretrained_cfg
+        first = config.get("first_conv") or ()
+        yield (
+            name,
+            shapes,
+            tuple(sorted(last)),
+            (first,) if isinstance(first, str) else tuple(first),
+        )
