@@ -456,10 +456,10 @@ def test_what_torch_refuses_is_known(tmp_path: Path) -> None:
 
 
 def run(*arguments: str | Path) -> str:
-    """Run ts-template inspect in this process and return what it prints."""
+    """Run ts-template inspect in this process and return what it prints, in one line."""
     result = CliRunner().invoke(app, ["inspect", *map(str, arguments)])
     assert result.exit_code == 0, result.exception
-    return result.output
+    return " ".join(result.output.split())
 
 
 def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
         "transform_input: ",
         "label_format: ",
         f"-d head_units={UNITS}",
-        f"ts-template new '{path}'",
+        f"ts-template new 'best run-service' --weights '{path}'",
     ):
         assert text in printed, text
 
@@ -553,7 +553,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
     save_state(build("resnet18"), tmp_path / "x.pth")
     code = (
         "import pathlib, sys; from generator.inspection import inspect_file, report;"
-        "report.show(inspect_file(pathlib.Path(sys.argv[1])), None, None);"
+        "report.show(inspect_file(pathlib.Path(sys.argv[1])));"
         "assert not {'torch', 'numpy', 'copier'} & set(sys.modules)"
     )
     subprocess.run(
@@ -569,3 +569,20 @@ def test_a_project_from_the_answers_serves_the_checkpoint(tmp_path: Path) -> Non
     project = Project(tmp_path / "project")
     render(project.path, {**inspect_file(weights).answers, "label_format": "none"})
     project.archive("--weights", str(weights))
+
+
+def test_labels_are_compared_with_the_network(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    labels = tmp_path / "names.txt"
+    labels.write_text("\n".join(f"Katze {number} 猫" for number in range(CLASSES)), "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["count"] == CLASSES
+    assert content["labels"]["fits"] is True
+    assert content["answers"]["label_format"] == "text"
+    assert "label_format" not in content["open_questions"]
+    assert f"text, {CLASSES} names, as many as" in run(tmp_path / "x.pth", "--labels", labels)
+
+    labels.write_text("cat\ndog\n", "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["fits"] is False
+    assert content["labels"]["problem"] in run(tmp_path / "x.pth", "--labels", labels)
