@@ -52,6 +52,16 @@ def hollow(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     return network
 
 
+def trained(network: nn.Module) -> nn.Module:
+    """Give a real network weights as trained ones: no two alike, as an export merges those."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5)
+    return network.eval()
+
+
 # ------------------------------------------------------------------------------------- the heads
 
 # What a head is called by inspect, by how it is put on.
@@ -234,6 +244,12 @@ def save_scripted(network: nn.Module, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(network).save(path)
+
+
+def save_onnx(network: nn.Module, path: Path, picture: torch.Tensor, **options: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (picture,), path, verbose=False, **options)
 
 
 def save_exported(network: nn.Module, path: Path, picture: torch.Tensor) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 import random
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,15 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 from torchvision import models
+from typer.testing import CliRunner
 
+from conftest import Project, save_random_weights
 from generator import catalogue
+from generator.cli import app
 from generator.errors import UserError
 from generator.inspection import inspect_file, signatures
 from generator.inspection.matching import recognise
-from generator.inspection.pickles import Tensor
+from generator.inspection.pickles import Tensor, refused_by_torch
+from generator.rendering import render, template_root
 from inspected import (
     ARCHS,
     CLASSES,
@@ -36,10 +44,12 @@ from inspected import (
     example,
     hollow,
     save_exported,
+    save_onnx,
     save_safetensors,
     save_scripted,
     save_state,
     save_traced,
+    trained,
 )
 
 
@@ -75,7 +85,7 @@ def test_each_architecture_in_each_container_with_each_head(name: str, tmp_path:
         assert found.answers["weights"] == container.weights, shown
         assert found.answers["num_classes"] == CLASSES, shown
         assert found.answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
-        is_answer = HEADS[head] == head
+        is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
         assert found.answers["architecture"] == (name if is_answer else "custom"), shown
         assert found.answers.get("head") == (head if is_answer else None), shown
         assert found.answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
@@ -117,16 +127,11 @@ def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
         assert exported.answers["image_size"] == pictures.shape[-1]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])
 def test_onnx(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = models.get_model(name, num_classes=CLASSES)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as trained ones: no two alike
-            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
     path = tmp_path / "x.onnx"
-    torch.onnx.export(network.eval(), (torch.zeros(1, 3, 64, 64),), path, verbose=False)
+    network = trained(models.get_model(name, num_classes=CLASSES))
+    save_onnx(network, path, torch.zeros(1, 3, 64, 64))
     found = inspect_file(path)
     assert (found.kind, found.architecture, found.classes) == ("onnx", name, CLASSES)
     assert (found.channels, found.image_size) == (3, 64)
@@ -420,3 +425,164 @@ def test_int8_is_named_with_the_way_out(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "x.pth")
     message = refusal(tmp_path / "x.pth")
     assert "quantized to int8" in message and "torch.jit.trace" in message
+
+
+# -------------------------------------------------------------------------------- what is stored
+
+
+def test_every_network_is_stored() -> None:
+    import timm
+
+    assert list(signatures.load()) == list(ARCHS), "run: ts-template catalogue"
+    stored = {name for names in signatures.load_timm().names.values() for name in names}
+    assert stored == set(timm.list_models()), "run: ts-template catalogue --timm"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_32", "googlenet", "squeezenet1_0"])
+def test_signatures_are_those_of_the_installed_torchvision(name: str) -> None:
+    assert signatures.read(signatures.PATH)[name] == signatures.build_one(name, ARCHS[name])
+
+
+def test_what_torch_refuses_is_known(tmp_path: Path) -> None:
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    names = dict.fromkeys(_get_allowed_globals())
+    assert refused_by_torch(names) == []
+    foreign = ["argparse.Namespace", "posix.system", "torch.nn.modules.linear.Linear", "torch.load"]
+    assert refused_by_torch(dict.fromkeys(foreign)) == foreign
+
+
+# ------------------------------------------------------------------------------ the command line
+
+
+def run(*arguments: str | Path) -> str:
+    """Run ts-template inspect in this process and return what it prints, in one line."""
+    result = CliRunner().invoke(app, ["inspect", *map(str, arguments)])
+    assert result.exit_code == 0, result.exception
+    return " ".join(result.output.split())
+
+
+def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "best run.ckpt"
+    CONTAINERS["Lightning"].save(build("googlenet", "mlp", channels=3), path)
+    printed = run(path)
+    for text in (
+        "a PyTorch Lightning checkpoint",
+        "state_dict, names after model.",
+        "torchvision's googlenet",
+        f"nn.Sequential(Linear, ReLU, Linear), {UNITS} units",
+        "3 (colour)",
+        "float32",
+        "transforms: weights do not show",
+        "transform_input: ",
+        "label_format: ",
+        f"-d head_units={UNITS}",
+        f"ts-template new 'best run-service' --weights '{path}'",
+    ):
+        assert text in printed, text
+
+
+def test_json_has_the_same_keys_for_every_file(tmp_path: Path) -> None:
+    keys = set()
+    for name, network in (("a", build("resnet18")), ("b", nn.Linear(2, 2))):
+        save_state(network, tmp_path / name)
+        content = json.loads(run(tmp_path / name, "--json"))
+        keys.add(tuple(content))
+        assert content["file"] == str(tmp_path / name)
+    assert len(keys) == 1
+    documented = (template_root() / "docs" / "inspection.md").read_text("utf-8")
+    for key in keys.pop():
+        assert f"| `{key}` |" in documented
+
+
+ANSWERED: dict[str, Callable[[Path], None]] = {
+    "bare": lambda path: save_state(build("resnet18", "mlp_dropout"), path),
+    "wrapped": lambda path: CONTAINERS["DataParallel"].save(build("vgg11_bn"), path),
+    "checkpoint": lambda path: CONTAINERS["Lightning"].save(build("densenet121"), path),
+    "vit": lambda path: save_state(build("vit_b_32", channels=1, image_size=64), path),
+    "own head": lambda path: save_state(build("convnext_tiny", "deeper"), path),
+    "safetensors": lambda path: save_safetensors(Wrapper(build("squeezenet1_1")), path),
+    "traced": lambda path: save_traced(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
+    "exported": lambda path: save_exported(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
+    "unknown": lambda path: save_state(nn.Linear(2, 2), path),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
+    ANSWERED[name](tmp_path / "x.pth")
+    answers_file = tmp_path / "answers.yml"
+    run(tmp_path / "x.pth", "--answers", answers_file)
+    text = answers_file.read_text("utf-8")
+    answers = yaml.safe_load(text)
+    assert answers == inspect_file(tmp_path / "x.pth").answers
+    for question in inspect_file(tmp_path / "x.pth").open_questions:
+        assert f"\n# {question}: " in text
+    result = CliRunner().invoke(app, ["check", str(answers_file)])
+    assert result.exit_code == 0, result.output
+    render(tmp_path / "project", answers)
+    kept = yaml.safe_load((tmp_path / "project" / ".copier-answers.yml").read_text("utf-8"))
+    assert answers.items() <= kept.items()
+
+
+def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(b"")
+    (tmp_path / "answers.yml").write_text("num_classes: 3\n")
+    command = [sys.executable, "-m", "generator.cli", "inspect", str(tmp_path / "x.pth")]
+    command += ["--answers", str(tmp_path / "answers.yml")]
+    result = subprocess.run(
+        command, cwd=template_root(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"error: {tmp_path / 'x.pth'} is empty; copy the checkpoint again\n"
+    assert (tmp_path / "answers.yml").read_text() == "num_classes: 3\n"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_names_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    torch.save({"\x1b[2J[red].weight": torch.zeros(3, 3)}, tmp_path / "x.pth")
+    state = {**build("resnet18").state_dict(), "\x1b[2J[bold]x": torch.zeros(3)}
+    torch.save(state, tmp_path / "y.pth")
+    for name in ("x.pth", "y.pth"):
+        printed = run(tmp_path / name, "--answers", tmp_path / "answers.yml")
+        assert "\x1b" not in printed + (tmp_path / "answers.yml").read_text()
+    assert "?[2J[bold]x" in printed
+
+
+def test_torch_is_not_imported(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    code = (
+        "import pathlib, sys; from generator.inspection import inspect_file, report;"
+        "report.show(inspect_file(pathlib.Path(sys.argv[1])));"
+        "assert not {'torch', 'numpy', 'copier'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.pth")], check=True, cwd=template_root()
+    )
+
+
+def test_a_project_from_the_answers_serves_the_checkpoint(tmp_path: Path) -> None:
+    network = models.mobilenet_v3_small(num_classes=CLASSES)
+    save_random_weights(network, tmp_path / "x.pth")
+    weights = tmp_path / "last.ckpt"
+    CONTAINERS["Lightning"].save(network, weights)
+    project = Project(tmp_path / "project")
+    render(project.path, {**inspect_file(weights).answers, "label_format": "none"})
+    project.archive("--weights", str(weights))
+
+
+def test_labels_are_compared_with_the_network(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    labels = tmp_path / "names.txt"
+    labels.write_text("\n".join(f"Katze {number} 猫" for number in range(CLASSES)), "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["count"] == CLASSES
+    assert content["labels"]["fits"] is True
+    assert content["answers"]["label_format"] == "text"
+    assert "label_format" not in content["open_questions"]
+    assert f"text, {CLASSES} names, as many as" in run(tmp_path / "x.pth", "--labels", labels)
+
+    labels.write_text("cat\ndog\n", "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["fits"] is False
+    assert content["labels"]["problem"] in run(tmp_path / "x.pth", "--labels", labels)

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torchvision import models
 
 from generator.errors import UserError
@@ -29,9 +28,11 @@ from inspected import (
     CONTAINERS,
     build,
     save_exported,
+    save_onnx,
     save_safetensors,
     save_state,
     save_traced,
+    trained,
 )
 
 
@@ -47,10 +48,7 @@ def refusal(path: Path) -> str:
 
 def small_files(folder: Path) -> dict[str, Path]:
     """Write small files of each kind, with real weights."""
-    torch.manual_seed(0)
-    network = models.squeezenet1_1(num_classes=CLASSES).eval()
-    for parameter in network.parameters():  # as trained ones: an export merges what is the same
-        nn.init.uniform_(parameter)
+    network = trained(models.squeezenet1_1(num_classes=CLASSES))
     pictures = torch.zeros(1, 3, 64, 64)
     files = {
         name: folder / name for name in ("x.pth", "x.legacy", "x.safetensors", "x.pt", "x.pt2")
@@ -61,7 +59,7 @@ def small_files(folder: Path) -> dict[str, Path]:
     save_traced(network, files["x.pt"], pictures)
     save_exported(network, files["x.pt2"], pictures)
     files["x.onnx"] = folder / "x.onnx"
-    torch.onnx.export(network, (pictures,), files["x.onnx"], external_data=False, verbose=False)
+    save_onnx(network, files["x.onnx"], pictures, external_data=False)
     return files
 
 
