@@ -112,7 +112,7 @@ def inspect(
     if as_json:
         typer.echo(report.as_json(inspection, found))
     else:
-        report.show(inspection, found, answers)
+        report.show(inspection, found, labels, answers)
 
 
 @app.command()

@@ -167,7 +167,10 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         head_units=None,
         head_layers={},
         precision=precision(state, prefix),
-        parameters=count_parameters({k: x.shape for k, x in state.items()}) or None,
+        parameters=count_parameters(
+            {key: x.shape for key, x in state.items() if not x.dtype.startswith(("int", "bool"))}
+        )
+        or None,
         nearest=tuple(nearest(state)),
         objects=tuple(reading.objects),
         notes=(*reading.notes, *notes_on(reading, None)),

@@ -113,9 +113,10 @@ def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Ins
     answers["head"] = inspection.head
     if inspection.head_units:
         answers["head_units"] = inspection.head_units
+    if inspection.head != "linear":
         questions["head"] = (
-            "its activation is taken to be ReLU, which weights do not show; with another, answer "
-            "architecture=custom"
+            "layers without weights do not show: with another activation than ReLU, or one before "
+            "the first of its layers, answer architecture=custom"
         )
 
 

@@ -32,7 +32,9 @@ NEAREST = 3
 EXAMPLES = 3  # of names that differ
 STATISTICS = ("running_mean", "running_var", COUNTER)  # which no network trains
 # How places and prefixes of a copy are called that training keeps beside what it trains.
-COPY = re.compile(r"ema|swa|avg|average|shadow|momentum|teacher|target", re.IGNORECASE)
+COPY = re.compile(
+    r"(?<![a-z])(ema|swa|avg|averaged?|shadow|momentum|teacher|target)(?![a-z])", re.IGNORECASE
+)
 # torchvision's own files of DenseNet still have the names that it used before 2018.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 NEW_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
@@ -190,7 +192,7 @@ def known() -> dict[str, Known]:
             name=name,
             arch=arch,
             shapes=shapes,
-            buffers=frozenset(signature.buffers),
+            buffers=signature.buffers,
             region=region,
             body=tuple(key for key in shapes if not key.startswith(region)),
             inner=tuple(k for k in shapes if k.startswith(region) and not k.startswith(last)),
@@ -439,7 +441,8 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
             return None
     convolutions = {key.removesuffix("weight") for key, x in network.shapes.items() if len(x) == 4}
     for key in own:
-        if not network.is_known(key) and key.removesuffix("bias") not in convolutions:
+        folded_bias = key.removesuffix("weight_bias").removesuffix("bias")
+        if not network.is_known(key) and folded_bias not in convolutions:
             return None
     channels = own[f"{network.arch.first_conv}.weight"][1]
     return Match(
@@ -457,8 +460,14 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
 
 
 def recognise_timm(state: State) -> list[Match]:
-    """Return the networks of timm alone that are in a state_dict."""
-    return [match for prefix in main_prefixes(state) if (match := verify_timm(state, prefix))]
+    """Return the networks of timm alone that are in a state_dict, but none that is in another."""
+    found: list[Match] = []
+    for prefix in sorted(main_prefixes(state), key=len):
+        if any(prefix.startswith(other.prefix) for other in found):
+            continue
+        if (match := verify_timm(state, prefix)) is not None:
+            found.append(match)
+    return found
 
 
 def main_prefixes(state: State) -> list[str]:

@@ -12,6 +12,7 @@ files are read up to a limit, nothing is hashed but plain scalars, and nothing h
 from __future__ import annotations
 
 import pickletools
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -536,7 +537,9 @@ def _is_scalar_type(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
     if attribute.endswith(("Storage", "Tensor")):
         return module in ("torch", "torch.cuda", "torch.sparse", "torch.cuda.sparse")
-    return module == "torch" and attribute.rstrip("0123456789fnuzxem_").startswith(DTYPES)
+    return module == "torch" and DTYPE.fullmatch(attribute) is not None
 
 
-DTYPES = ("float", "bfloat", "int", "uint", "bool", "complex", "q", "bits", "per_")
+DTYPE = re.compile(
+    r"(b?float|b?complex|q?u?int|bits)\d+\w*|bool|per_(tensor|channel)_(affine|symmetric)\w*"
+)

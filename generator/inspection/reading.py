@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +45,10 @@ KINDS = {
     "exported_program": "torch.export",
     "onnx": "ONNX",
 }
+
+# As archive.py does.
+find_states: Callable[[Any], dict[str, Mapping[Any, Any]]]
+find_states = load("checkpoint/states.py.jinja")["find_states"]
 
 State = dict[str, Tensor]
 Shape = tuple[int | None, ...]  # None: any size
@@ -266,7 +270,6 @@ def read_legacy(path: Path, file: BinaryIO) -> Reading:
 
 def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Reading:
     """Find the state_dicts in what torch.save wrote."""
-    find_states = load("checkpoint/states.py.jinja")["find_states"]
     refuse_endless(content)
     states = {place: tensors_of(state) for place, state in find_states(content).items()}
     notes: list[str] = []
@@ -343,7 +346,9 @@ def refuse_content(path: Path, content: Any) -> RefusedFileError:
         )
     if not isinstance(content, dict):
         name = "tensor" if isinstance(content, Tensor) else type(content).__name__
-        return RefusedFileError(f"{path} holds a {name}, not the weights of a network")
+        return RefusedFileError(
+            f"{path} holds an object of type {name}, not the weights of a network"
+        )
     keys = [str(key)[:40] for key in content if isinstance(key, str | int)]
     if any("_packed_params" in key for key in keys):
         return RefusedFileError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,15 @@ EXPECTED = (
 
 class RefusedFileError(UserError):
     """The file is no checkpoint, or not one that can be read; the message says what it is."""
+
+
+# What archive.py says of a file's beginning. It is not to open zip archives: here, their size is
+# limited.
+kind_of: Callable[[Path], str] = load(
+    "checkpoint/kinds.py.jinja",
+    ProjectError=RefusedFileError,
+    zipfile=SimpleNamespace(is_zipfile=lambda path: False),
+)["kind_of"]
 
 
 def damaged(path: Path, what: str) -> RefusedFileError:
@@ -65,12 +75,7 @@ def refuse_other_kinds(path: Path) -> None:
         raise RefusedFileError(f"there is no file {path}")
     if not path.is_file():
         raise RefusedFileError(f"{path} is no file, but a device or a pipe; name a checkpoint")
-    # What archive.py says, too. Zip archives are not for it to open: here their size is limited.
-    pieces = {
-        "ProjectError": RefusedFileError,
-        "zipfile": SimpleNamespace(is_zipfile=lambda _: False),
-    }
-    load("checkpoint/kinds.py.jinja", **pieces)["kind_of"](path)
+    kind_of(path)
     with path.open("rb") as file:
         head = file.read(512)
         file.seek(max(0, path.stat().st_size - 8))

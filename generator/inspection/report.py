@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from generator.inspection import Inspection
 from generator.inspection.matching import HEADS
@@ -21,6 +22,7 @@ from generator.rendering import template_root
 if TYPE_CHECKING:
     from generator.labels import Labels
 
+INDENT = 14  # characters, of the second column
 MANY = 12  # lines of layers that are shown of a head
 HEAD_TITLES = {
     "linear": "the architecture's own layer",
@@ -98,20 +100,32 @@ def open_questions(inspection: Inspection, labels: Labels | None) -> dict[str, s
 # ------------------------------------------------------------------------------------- for people
 
 
-def show(inspection: Inspection, labels: Labels | None, answers_file: Path | None) -> None:
+def show(
+    inspection: Inspection,
+    labels: Labels | None = None,
+    labels_file: Path | None = None,
+    answers_file: Path | None = None,
+) -> None:
     """Print all that is known, what is not, and the commands that come next."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     for title, text in (*rows(inspection), *label_rows(labels)):
-        table.add_row(title, printable(text))
-    console.print(table)
+        # Wrapped at spaces alone: paths and names are there to be copied.
+        line = Text(
+            textwrap.fill(
+                f"{title:{INDENT}}{printable(text)}",
+                width=console.width,
+                subsequent_indent=" " * INDENT,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+        line.stylize("bold", 0, len(title))
+        console.print(line)
     console.print("\nWhat the file cannot tell", style="bold")
     for name, why in open_questions(inspection, labels).items():
         console.print(f"  {name}: {printable(why)}")
     console.print("\nNext", style="bold")
-    for command in commands(inspection, labels, answers_file):
+    for command in commands(inspection, labels, labels_file, answers_file):
         console.print(f"  {command}")
 
 
@@ -120,7 +134,8 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     what = f", {inspection.what}" if inspection.what else ""
     yield "file", str(inspection.path)
     yield "kind", f"{KINDS[inspection.kind]}{what}"
-    yield "size", f"{inspection.size / 1e6:,.1f} MB"
+    size = inspection.size
+    yield "size", f"{size / 1e6:,.1f} MB" if size > 1e5 else f"{size:,} bytes"
     for number, place in enumerate(inspection.places):
         where = place.key or "the top"
         names = f", names after {place.prefix}" if place.prefix else ""
@@ -140,7 +155,7 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     mixed = ", ".join(f"{dtype} ({count} tensors)" for dtype, count in counts)
     yield "precision", mixed if len(counts) > 1 else next(iter(inspection.precision), NOT_KNOWN)
     parameters = inspection.parameters
-    yield "parameters", NOT_KNOWN if parameters is None else f"{parameters / 1e6:,.1f} M"
+    yield "parameters", NOT_KNOWN if parameters is None else f"{parameters:,}"
     if inspection.objects:
         more = ", ..." if len(inspection.objects) > 3 else ""
         names = ", ".join(inspection.objects[:3])
@@ -196,7 +211,10 @@ def printable(text: str) -> str:
 
 
 def commands(
-    inspection: Inspection, labels: Labels | None, answers_file: Path | None
+    inspection: Inspection,
+    labels: Labels | None,
+    labels_file: Path | None,
+    answers_file: Path | None,
 ) -> Iterator[str]:
     """Yield the commands that make a project of the file."""
     project = shlex.quote(f"{inspection.path.stem or 'my'}-service")
@@ -207,7 +225,8 @@ def commands(
         answers = inspection.answers | (labels.answers if labels else {})
         given = " ".join(f"-d {shlex.quote(f'{name}={as_text(x)}')}" for name, x in answers.items())
     yield f"copier copy {given} {template} {project}"
-    yield f"ts-template new {shlex.quote(str(inspection.path))} {project}"
+    new = f"ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
+    yield new if labels_file is None else f"{new} --labels {shlex.quote(str(labels_file))}"
 
 
 def as_text(answer: Any) -> str:

@@ -33,20 +33,16 @@ COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class Signature:
-    """Shapes by name, as in a state_dict; None is a dimension that may have any size.
+    """What is in the state_dict of a network.
 
     Attributes:
-        parameters: what is trained.
-        buffers: what is not, without the counters of batches.
+        shapes: by name, in order, without the counters of batches; None is a dimension that may
+            have any size.
+        buffers: names of what is not trained.
     """
 
-    parameters: Mapping[str, Shape]
-    buffers: Mapping[str, Shape]
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """All of them."""
-        return {**self.parameters, **self.buffers}
+    shapes: Mapping[str, Shape]
+    buffers: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class TimmSignatures:
 
     Attributes:
         version: of the timm that they were built with.
-        layers: pairs of the last layers and the first ones, as timm's configurations name them.
+        layers: pairs of the last layers and the first ones.
         names: the names of the networks by the digest of their weights' names and shapes.
     """
 
@@ -72,7 +68,10 @@ def load() -> dict[str, Signature]:
     """Return the signatures of torchvision's classifiers; shared, so do not change them."""
     stored = read(PATH)
     return {
-        name: Signature(*({key: tuple(x) for key, x in entry[part].items()} for part in PARTS))
+        name: Signature(
+            {key: tuple(shape) for key, shape in entry["shapes"].items()},
+            frozenset(entry["buffers"]),
+        )
         for name, entry in stored.items()
     }
 
@@ -83,9 +82,6 @@ def load_timm() -> TimmSignatures:
     stored = read(TIMM_PATH)
     layers = [(tuple(last), tuple(first)) for last, first in stored["layers"]]
     return TimmSignatures(stored["version"], layers, stored["names"])
-
-
-PARTS = ("parameters", "buffers")
 
 
 def read(path: Path) -> Any:
@@ -105,7 +101,7 @@ def digest(
     """
     outside = tuple(f"{name}." for name in last)
     seeing = {f"{name}.weight" for name in first}
-    lines = []
+    lines = [f"{last} {first}\n"]  # else what is left without a layer might be another network
     for name, shape in shapes:
         if name.startswith(outside) or name.endswith(COUNTER):
             continue
@@ -174,10 +170,7 @@ def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
         shapes[key] = shape
     shapes[f"{arch.first_conv}.weight"][1] = None
     trained = {key for key, _ in network.named_parameters()}
-    return {
-        "parameters": {key: shape for key, shape in shapes.items() if key in trained},
-        "buffers": {key: shape for key, shape in shapes.items() if key not in trained},
-    }
+    return {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
 
 
 def build_timm() -> dict[str, Any]:
@@ -188,7 +181,9 @@ def build_timm() -> dict[str, Any]:
     layers = set()
     for name, shapes, last, first in timm_networks():
         layers.add((last, first))
-        names.setdefault(digest(shapes.items(), last, first), []).append(name)
+        same = names.setdefault(digest(shapes.items(), last, first), [])
+        if name not in same:
+            same.append(name)
     return {
         "version": timm.__version__,
         "layers": [[list(last), list(first)] for last, first in sorted(layers)],
@@ -197,12 +192,16 @@ def build_timm() -> dict[str, Any]:
 
 
 Layers = tuple[str, ...]
+UNUSUAL = 9973  # classes; no layer inside a network has so many channels
 
 
 def timm_networks(
     names: Iterable[str] | None = None,
 ) -> Iterator[tuple[str, dict[str, tuple[int, ...]], Layers, Layers]]:
     """Yield timm's networks: name, shapes of the weights, last layers, first layers.
+
+    Those that timm builds without classes come twice, with and without. The last layers are found
+    by their number of classes: timm's configurations do not name all.
 
     Args:
         names: which, if not all that timm lists.
@@ -212,12 +211,13 @@ def timm_networks(
 
     for name in timm.list_models() if names is None else names:
         with torch.device("meta"):
-            network = timm.create_model(name, num_classes=catalogue.TRIAL_CLASSES)
-        config: Any = network.pretrained_cfg
-        shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-        yield name, shapes, layers_of(config.get("classifier")), layers_of(config.get("first_conv"))
-
-
-def layers_of(names: str | Iterable[str] | None) -> Layers:
-    """Return names as timm's configurations have them, one or several or none, as a tuple."""
-    return (names,) if isinstance(names, str) else tuple(names or ())
+            networks = [timm.create_model(name, num_classes=UNUSUAL)]
+            config: Any = networks[0].pretrained_cfg
+            if not config.get("num_classes"):
+                networks.append(timm.create_model(name))
+        first = config.get("first_conv") or ()
+        first = (first,) if isinstance(first, str) else tuple(first)
+        for network in networks:
+            shapes = {key: tuple(x.shape) for key, x in network.state_dict().items()}
+            last = {k.rpartition(".")[0] for k, shape in shapes.items() if shape[:1] == (UNUSUAL,)}
+            yield name, shapes, tuple(sorted(last)), first

@@ -1,0 +1,588 @@
+"""ts-template inspect: right about what is known, silent about what is not, safe from any file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import random
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import nn
+from torchvision import models
+from typer.testing import CliRunner
+
+from conftest import Project, save_random_weights
+from generator import catalogue
+from generator.cli import app
+from generator.errors import UserError
+from generator.inspection import inspect_file, signatures
+from generator.inspection.matching import recognise
+from generator.inspection.pickles import Tensor, refused_by_torch
+from generator.rendering import render, template_root
+from inspected import (
+    ARCHS,
+    CLASSES,
+    CONTAINERS,
+    HEADS,
+    UNITS,
+    Wrapper,
+    build,
+    can_have,
+    example,
+    hollow,
+    save_exported,
+    save_onnx,
+    save_safetensors,
+    save_scripted,
+    save_state,
+    save_traced,
+    trained,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors are small here: more threads would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# ------------------------------------------------------------------------------------ recognising
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_each_architecture_in_each_container_with_each_head(name: str, tmp_path: Path) -> None:
+    arch = ARCHS[name]
+    heads = [head for head in HEADS if can_have(arch, head)]
+    for number, (container_name, container) in enumerate(CONTAINERS.items()):
+        head = heads[number % len(heads)]
+        channels = 1 if number % 3 == 2 else 3
+        path = tmp_path / "x.pth"
+        container.save(build(name, head, channels), path)
+        found = inspect_file(path)
+        shown = f"{name} {head} {container_name}"
+        assert found.architecture == name, shown
+        assert found.classes == CLASSES, shown
+        assert found.channels == channels, shown
+        assert found.prefix == container.prefix + ("backbone." * (head == "outside")), shown
+        assert found.head == HEADS[head], shown
+        assert found.kind == container.kind, shown
+        assert found.answers["weights"] == container.weights, shown
+        assert found.answers["num_classes"] == CLASSES, shown
+        assert found.answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
+        is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
+        assert found.answers["architecture"] == (name if is_answer else "custom"), shown
+        assert found.answers.get("head") == (head if is_answer else None), shown
+        assert found.answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
+        half = container_name == "half"
+        assert set(found.precision) == {"float16" if half else "float32"}, shown
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_parameters_are_counted_as_torch_counts_them(name: str, tmp_path: Path) -> None:
+    network = build(name)
+    save_state(network, tmp_path / "x.pth")
+    expected = sum(parameter.numel() for parameter in network.parameters())
+    assert inspect_file(tmp_path / "x.pth").parameters == expected
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
+def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
+    network, pictures = build(name), example(ARCHS[name])
+    save_traced(network, tmp_path / "traced.pt", pictures)
+    save_scripted(network, tmp_path / "scripted.pt")
+    save_exported(network, tmp_path / "exported.pt2", pictures)
+    save_safetensors(Wrapper(network), tmp_path / "x.safetensors")
+    for file, kind, what in (
+        ("traced.pt", "torchscript", "traced"),
+        ("scripted.pt", "torchscript", "scripted, or traced by an older torch"),
+        ("exported.pt2", "exported_program", ""),
+        ("x.safetensors", "safetensors", ""),
+    ):
+        found = inspect_file(tmp_path / file)
+        assert (found.kind, found.what) == (kind, what)
+        assert (found.architecture, found.classes, found.channels) == (name, CLASSES, 3), file
+        assert found.answers["weights"] == kind
+        assert ("head" in found.answers) == (kind == "safetensors")
+    assert inspect_file(tmp_path / "x.safetensors").answers["state_dict_prefix"] == "backbone."
+    exported = inspect_file(tmp_path / "exported.pt2")
+    assert exported.image_size == pictures.shape[-1]
+    if pictures.shape[-1] != ARCHS[name].input_size:
+        assert exported.answers["transforms"] == "custom"
+        assert exported.answers["image_size"] == pictures.shape[-1]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])
+def test_onnx(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    network = trained(models.get_model(name, num_classes=CLASSES))
+    save_onnx(network, path, torch.zeros(1, 3, 64, 64))
+    found = inspect_file(path)
+    assert (found.kind, found.architecture, found.classes) == ("onnx", name, CLASSES)
+    assert (found.channels, found.image_size) == (3, 64)
+    assert found.answers["weights"] == "onnx"
+    path.with_name("x.onnx.data").unlink()
+    assert "x.onnx.data, which is not beside it" in refusal(path)
+
+
+def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:
+    network = torch.jit.freeze(torch.jit.script(build("squeezenet1_1")))
+    network.save(tmp_path / "x.pt")
+    found = inspect_file(tmp_path / "x.pt")
+    assert (found.architecture, found.classes, found.channels) == (None, None, None)
+    assert "it is frozen" in found.notes[0]
+    assert found.answers == {"weights": "torchscript"}
+    assert {"architecture", "num_classes", "color_mode"} <= found.open_questions.keys()
+
+
+@pytest.mark.parametrize("size", [32, 64, 384])
+def test_the_image_size_of_a_vit(size: int, tmp_path: Path) -> None:
+    save_state(build("vit_b_32", image_size=size), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.image_size) == ("vit_b_32", size)
+    assert found.answers["transforms"] == "custom" and found.answers["image_size"] == size
+    assert {"mean", "std", "interpolation"} <= found.open_questions.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"), [("googlenet", "aux1"), ("inception_v3", "AuxLogits")]
+)
+def test_auxiliary_heads_may_be_there(name: str, removed: str, tmp_path: Path) -> None:
+    network = catalogue.meta_model(name, CLASSES, init_weights=False)
+    assert hasattr(network, removed)
+    save_state(hollow(network), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.classes) == (name, CLASSES)
+    assert "transform_input" in found.open_questions
+    assert found.parameters == ARCHS[name].params - (1000 - CLASSES) * (
+        ARCHS[name].classifier_in + 1
+    )
+
+
+def test_old_names_and_missing_counters(tmp_path: Path) -> None:
+    state = {
+        key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): tensor
+        for key, tensor in build("densenet169").state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    torch.save(state, tmp_path / "x.pth")
+    assert inspect_file(tmp_path / "x.pth").architecture == "densenet169"
+
+
+# ---------------------------------------------------------------------------------- several weights
+
+
+def test_the_plain_weights_come_before_their_copy(tmp_path: Path) -> None:
+    network = build("resnet18")
+    states = {"ema.shadow": network.state_dict(), "net": network.state_dict()}
+    torch.save({"ema": {"shadow": states["ema.shadow"]}, "net": states["net"]}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert [(place.key, place.is_copy) for place in found.places] == [
+        ("net", False),
+        ("ema.shadow", True),
+    ]
+    assert "checkpoint_key" not in found.answers
+    assert "net, ema.shadow" in found.open_questions["checkpoint_key"]
+
+
+def test_a_copy_beside_the_network_in_one_state_dict(tmp_path: Path) -> None:
+    state = build("resnet18").state_dict()
+    both = {f"{prefix}{key}": x for prefix in ("ema_model.", "model.") for key, x in state.items()}
+    torch.save({"state_dict": both}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert [place.prefix for place in found.places] == ["model.", "ema_model."]
+    assert found.answers["weights"] == "checkpoint"
+    assert "state_dict_prefix" not in found.answers
+    assert "state_dict_prefix" in found.open_questions
+
+
+def test_one_network_among_other_weights(tmp_path: Path) -> None:
+    other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3)).state_dict()
+    content = {"decoder": other, "encoder": build("resnet34").state_dict()}
+    torch.save(content, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.architecture == "resnet34"
+    assert found.answers["checkpoint_key"] == "encoder"
+
+
+# -------------------------------------------------------------------------------------- strangers
+
+
+def test_relatives_are_not_taken_for_what_they_contain(tmp_path: Path) -> None:
+    network = build("resnet34")
+    state = network.state_dict()
+    with_attention = {**state, "layer1.0.se.fc1.weight": torch.zeros(4, 64, 1, 1)}
+    torch.save(with_attention, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.architecture is None
+    assert found.nearest[0].name == "resnet34"
+    assert found.nearest[0].unknown == ("layer1.0.se.fc1.weight",)
+    assert "architecture" not in found.answers and "architecture" in found.open_questions
+
+
+def test_what_differs_is_said(tmp_path: Path) -> None:
+    state = dict(build("resnet18").state_dict())
+    del state["layer1.0.conv1.weight"]
+    state["layer2.0.conv1.weight"] = torch.zeros(1).expand(128, 64, 5, 5)
+    torch.save(state, tmp_path / "x.pth")
+    near = inspect_file(tmp_path / "x.pth").nearest[0]
+    assert near.name == "resnet18"
+    assert near.missing == ("layer1.0.conv1.weight",)
+    assert near.reshaped == ("layer2.0.conv1.weight (128, 64, 5, 5), not (128, 64, 3, 3)",)
+
+
+def test_renamed_weights_are_not_loaded_by_order(tmp_path: Path) -> None:
+    network = build("resnet18")
+    children = [*network.children()]
+    save_state(nn.Sequential(*children[:-1], nn.Flatten(), children[-1]), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.architecture is None
+    assert "resnet18" in [near.name for near in found.nearest if near.renamed]
+
+
+STRANGERS: dict[str, Callable[[], nn.Module]] = {
+    "detection": lambda: models.detection.fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=5
+    ),
+    "mobile detection": lambda: models.detection.ssdlite320_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=5
+    ),
+    "segmentation": lambda: models.segmentation.deeplabv3_resnet50(
+        weights=None, weights_backbone=None, num_classes=5
+    ),
+    "video": lambda: models.video.r3d_18(num_classes=5),
+    "own": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 5)),
+    "two networks": lambda: nn.ModuleDict({"a": build("resnet18"), "b": nn.Conv2d(3, 9, 5)}),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_other_networks_are_not_taken_for_classifiers(name: str, tmp_path: Path) -> None:
+    with catalogue.on_meta():
+        network = STRANGERS[name]()
+    save_state(hollow(network), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    if name == "two networks":
+        assert found.architecture == "resnet18" and found.prefix == "a."
+    else:
+        assert found.architecture is None
+        assert "architecture" not in found.answers
+
+
+TIMM_STRANGERS = ["resnet50", "resnetblur50", "seresnet50", "resnet50_gn", "vgg11_bn", "vgg16",
+                  "vit_base_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0",
+                  "regnety_004", "mobilenetv3_small_100", "convnext_tiny", "densenet121",
+                  "inception_v3", "maxvit_tiny_rw_224", "levit_384_s8", "resnet50_clip",
+                  "mnasnet_small", "repvgg_a0", "ecaresnet50d"]  # fmt: skip
+
+
+def test_timm_networks_are_recognised_and_not_taken_for_others() -> None:
+    shared = {"resnet50": "resnet50", "resnetblur50": "resnet50", "densenet121": "densenet121",
+              "inception_v3": "inception_v3"}  # fmt: skip
+    for name, shapes, _, _ in signatures.timm_networks(TIMM_STRANGERS):
+        (match,) = recognise({key: Tensor(shape, "float32") for key, shape in shapes.items()})
+        assert match.name == shared.get(name)
+        assert name in match.timm
+
+
+def test_timm_answers(tmp_path: Path) -> None:
+    import timm
+
+    with torch.device("meta"):
+        network = timm.create_model("regnety_004", num_classes=CLASSES, in_chans=1)
+        same = timm.create_model("mobilenetv4_conv_medium", num_classes=CLASSES)
+    save_state(nn.DataParallel(hollow(network)), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.timm == ("regnety_004",)
+    answers = found.answers
+    assert answers["architecture"] == "timm/regnety_004"
+    assert (answers["num_classes"], answers["color_mode"]) == (CLASSES, "L")
+    assert (answers["weights"], answers["state_dict_prefix"]) == ("wrapped", "module.")
+
+    save_state(hollow(same), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert len(found.timm) > 1 and "mobilenetv4_conv_medium" in found.timm
+    assert "architecture" not in found.answers
+    assert "timm/mobilenetv4_conv_medium" in found.open_questions["architecture"]
+
+
+# ----------------------------------------------------------------------------- other kinds of file
+
+
+def refusal(path: Path) -> str:
+    """Return what is said of a file that is refused."""
+    with pytest.raises(UserError) as caught:
+        inspect_file(path)
+    message = str(caught.value)
+    assert str(path) in message
+    return message
+
+
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return buffer.getvalue()
+
+
+def picture(form: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, form)
+    return buffer.getvalue()
+
+
+def tarred() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("pickle"), io.BytesIO())
+    return buffer.getvalue()
+
+
+def numpy_file(save: Callable[..., None]) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty"),
+    "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    "web page": (b"\n <!DOCTYPE html><html><body>Sign in</body>", "web page"),
+    "JSON": (b'{"error": "not found"}', "is text"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
+    "NumPy": (numpy_file(np.save), "NumPy array"),
+    "NumPy archive": (numpy_file(np.savez), "NumPy archive"),
+    "GGUF": (b"GGUF\3\0\0\0" + bytes(99), "GGUF"),
+    "TFLite": (b"\x1c\0\0\0TFL3" + bytes(99), "TensorFlow Lite"),
+    "ExecuTorch": (b"\x1c\0\0\0ET12" + bytes(99), "ExecuTorch"),
+    "TensorFlow": (b"\x01" * 64 + bytes.fromhex("57fb808b247547db"), "TensorFlow checkpoint"),
+    "TensorRT": (b"ftrt" + bytes(99), "TensorRT"),
+    "gzip": (gzip.compress(b"x" * 99), "gunzip"),
+    "tar": (tarred(), "tar archive"),
+    "PNG": (picture("PNG"), "PNG picture"),
+    "JPEG": (picture("JPEG"), "JPEG picture"),
+    "zeros": (bytes(5000), "zeros alone"),
+    "noise": (random.Random(1).randbytes(999), "no kind that is known"),
+    "zip": (zipped("a.txt", "b.txt"), "zip archive with a.txt"),
+    "empty zip": (zipped(), "zip archive"),
+    "zipped checkpoint": (zipped("run/best.pth"), "unpack it, and name run/best.pth"),
+    "archive": (zipped("MAR-INF/MANIFEST.json", "model.pth"), "TorchServe archive"),
+    "Keras": (zipped("config.json", "model.weights.h5"), "Keras"),
+    "old export": (zipped("version", "serialized_exported_program.json"), "torch before 2.7"),
+    "pickle": (pickle.dumps({"a": 1}), "torch.save did not write"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_checkpoint_is_named(name: str, tmp_path: Path) -> None:
+    content, said = REFUSED[name]
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    assert said in refusal(path)
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    assert "there is no file" in refusal(tmp_path / "x.pth")
+    assert "is a folder; name the checkpoint itself" in refusal(tmp_path)
+    save_state(nn.Linear(2, 2), tmp_path / "best.pth")
+    assert f"such as {tmp_path / 'best.pth'}" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (torch.optim.SGD([torch.zeros(1)], lr=0.1).state_dict(), "holds no state_dict"),
+        (torch.zeros(3), "an object of type tensor"),
+        ([torch.zeros(3)], "an object of type list"),
+        ({"conv.weight": torch.zeros(3), "epoch": 3}, "next to what are none (epoch)"),
+        ({}, "holds no state_dict"),
+    ],
+)
+def test_torch_files_without_a_network(content: Any, said: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    assert said in refusal(tmp_path / "x.pth")
+
+
+def test_int8_is_named_with_the_way_out(tmp_path: Path) -> None:
+    pytest.importorskip("torch.ao.quantization")
+    state = {"conv1.weight": torch.zeros(3), "fc._packed_params._packed_params": (1, 2)}
+    torch.save(state, tmp_path / "x.pth")
+    message = refusal(tmp_path / "x.pth")
+    assert "quantized to int8" in message and "torch.jit.trace" in message
+
+
+# -------------------------------------------------------------------------------- what is stored
+
+
+def test_every_network_is_stored() -> None:
+    import timm
+
+    assert list(signatures.load()) == list(ARCHS), "run: ts-template catalogue"
+    stored = {name for names in signatures.load_timm().names.values() for name in names}
+    assert stored == set(timm.list_models()), "run: ts-template catalogue --timm"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_32", "googlenet", "squeezenet1_0"])
+def test_signatures_are_those_of_the_installed_torchvision(name: str) -> None:
+    assert signatures.read(signatures.PATH)[name] == signatures.build_one(name, ARCHS[name])
+
+
+def test_what_torch_refuses_is_known(tmp_path: Path) -> None:
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    names = dict.fromkeys(_get_allowed_globals())
+    assert refused_by_torch(names) == []
+    foreign = ["argparse.Namespace", "posix.system", "torch.nn.modules.linear.Linear", "torch.load"]
+    assert refused_by_torch(dict.fromkeys(foreign)) == foreign
+
+
+# ------------------------------------------------------------------------------ the command line
+
+
+def run(*arguments: str | Path) -> str:
+    """Run ts-template inspect in this process and return what it prints, in one line."""
+    result = CliRunner().invoke(app, ["inspect", *map(str, arguments)])
+    assert result.exit_code == 0, result.exception
+    return " ".join(result.output.split())
+
+
+def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "best run.ckpt"
+    CONTAINERS["Lightning"].save(build("googlenet", "mlp", channels=3), path)
+    printed = run(path)
+    for text in (
+        "a PyTorch Lightning checkpoint",
+        "state_dict, names after model.",
+        "torchvision's googlenet",
+        f"nn.Sequential(Linear, ReLU, Linear), {UNITS} units",
+        "3 (colour)",
+        "float32",
+        "transforms: weights do not show",
+        "transform_input: ",
+        "label_format: ",
+        f"-d head_units={UNITS}",
+        f"ts-template new 'best run-service' --weights '{path}'",
+    ):
+        assert text in printed, text
+
+
+def test_json_has_the_same_keys_for_every_file(tmp_path: Path) -> None:
+    keys = set()
+    for name, network in (("a", build("resnet18")), ("b", nn.Linear(2, 2))):
+        save_state(network, tmp_path / name)
+        content = json.loads(run(tmp_path / name, "--json"))
+        keys.add(tuple(content))
+        assert content["file"] == str(tmp_path / name)
+    assert len(keys) == 1
+    documented = (template_root() / "docs" / "inspection.md").read_text("utf-8")
+    for key in keys.pop():
+        assert f"| `{key}` |" in documented
+
+
+ANSWERED: dict[str, Callable[[Path], None]] = {
+    "bare": lambda path: save_state(build("resnet18", "mlp_dropout"), path),
+    "wrapped": lambda path: CONTAINERS["DataParallel"].save(build("vgg11_bn"), path),
+    "checkpoint": lambda path: CONTAINERS["Lightning"].save(build("densenet121"), path),
+    "vit": lambda path: save_state(build("vit_b_32", channels=1, image_size=64), path),
+    "own head": lambda path: save_state(build("convnext_tiny", "deeper"), path),
+    "safetensors": lambda path: save_safetensors(Wrapper(build("squeezenet1_1")), path),
+    "traced": lambda path: save_traced(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
+    "exported": lambda path: save_exported(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
+    "unknown": lambda path: save_state(nn.Linear(2, 2), path),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
+    ANSWERED[name](tmp_path / "x.pth")
+    answers_file = tmp_path / "answers.yml"
+    run(tmp_path / "x.pth", "--answers", answers_file)
+    text = answers_file.read_text("utf-8")
+    answers = yaml.safe_load(text)
+    assert answers == inspect_file(tmp_path / "x.pth").answers
+    for question in inspect_file(tmp_path / "x.pth").open_questions:
+        assert f"\n# {question}: " in text
+    result = CliRunner().invoke(app, ["check", str(answers_file)])
+    assert result.exit_code == 0, result.output
+    render(tmp_path / "project", answers)
+    kept = yaml.safe_load((tmp_path / "project" / ".copier-answers.yml").read_text("utf-8"))
+    assert answers.items() <= kept.items()
+
+
+def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(b"")
+    (tmp_path / "answers.yml").write_text("num_classes: 3\n")
+    command = [sys.executable, "-m", "generator.cli", "inspect", str(tmp_path / "x.pth")]
+    command += ["--answers", str(tmp_path / "answers.yml")]
+    result = subprocess.run(
+        command, cwd=template_root(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"error: {tmp_path / 'x.pth'} is empty; copy the checkpoint again\n"
+    assert (tmp_path / "answers.yml").read_text() == "num_classes: 3\n"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_names_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    torch.save({"\x1b[2J[red].weight": torch.zeros(3, 3)}, tmp_path / "x.pth")
+    state = {**build("resnet18").state_dict(), "\x1b[2J[bold]x": torch.zeros(3)}
+    torch.save(state, tmp_path / "y.pth")
+    for name in ("x.pth", "y.pth"):
+        printed = run(tmp_path / name, "--answers", tmp_path / "answers.yml")
+        assert "\x1b" not in printed + (tmp_path / "answers.yml").read_text()
+    assert "?[2J[bold]x" in printed
+
+
+def test_torch_is_not_imported(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    code = (
+        "import pathlib, sys; from generator.inspection import inspect_file, report;"
+        "report.show(inspect_file(pathlib.Path(sys.argv[1])));"
+        "assert not {'torch', 'numpy', 'copier'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.pth")], check=True, cwd=template_root()
+    )
+
+
+def test_a_project_from_the_answers_serves_the_checkpoint(tmp_path: Path) -> None:
+    network = models.mobilenet_v3_small(num_classes=CLASSES)
+    save_random_weights(network, tmp_path / "x.pth")
+    weights = tmp_path / "last.ckpt"
+    CONTAINERS["Lightning"].save(network, weights)
+    project = Project(tmp_path / "project")
+    render(project.path, {**inspect_file(weights).answers, "label_format": "none"})
+    project.archive("--weights", str(weights))
+
+
+def test_labels_are_compared_with_the_network(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    labels = tmp_path / "names.txt"
+    labels.write_text("\n".join(f"Katze {number} 猫" for number in range(CLASSES)), "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["count"] == CLASSES
+    assert content["labels"]["fits"] is True
+    assert content["answers"]["label_format"] == "text"
+    assert "label_format" not in content["open_questions"]
+    assert f"text, {CLASSES} names, as many as" in run(tmp_path / "x.pth", "--labels", labels)
+
+    labels.write_text("cat\ndog\n", "utf-8")
+    content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
+    assert content["labels"]["fits"] is False
+    assert content["labels"]["problem"] in run(tmp_path / "x.pth", "--labels", labels)
