@@ -532,10 +532,12 @@ def decode(project: Path, count: int, seed: int = 0, progress: Progress | None =
 def decode_in_process(project: Path, start: int, count: int, seed: int, sender: Any) -> None:
     """Send a result and how many seconds it took, for each input from `start` on."""
     import importlib
+    import warnings
 
     import torch
 
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # Pillow has one for each kind of damage
     sys.path.insert(0, str(project))
     os.chdir(project)
     images = importlib.import_module("images")
