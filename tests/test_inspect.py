@@ -540,13 +540,44 @@ def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path
 
 
 def test_names_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    torch.save({"\x1b[2J[red].weight": torch.zeros(3, 3)}, tmp_path / "x.pth")
-    state = {**build("resnet18").state_dict(), "\x1b[2J[bold]x": torch.zeros(3)}
-    torch.save(state, tmp_path / "y.pth")
-    for name in ("x.pth", "y.pth"):
-        printed = run(tmp_path / name, "--answers", tmp_path / "answers.yml")
-        assert "\x1b" not in printed + (tmp_path / "answers.yml").read_text()
-    assert "?[2J[bold]x" in printed
+    evil = "\x1b[2J[red]\u202e\ud800"
+    state = build("resnet18").state_dict()
+    contents: dict[str, Any] = {
+        "weights": {f"{evil}.weight": torch.zeros(3, 3)},
+        "unknown": {**state, f"{evil}x": torch.zeros(3)},
+        "prefix": {f"{evil}.{key}": x for key, x in state.items()},
+        "key": {
+            evil: state,
+            "other": {"a.weight": torch.zeros(3)},
+            "arch": evil,
+            "classes": [evil],
+        },
+        "refused": {evil: 3},
+    }
+    for name, content in contents.items():
+        torch.save(content, tmp_path / name)
+        answers = tmp_path / f"{name}.yml"
+        result = CliRunner().invoke(
+            app, ["inspect", str(tmp_path / name), "--answers", str(answers)]
+        )
+        text = result.output + str(result.exception or "")
+        text += answers.read_text("utf-8") if answers.exists() else ""
+        assert not set(evil) - set("[2Jred]") & set(text), name
+        assert name == "weights" or "?[2J[red]??" in text, name
+        CliRunner().invoke(app, ["inspect", str(tmp_path / name), "--json"]).output.encode()
+
+
+def test_what_a_checkpoint_says_of_itself_is_passed_on(tmp_path: Path) -> None:
+    content = {
+        "state_dict": build("resnet50").state_dict(),
+        "arch": "resnetblur50",
+        "class_to_idx": {"cat": 0, "dog": 1},
+    }
+    torch.save(content, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert "it calls its network resnetblur50 (under arch)" in found.notes
+    assert "class_to_idx has 2 names, of its classes perhaps: cat, dog" in found.notes
+    assert {"resnet50", "resnetaa50", "resnetblur50"} == set(found.timm)
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:

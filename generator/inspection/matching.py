@@ -28,6 +28,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 MAX_PREFIX = 10  # parts of a prefix
 MIN_SHARE = 0.2  # of a network's weights, for it to count as near
 MIN_TIMM_SHARE = 0.3  # of a file's weights, for a prefix to be compared with timm's networks
+MAX_MATCHES = 20  # of networks in a state_dict
+MAX_TIMM = 5_000  # weights; no network of timm has as many
 NEAREST = 3
 EXAMPLES = 3  # of names that differ
 STATISTICS = ("running_mean", "running_var", COUNTER)  # which no network trains
@@ -236,11 +238,15 @@ def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
 def recognise(state: State) -> list[Match]:
     """Return the networks in a state_dict: plain ones first, then copies such as EMA's."""
     networks = known()
-    found = [
-        match
+    complete = [
+        (networks[name], prefix)
         for (name, prefix), count in shared_weights(state).items()
         if count >= len(networks[name].body)
-        and (match := verify(networks[name], state, prefix)) is not None
+    ]
+    found = [
+        match
+        for network, prefix in complete[:MAX_MATCHES]
+        if (match := verify(network, state, prefix)) is not None
     ]
     found = with_outer_heads(found, state)
     if not found:
@@ -516,6 +522,8 @@ def timm_pairs(
     own: Shapes,
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], list[str]]]:
     """Yield last layers, first layers and names of timm's networks with these shapes."""
+    if len(own) > MAX_TIMM:
+        return
     stored = signatures.load_timm()
     for last, first in stored.layers:
         if all(f"{name}.weight" in own for name in first) and (
