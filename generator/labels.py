@@ -97,7 +97,7 @@ def format_of_file(path: Path) -> str:
         return format_of_json(path)
     if suffix in (".csv", ".tsv"):
         return "csv"
-    rows, _ = lines["without_wordnet_ids"](path, text.split("\n"))
+    rows, _ = lines["without_wordnet_ids"](path, [line.strip() for line in text.split("\n")])
     return "csv" if lines["is_table"](rows) else "text"
 
 

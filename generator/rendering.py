@@ -21,6 +21,7 @@ def render(
     template: Path | None = None,
     *,
     ask: bool = False,
+    likely: Mapping[str, Any] | None = None,
 ) -> None:
     """Render one project.
 
@@ -32,6 +33,7 @@ def render(
         answers: Answers by question.
         template: The folder with copier.yml, if not this one.
         ask: Whether to ask the rest in the terminal; else they take their defaults.
+        likely: Defaults that come before the template's own.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
@@ -46,6 +48,7 @@ def render(
             destination,
             data=dict(answers),
             defaults=not ask,
+            user_defaults=dict(likely or {}),
             quiet=True,
             vcs_ref="HEAD",
             settings=copier.Settings(),  # not what the user has set for other templates

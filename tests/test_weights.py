@@ -282,6 +282,11 @@ def test_pretrained_weights_are_fetched_or_asked_for(
     assert [path.name for path in place.parent.iterdir()] == [".gitkeep"]
     save_random_weights(torchvision.models.mobilenet_v3_small(), place)
     project.archive()
+    picture = project.path / "picture.png"
+    noise(0).save(picture)
+    ((best, *_),) = project.predict(picture)
+    weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
+    assert best["label"] == weights.meta["categories"][best["index"]]
 
 
 # -------------------------------------------------------------------------------- hostile files
@@ -382,13 +387,15 @@ def test_nothing_in_an_exported_program_is_run(
         "size": symbol,
         "target": model(lambda program: first_target(program, "torch.os.system")),
         "hub": model(lambda program: first_target(program, "torch.hub.load")),
+        "library": model(lambda program: first_target(program, "torch.ops.load_library")),
+        "call": model(lambda program: first_target(program, "_operator.call")),
     }
     for name, change in changes.items():
         path = folder / f"{name}.pt2"
         path.write_bytes((folder / "good.pt2").read_bytes())
         rewrite(path, change)
         assert path.read_bytes() != (folder / "good.pt2").read_bytes()
-    library = folder / "library.pt2"
+    library = folder / "compiled.pt2"
     library.write_bytes((folder / "good.pt2").read_bytes())
     with zipfile.ZipFile(library, "a") as archive:
         archive.writestr("good/data/aotinductor/model/x.so", b"\x7fELF")

@@ -76,6 +76,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "notes": inspection.notes,
         "answers": inspection.answers | (labels.answers if labels else {}),
         "open_questions": open_questions(inspection, labels),
+        "likely": inspection.likely,
         "labels": None
         if labels is None
         else {
