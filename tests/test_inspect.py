@@ -65,40 +65,37 @@ def one_thread() -> Iterator[None]:
 # ------------------------------------------------------------------------------------ recognising
 
 
-@pytest.mark.parametrize("name", ARCHS)
-def test_each_architecture_in_each_container_with_each_head(name: str, tmp_path: Path) -> None:
-    arch = ARCHS[name]
-    heads = [head for head in HEADS if can_have(arch, head)]
-    for number, (container_name, container) in enumerate(CONTAINERS.items()):
-        head = heads[number % len(heads)]
-        channels = 1 if number % 3 == 2 else 3
-        path = tmp_path / "x.pth"
-        container.save(build(name, head, channels), path)
-        found = inspect_file(path)
-        shown = f"{name} {head} {container_name}"
-        assert found.architecture == name, shown
-        assert found.classes == CLASSES, shown
-        assert found.channels == channels, shown
-        assert found.prefix == container.prefix + ("backbone." * (head == "outside")), shown
-        assert found.head == HEADS[head], shown
-        assert found.kind == container.kind, shown
-        assert found.answers["weights"] == container.weights, shown
-        assert found.answers["num_classes"] == CLASSES, shown
-        assert found.answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
-        is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
-        assert found.answers["architecture"] == (name if is_answer else "custom"), shown
-        assert found.answers.get("head") == (head if is_answer else None), shown
-        assert found.answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
-        half = container_name == "half"
-        assert set(found.precision) == {"float16" if half else "float32"}, shown
-
-
-@pytest.mark.parametrize("name", ARCHS)
-def test_parameters_are_counted_as_torch_counts_them(name: str, tmp_path: Path) -> None:
-    network = build(name)
-    save_state(network, tmp_path / "x.pth")
-    expected = sum(parameter.numel() for parameter in network.parameters())
-    assert inspect_file(tmp_path / "x.pth").parameters == expected
+@pytest.mark.parametrize(("number", "name"), enumerate(ARCHS))
+def test_each_architecture_in_each_container(number: int, name: str, tmp_path: Path) -> None:
+    heads = [head for head in HEADS if can_have(ARCHS[name], head)]
+    for turn in range(3):  # the heads take turns over the architectures
+        head, channels = heads[(number + turn) % len(heads)], 1 if turn == 2 else 3
+        network = build(name, head, channels)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        for container_name in list(CONTAINERS)[turn::3]:
+            container = CONTAINERS[container_name]
+            path = tmp_path / "x.pth"
+            container.save(network, path)
+            found = inspect_file(path)
+            shown = f"{name} {head} {container_name}"
+            assert found.architecture == name, shown
+            assert found.classes == CLASSES, shown
+            assert found.channels == channels, shown
+            assert found.prefix == container.prefix + "backbone." * (head == "outside"), shown
+            assert found.head == HEADS[head], shown
+            assert found.kind == container.kind, shown
+            assert head == "outside" or found.parameters == parameters, shown
+            half = container_name == "half"
+            assert set(found.precision) == {"float16" if half else "float32"}, shown
+            answers = found.answers
+            is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
+            assert answers["architecture"] == (name if is_answer else "custom"), shown
+            assert answers["num_classes"] == CLASSES, shown
+            assert answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
+            assert answers["weights"] == container.weights, shown
+            assert answers.get("state_dict_prefix", "") == container.prefix, shown
+            assert answers.get("head") == (head if is_answer else None), shown
+            assert answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
@@ -218,6 +215,30 @@ def test_one_network_among_other_weights(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "x.pth")
     assert found.architecture == "resnet34"
     assert found.answers["checkpoint_key"] == "encoder"
+
+
+def test_a_head_on_top_of_the_networks_own(tmp_path: Path) -> None:
+    on_top = nn.Sequential(nn.Linear(CLASSES, 40), nn.ReLU(), nn.Linear(40, 5))
+    save_state(Wrapper(build("resnet18"), on_top), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "outside", 5)
+    assert found.answers["architecture"] == "custom"
+    assert found.answers["weights"] == "state_dict"
+
+
+def test_weights_beside_the_network_are_named(tmp_path: Path) -> None:
+    CONTAINERS["Lightning"].save(build("resnet18"), tmp_path / "x.ckpt")
+    notes = inspect_file(tmp_path / "x.ckpt").notes
+    assert "beside the network, and no part of it: criterion.weight" in notes
+
+
+def test_classes_are_not_read_from_heads_that_part(tmp_path: Path) -> None:
+    network: Any = build("resnet18")
+    network.fc = nn.ModuleDict({"kind": nn.Linear(512, 3), "colour": nn.Linear(512, 5)})
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "other", None)
+    assert "num_classes" in found.open_questions
 
 
 # -------------------------------------------------------------------------------------- strangers

@@ -25,6 +25,7 @@ from generator.inspection.matching import (
 )
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
+from generator.inspection.refusals import printable
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,13 @@ def inspect_file(path: Path) -> Inspection:
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
     answers, open_questions = answers_of(inspection, reading)
-    return replace(inspection, answers=answers, open_questions=open_questions)
+    return replace(
+        inspection,
+        what=printable(inspection.what),
+        notes=tuple(map(printable, inspection.notes)),
+        answers=answers,
+        open_questions={name: printable(why) for name, why in open_questions.items()},
+    )
 
 
 def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:
@@ -141,8 +148,17 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         parameters=match.parameters,
         nearest=(),
         objects=tuple(reading.objects),
-        notes=(*reading.notes, *notes_on(reading, match)),
+        notes=(*reading.notes, *notes_on(reading, match), *beside(reading.states[key], match)),
     )
+
+
+def beside(state: State, match: Match) -> list[str]:
+    """Return a note on the weights that are not the network's."""
+    names = [key for key in state if not key.startswith(match.prefix)]
+    if not names or match.head.kind == "outside":
+        return []
+    more = f", ... ({len(names)} in all)" if len(names) > 3 else ""
+    return [f"beside the network, and no part of it: {', '.join(names[:3])}{more}"]
 
 
 def unknown(path: Path, reading: Reading) -> Inspection:

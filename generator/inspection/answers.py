@@ -82,8 +82,9 @@ def add_weights(
     keys = list(dict.fromkeys(place.key for place in inspection.places))
     prefix = inspection.prefix
     if inspection.head in ("outside", "none"):
-        # The network that is served is the one around it.
-        prefix = common_prefix(reading.states[keys[0]])
+        # The network that is served is what is around it and its head's matrices.
+        matrices = [name for name, shape in inspection.head_layers.items() if len(shape) == 2]
+        prefix = common_prefix([f"{prefix}*", *matrices])
     if reading.kind in (*GRAPHS, "safetensors"):
         answers["weights"] = reading.kind
     elif reading.is_bare and not reading.objects:

@@ -19,6 +19,7 @@ from generator import catalogue
 from generator.catalogue import Arch
 from generator.inspection import signatures
 from generator.inspection.pickles import Tensor
+from generator.inspection.refusals import printable
 from generator.inspection.signatures import COUNTER, Shape
 from generator.parts import load
 
@@ -128,7 +129,9 @@ class Near:
                 parts.append(f"{len(names)} {title} ({', '.join(names[:EXAMPLES])}{more})")
         after = f" after {self.prefix}" if self.prefix else ""
         differing = "; ".join(parts) or "nothing, but what is beside it is no classifier"
-        return f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+        return printable(
+            f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+        )
 
 
 # ------------------------------------------------------------------------------------- the known
@@ -390,24 +393,32 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
-    """Find the heads of networks without one in what wraps them; leave out what is none then.
+    """Find the heads of networks that go on in what wraps them; leave out what is none then.
 
     A backbone of a detector or of a segmentation is no classifier: what is beside it convolves.
     """
     prefixes = tuple(match.prefix for match in matches)
     outer = {key: x.shape for key, x in state.items() if not key.startswith(prefixes)}
-    if any(len(shape) > 2 for shape in outer.values()):
-        return [match for match in matches if match.head.kind != "none"]
+    inputs = {shape[1] for shape in outer.values() if len(shape) == 2}
+    is_classifier = all(len(shape) <= 2 for shape in outer.values())
     found = []
     for match in matches:
         if match.head.kind == "none" and outer:
             network = known().get(match.name or "")
-            inputs = network.arch.classifier_in if network and not network.inner else None
-            source = last_matrix(outer, inputs)
-            classes = outer[source][0] if source else None
-            match = replace(match, head=Head("outside", classes, None, outer, source))
-        found.append(match)
+            features = network.arch.classifier_in if network and not network.inner else None
+            if is_classifier:
+                found.append(replace(match, head=outer_head(outer, features)))
+        elif match.head.classes in inputs:  # its scores are not the last
+            found.append(replace(match, head=outer_head(outer, match.head.classes)))
+        else:
+            found.append(match)
     return found
+
+
+def outer_head(layers: Shapes, inputs: int | None) -> Head:
+    """Return the head that lies beside a network."""
+    source = last_matrix(layers, inputs)
+    return Head("outside", layers[source][0] if source else None, None, layers, source)
 
 
 # ------------------------------------------------------------------------------------------ ONNX

@@ -123,7 +123,7 @@ def show(
         console.print(line)
     console.print("\nWhat the file cannot tell", style="bold")
     for name, why in open_questions(inspection, labels).items():
-        console.print(f"  {name}: {printable(why)}")
+        console.print(f"  {name}: {why}")
     console.print("\nNext", style="bold")
     for command in commands(inspection, labels, labels_file, answers_file):
         console.print(f"  {printable(command)}")
@@ -243,9 +243,7 @@ def write_answers(path: Path, inspection: Inspection, labels: Labels | None) -> 
     lines = [f"# What ts-template inspect found in {printable(inspection.path.name)}."]
     lines += [yaml.safe_dump({name: x}, allow_unicode=True).rstrip() for name, x in answers.items()]
     lines += ["", "# What it could not tell:"]
-    lines += [
-        f"# {name}: {printable(why)}" for name, why in open_questions(inspection, labels).items()
-    ]
+    lines += [f"# {name}: {why}" for name, why in open_questions(inspection, labels).items()]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
