@@ -241,6 +241,14 @@ def test_classes_are_not_read_from_heads_that_part(tmp_path: Path) -> None:
     assert "num_classes" in found.open_questions
 
 
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    network: Any = build("resnet18")
+    network.fc = nn.ModuleDict({"²": nn.Linear(512, 3)})
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "other", 3)
+
+
 # -------------------------------------------------------------------------------------- strangers
 
 

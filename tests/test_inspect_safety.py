@@ -87,6 +87,36 @@ def test_files_that_are_cut_short_or_changed(tmp_path: Path) -> None:
             assert found.architecture in (None, "squeezenet1_1"), name
 
 
+@pytest.mark.parametrize("container", ["pickled", "EMA", "state_dict"])
+def test_pickles_that_are_changed(container: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    CONTAINERS[container].save(build("squeezenet1_1"), path)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(next(x for x in archive.namelist() if x.endswith("data.pkl")))
+    chance = random.Random(0)
+    known = 0
+    for _ in range(400):
+        changed = bytearray(content)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            start, other = chance.randrange(len(changed)), chance.randrange(len(changed))
+            size = chance.randrange(1, 40)
+            match chance.randrange(3):
+                case 0:
+                    changed[start] = chance.randrange(256)
+                case 1:
+                    del changed[start : start + size]
+                case 2:
+                    changed[start : start + size] = changed[other : other + size]
+        path.write_bytes(torch_zip(bytes(changed)))
+        try:
+            found = inspect_file(path)
+        except UserError:
+            continue
+        assert found.architecture in (None, "squeezenet1_1")
+        known += found.architecture is not None
+    assert known  # some changes do not matter
+
+
 # ------------------------------------------------------------------------------------ hostile files
 
 

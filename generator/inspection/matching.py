@@ -378,7 +378,7 @@ def last_matrix(layers: Shapes, inputs: int | None) -> str:
     matrices = [
         key for key, x in layers.items() if len(x) == 2 or (len(x) == 4 and x[2:] == (1, 1))
     ]
-    if all(any(part.isdigit() for part in key.split(".")) for key in matrices):
+    if all(any(part.isdecimal() for part in key.split(".")) for key in matrices):
         matrices.sort(key=natural)  # safetensors come in alphabetical order: 10 before 2
     for key in matrices:
         if inputs is not None and layers[key][1] != inputs:
@@ -389,7 +389,7 @@ def last_matrix(layers: Shapes, inputs: int | None) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key to sort by that has 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
 
 
 def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
@@ -433,7 +433,7 @@ def recognise_onnx(weights: State) -> list[Match]:
     """
     found = [
         match
-        for (name, prefix), _ in shared_weights(weights).items()
+        for (name, prefix), _ in shared_weights(weights).most_common(MAX_MATCHES)
         if (match := verify_onnx(known()[name], weights, prefix)) is not None
     ]
     return found if len(found) == 1 else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ MAX_JSON = 8_000_000  # bytes; of a header or a config, 200 for each tensor
 MAX_DIRECTORY = 8_000_000  # bytes; of a zip archive's list of files, 80 for each tensor
 MAX_NODES = 100_000  # dicts, modules and tensors on the way through a checkpoint
 MAX_DEPTH = 60  # of modules in modules
+DICTS = 4  # of dicts in dicts, as deep as find_states goes
 MAX_STATES = 1_000  # state_dicts in a checkpoint
 MAX_NAME = 500  # characters of a weight's name
 
@@ -214,7 +216,7 @@ class Archive:
 # What zipfile trips over in damaged bytes.
 ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, ValueError, KeyError, IndexError, EOFError, RuntimeError,
-    NotImplementedError, OverflowError,
+    NotImplementedError, OverflowError, struct.error,
 )  # fmt: skip
 
 
@@ -352,23 +354,32 @@ def refuse_endless(content: Any) -> None:
         value, depth = waiting.pop()
         inner: list[Any] = []
         if hasattr(value, "_modules"):
-            parts = [getattr(value, name, None) for name in ("_parameters", "_buffers", "_modules")]
-            if any(not isinstance(part, dict | None) for part in parts):
-                raise PickleError(f"{value.name} is no module, though it looks like one")
-            nodes -= sum(len(part) for part in parts if part)
-            children = list((parts[2] or {}).values())
-            if not all(child is None or hasattr(child, "_modules") for child in children):
-                raise PickleError(f"{value.name} holds modules that are none")
-            inner = [child for child in children if child is not None]
+            check_module(value)
+            nodes -= len(value._parameters or {}) + len(value._buffers or {})
+            inner = [child for child in value._modules.values() if child is not None]
         elif isinstance(value, dict):
             nodes -= len(value)
-            inner = [x for x in value.values() if isinstance(x, dict) or hasattr(x, "_modules")]
-            if depth > 4 and not hasattr(value, "_modules"):  # as deep as find_states goes
-                inner = []
+            if depth <= DICTS:
+                inner = [x for x in value.values() if isinstance(x, dict) or hasattr(x, "_modules")]
         nodes -= 1
         if nodes < 0 or depth > MAX_DEPTH:
             raise PickleError("it holds more, or deeper, than a checkpoint does")
         waiting += [(x, depth + 1) for x in inner]
+
+
+def check_module(module: Inert) -> None:
+    """Raise PickleError for what has the attributes of a module, and not what belongs there."""
+    names = ("_parameters", "_buffers", "_modules")
+    parts: list[Any] = [getattr(module, name, False) for name in names]
+    left_out = getattr(module, "_non_persistent_buffers_set", [])
+    if (
+        not all(isinstance(part, dict | None) for part in parts)
+        or not all(isinstance(name, str) for part in parts for name in part or ())
+        or not isinstance(parts[-1], dict)
+        or not all(x is None or hasattr(x, "_modules") for x in parts[-1].values())
+        or not isinstance(left_out, list)
+    ):
+        raise PickleError(f"{module.name} is no module, though it looks like one")
 
 
 def refuse_content(path: Path, content: Any) -> RefusedFileError:
