@@ -61,6 +61,10 @@ SAMPLES: dict[str, list[Any]] = {
     "mean": [[0.5], 0.1307],
     "std": [[0.5], 0.3081],
     "top_k": [5, 1],
+    "max_request_mb": [20, 3],
+    "max_megapixels": [50, 4],
+    "max_pictures": [64, 1],
+    "max_label_length": [200, 30],
 }
 NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a project
 
