@@ -209,7 +209,7 @@ def test_what_people_change_is_kept_and_answers_stay_the_same(
         assert before in path.read_text()
         path.write_text(path.read_text().replace(before, after))
     project.archive()
-    picture = project.path / "picture.png"
+    picture = project.path.with_suffix(".png")
     noise(0).save(picture)
     answers = project.predict(picture)
     commit(project)
