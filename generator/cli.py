@@ -139,6 +139,22 @@ def catalogue(
 
 
 @app.command()
+def release(
+    version: Annotated[str, typer.Argument(help="The version, as PEP 440 has them: 1.2.0.")],
+) -> None:
+    """Name what is committed a release: changelog, version, commit, tag. For maintainers.
+
+    Push it with: git push --follow-tags
+
+    Example: ts-template release 1.2.0
+    """
+    from generator.release import make_release
+
+    make_release(version)
+    typer.echo(f"released {version}; publish it with: git push --follow-tags")
+
+
+@app.command()
 def options(
     question: Annotated[
         str, typer.Argument(help="Print only this question, with all its values.")
