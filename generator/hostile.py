@@ -222,7 +222,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def bombs() -> dict[str, bytes]:
     """Return small files that ask for much memory or time, by what they do.
 
-    They are beyond the limits that a project has by default, or far below and slow.
+    All but one are beyond the limits that a project has by default.
     """
     tiny = encode(Image.new("L", (8, 8)), "JPEG")
     progressive = encode(Image.new("L", (3000, 3000)), "JPEG", progressive=True)
@@ -234,6 +234,7 @@ def bombs() -> dict[str, bytes]:
     before_pixels = png.index(b"IDAT") - 4
     text = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(b"a" * 10_000_000))
     return {
+        "a PNG of 49 megapixels": blank_png(7000, 7000),
         "a PNG of 400 megapixels": blank_png(20_000, 20_000),
         "a PNG that claims 4 gigapixels": blank_png(65_500, 65_500, b""),
         "a WebP of 268 megapixels": webp[:21] + b"\xff\xff\xff\x0f" + webp[25:],

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import Project, Reply, Service, build_and_save, encode, noise
-from generator.hostile import blank_png, bombs, form, other_media, picture, text_of
+from generator.hostile import bombs, form, other_media, picture, text_of
 from generator.matrix import imported_from
 from generator.rendering import render
 
@@ -116,7 +116,7 @@ def test_a_batch_of_none(local: Any) -> None:
 
 
 def test_the_pictures_of_a_request_share_a_limit(local: Any) -> None:
-    png = blank_png(7000, 7000)
+    png = bombs()["a PNG of 49 megapixels"]
     (answer,) = local.predict([{"body": {"instances": [{"data": text_of(png)}] * 6}}])
     assert answer.status == 200
     assert ["error" in item for item in answer.body] == [False] * 4 + [True] * 2

@@ -115,12 +115,11 @@ def unpack(path: Path, folder: Path) -> Path:
         return folder
     except (FileNotFoundError, IsADirectoryError):
         raise ProjectError(f"there is no archive {path}; run: python archive.py") from None
-    except OSError as error:
-        raise ProjectError(f"cannot unpack {path}: {error}") from error
     except ProjectError:
         raise
-    except Exception as error:  # whatever a damaged file makes the decoders raise
-        raise ProjectError(f"{path} is damaged ({error}); run: python archive.py") from error
+    except Exception as error:  # a full disk, or whatever a damaged file makes the reader raise
+        message = f"cannot unpack {path} ({error}); if it is damaged, run: python archive.py"
+        raise ProjectError(message) from error
 
 
 def refuse_escapes(path: Path, names: Sequence[str]) -> None:
