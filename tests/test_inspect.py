@@ -31,6 +31,7 @@ from generator.errors import UserError
 from generator.inspection import inspect_file, signatures
 from generator.inspection.matching import recognise
 from generator.inspection.pickles import Tensor, refused_by_torch
+from generator.options import questions
 from generator.rendering import render, template_root
 from inspected import (
     ARCHS,
@@ -144,7 +145,8 @@ def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:
     assert (found.architecture, found.classes, found.channels) == (None, None, None)
     assert "it is frozen" in found.notes[0]
     assert found.answers == {"weights": "torchscript"}
-    assert {"architecture", "num_classes", "color_mode"} <= found.open_questions.keys()
+    open_questions = {"architecture", "num_classes", "color_mode", "model_output", "transforms"}
+    assert open_questions <= found.open_questions.keys()
 
 
 @pytest.mark.parametrize("size", [32, 64, 384])
@@ -546,6 +548,7 @@ def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
     answers = yaml.safe_load(text)
     assert answers == inspect_file(tmp_path / "x.pth").answers
     for question in inspect_file(tmp_path / "x.pth").open_questions:
+        assert question in questions()
         assert f"\n# {question}: " in text
     result = CliRunner().invoke(app, ["check", str(answers_file)])
     assert result.exit_code == 0, result.output

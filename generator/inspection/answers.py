@@ -48,6 +48,8 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
                 "networks that were built with torchvision's pretrained weights rescale their "
                 "input, which weights do not show"
             )
+    if architecture in (None, "custom") or reading.kind in GRAPHS:
+        questions["model_output"] = "whether the network ends in a softmax does not show in weights"
     add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
     questions["label_format"] = "weights do not name the classes"
     return answers, questions
