@@ -151,12 +151,13 @@ def label_answers(labels: Path | None, num_classes: int | None, console: Console
     return dict(found.answers)
 
 
-def put_files(project: Path, weights: Path, labels: Path | None) -> None:
+def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
     """Copy the checkpoint and the label file to where the project has them."""
-    beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
-    for path in (weights, beside):
-        if path.is_file():
-            shutil.copyfile(path, project / "weights" / path.name)
+    if weights is not None:
+        beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
+        for path in (weights, beside):
+            if path.is_file():
+                shutil.copyfile(path, project / "weights" / path.name)
     if labels is not None and labels.is_file():
         # The project knows the name that its format has.
         result = subprocess.run(
