@@ -1,4 +1,4 @@
-"""`ts-template adopt`: from a hand-written service to a project, beside the files that there are."""
+"""`ts-template adopt`: from a hand-written service to a project, beside the files of the service."""
 
 from __future__ import annotations
 
@@ -305,10 +305,10 @@ def fate(
         yield "requirements.txt: what model.py needs besides has to be added to it"
     if service.handler is not None and service.handler.name not in replaced:
         yield f"no longer needed: {service.handler.name} (handler.py does its work)"
-    if service.model_file is not None and service.model_file.name not in (*replaced, MODEL):
-        if network.written:
-            why = f"{MODEL} has its class" if reading.own else f"{MODEL} makes the network"
-            yield f"no longer needed: {service.model_file.name} ({why})"
+    model_file = service.model_file
+    if model_file is not None and network.written and model_file.name not in (*replaced, MODEL):
+        why = f"{MODEL} has its class" if reading.own else f"{MODEL} makes the network"
+        yield f"no longer needed: {model_file.name} ({why})"
     if service.command is not None:
         yield f"no longer needed: the command at {service.command.where} (python archive.py)"
     weights = service.weights
