@@ -86,7 +86,7 @@ torch-model-archiver --model-name ${NAME} --version 2.1 \\
 
 # A class that wraps torchvision's network, given to the archive as --model-file.
 WRAPPER = {
-    "model.py": '''
+    "model.py": """
 import torch.nn as nn
 import torchvision.models as models
 
@@ -105,8 +105,8 @@ class PetClassifier(nn.Module):
 
     def forward(self, x):
         return self.resnet18(x)
-''',
-    "pet_handler.py": '''
+""",
+    "pet_handler.py": """
 import io
 
 import torch
@@ -124,8 +124,11 @@ class PetHandler(BaseHandler):
     ])
 
     def preprocess(self, data):
-        images = [Image.open(io.BytesIO(row.get("data") or row.get("body"))) for row in data]
-        return torch.stack([self.image_processing(im.convert("RGB")) for im in images]).to(self.device)
+        images = []
+        for row in data:
+            image = Image.open(io.BytesIO(row.get("data") or row.get("body"))).convert("RGB")
+            images.append(self.image_processing(image))
+        return torch.stack(images).to(self.device)
 
     def postprocess(self, data):
         probabilities = torch.nn.functional.softmax(data, dim=1)
@@ -134,7 +137,7 @@ class PetHandler(BaseHandler):
             {"label": self.mapping[str(c)], "score": p}
             for c, p in zip(classes.tolist(), confidence.tolist())
         ]
-''',
+""",
     "index_to_name.json": '{"0": "cat", "1": "dog", "2": "hamster", "3": "猫"}\n',
     "README.md": """# Pets at Home
 
@@ -232,7 +235,7 @@ archive:
 
 # TorchServe's ImageClassifier with another image_processing, and the model file of the tutorial.
 CLASSIFIER = {
-    "mnist.py": '''
+    "mnist.py": """
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -257,7 +260,7 @@ class Net(nn.Module):
         x = self.fc2(x)
         output = F.log_softmax(x, dim=1)
         return output
-''',
+""",
     "mnist_handler.py": '''
 from torchvision import transforms
 from ts.torch_handler.image_classifier import ImageClassifier
@@ -276,6 +279,7 @@ class MNISTDigitClassifier(ImageClassifier):
 ''',
     "docs/serving.md": """# Serving
 
-    torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py --serialized-file mnist_cnn.pt --handler mnist_handler.py && mv mnist.mar model_store/
+    torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py \
+      --serialized-file mnist_cnn.pt --handler mnist_handler.py && mv mnist.mar model_store/
 """,
 }

@@ -1,4 +1,4 @@
-"""`ts-template adopt`: from a hand-written service to a project, beside the files of the service."""
+"""`ts-template adopt`: from a hand-written service to a project beside its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from generator import options
+from generator import catalogue, options
 from generator.adopt import checkout
 from generator.adopt.findings import Finding
 from generator.adopt.model_file import extended, extracted, local_imports, names_bound
@@ -66,8 +66,11 @@ def adopt(
         raise UserError(f"{folder} is a project already ({ANSWERS_FILE}). Run there: copier update")
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Read {folder}; nothing in it is run")
-    service = find_service(folder, handler=handler, weights=weights, labels=labels)
-    reading = read_service(service, answers)
+    try:
+        service = find_service(folder, handler=handler, weights=weights, labels=labels)
+        reading = read_service(service, answers)
+    except RecursionError:
+        raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
     checkout.refuse_to_overwrite(folder, set(checkout.static_names()) - {MODEL, GITKEEP})
     print_lines(console, files_read(reading))
 
@@ -89,7 +92,8 @@ def adopt(
         except ValueError as error:  # Copier's, for an answer that is not valid
             raise UserError(f"{error}; give another answer with -d") from error
         chosen = yaml.safe_load((stage / ANSWERS_FILE).read_text(encoding="utf-8"))
-        print_lines(console, assumed(reading, chosen))
+        if not ask:
+            print_lines(console, assumed(reading, chosen))
         has_labels = bring_files(reading, stage, Path(scratch), chosen)
         network = write_network(reading, stage, chosen)
         names = files_to_move(folder, stage, beginnings(chosen, network, has_labels))
@@ -155,9 +159,11 @@ def pair(name: str, finding: Finding) -> str:
 
 def assumed(reading: Reading, chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield the answers that are in the project and were not read."""
+    size = catalogue.load()[chosen["architecture"].partition("/")[0]].input_size
     for name, answer in chosen.items():
         if not name.startswith("_") and name not in reading.findings.found:
-            yield f"{name}: {as_text(answer)}  not read anywhere"
+            own = f" ({size} pixels)" if name == "image_size" and not answer else ""
+            yield f"ASSUMED {name}: {as_text(answer) or 'empty'}{own}"
 
 
 # ------------------------------------------------------------------------------- what is rendered

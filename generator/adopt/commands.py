@@ -23,8 +23,11 @@ MAX_BYTES = 1_000_000
 MAX_FILES = 5000
 MAX_DEPTH = 3  # folders
 
+MAX_LENGTH = 10_000  # characters of a command
+MAX_VALUE = 500  # characters of a variable
+
 ASSIGNMENT = re.compile(
-    r"^\s*(?:export\s+|ENV\s+|ARG\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*(\S.*?)\s*$", re.MULTILINE
+    r"^[ \t]*(?:(?:export|ENV|ARG)[ \t]+)?([A-Za-z_]\w*)[ \t]*[:?]?=[ \t]*(\S.*)$", re.MULTILINE
 )
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$\((\w+)\)|\$(\w+)")
 END = re.compile(r"^(&&|\|\|?|;|&|>>?|\d?>.*)$")
@@ -125,12 +128,18 @@ def files_below(root: Path) -> Iterator[Path]:
 
 def commands_in(text: str, path: Path, root: Path) -> Iterator[Command]:
     """Yield the commands in a text."""
-    variables = {name: value.strip("\"'") for name, value in ASSIGNMENT.findall(text)}
+    found = ASSIGNMENT.findall(text)
+    variables = {name: value.strip(" \t\"'") for name, value in found if len(value) < MAX_VALUE}
     lines = text.splitlines()
     for number, line in enumerate(lines):
         _, archiver, rest = line.partition(ARCHIVER)
         following = number + 1
-        while rest.rstrip().endswith(("\\", "^")) and following < len(lines):
+        while (
+            archiver
+            and rest.rstrip().endswith(("\\", "^"))
+            and len(rest) < MAX_LENGTH
+            and following < len(lines)
+        ):
             rest = rest.rstrip()[:-1] + " " + lines[following].strip()
             following += 1
         if archiver and "--model-name" in rest:
@@ -145,7 +154,8 @@ def parse(text: str, variables: dict[str, str], where: str, folder: Path) -> Com
         return variables.get(name, match[0])
 
     for _ in range(3):  # a variable may hold another
-        text = VARIABLE.sub(known, text)[:10_000]
+        text = VARIABLE.sub(known, text[:MAX_LENGTH])
+    text = "".join(char for char in text[:MAX_LENGTH] if char.isprintable() or char == "\t")
     try:
         words = shlex.split(text.replace("`", " "), comments=True)
     except ValueError:

@@ -62,13 +62,9 @@ def with_module(
 ) -> tuple[str, str]:
     """Return the text, with an import if it lacks one, and its name of torch.nn.Module."""
     names = imported_names(source.tree.body if imports is None else imports)
-    for name, full in names.items():
-        if full == "torch.nn":
-            return text, f"{name}.Module"
-        if full == "torch.nn.Module":
-            return text, name
-        if full == "torch":
-            return text, f"{name}.nn.Module"
+    for module, rest in (("torch.nn", ".Module"), ("torch.nn.Module", ""), ("torch", ".nn.Module")):
+        if name := next((name for name, full in names.items() if full == module), ""):
+            return text, f"{name}{rest}"
     lines = text.splitlines(keepends=True)
     after = 0
     for statement in ast.parse(text).body:
@@ -161,9 +157,16 @@ def names_bound(statements: Iterable[ast.stmt]) -> set[str]:
 
 
 def free_names(source: Source, statement: ast.stmt) -> set[str]:
-    """Return the names of the module that a statement reads."""
+    """Return the names of the module that a statement reads.
+
+    Raises:
+        LookupError: It is no valid Python.
+    """
     text = "\n".join(source.text.split("\n")[first_line(statement) - 1 : statement.end_lineno])
-    table = symtable.symtable(text, source.name, "exec")
+    try:
+        table = symtable.symtable(text, source.name, "exec")
+    except SyntaxError as error:
+        raise LookupError(f"{source.at(statement)}: {error.msg}") from error
     names: set[str] = set()
     tables = [table]
     while tables:

@@ -21,6 +21,8 @@ OUTPUTS = {
     "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
 }  # fmt: skip
 
+MAX_CALLS = 30  # that make networks, in a handler
+
 # The layers of the `head` answers. Layers after them that only change the scores are OUTPUTS.
 HEADS = {
     ("Linear",): "linear",
@@ -65,6 +67,7 @@ class Network:
         architecture: an answer to that question, for a network of torchvision or timm; "" if the
             code does not name one.
         pretrained: whether it is made with pretrained weights; None if it is made elsewhere.
+        version: of these weights, as in IMAGENET1K_V1 or DEFAULT; "" if the code does not say.
         classes: how many; 0 if the code does not say.
         classes_at: where it says so.
         channels: of the picture; 0 if the code does not say.
@@ -82,6 +85,7 @@ class Network:
     where: str
     architecture: str = ""
     pretrained: bool | None = None
+    version: str = ""
     classes: int = 0
     classes_at: str = ""
     channels: int = 0
@@ -145,6 +149,8 @@ def outer_calls(source: Source, modules: Mapping[str, Source]) -> list[ast.Call]
             inner |= {id(x) for x in ast.walk(definition)}
     found: list[ast.Call] = []
     for node in source.nodes:
+        if len(found) == MAX_CALLS:
+            break
         if not isinstance(node, ast.Call) or id(node) in inner:
             continue
         if named_architecture(source, node) or local_class(source, node.func, modules):
@@ -238,6 +244,10 @@ def read_construction(source: Source, call: ast.Call) -> Network:
         output="logits",
         output_at=source.at(call),
     )
+    if network.pretrained and given is not None:
+        text = str(source.value_or(given, chain(given)))
+        version = "IMAGENET1K_V1" if text == "True" else text.rpartition(".")[2]
+        network = replace(network, version=version)
     for keyword in call.keywords:
         value = source.value_or(keyword.value, None)
         if keyword.arg == "num_classes" and isinstance(value, int):

@@ -89,7 +89,7 @@ def find_preparations(source: Source) -> list[Preparation]:
                 continue
             preparation = Preparation(source.at(node), weights=weights)
             if any(keyword.arg != "antialias" for keyword in node.keywords) or node.args:
-                preparation = preparation.but(f"{source.at(node)}: transforms with arguments")
+                preparation = preparation.but(unsaid(source, node))
         else:
             continue
         if not is_random(source, node):
@@ -104,7 +104,7 @@ def work_by_hand(source: Source) -> Preparation | None:
         if isinstance(node, ast.Call):
             name = source.full_name(node.func)
             if name in ("numpy.array", "numpy.asarray"):
-                preparation = preparation.but(f"{source.at(node)}: {name} of the picture, by hand")
+                preparation = preparation.but(unsaid(source, node))
     return preparation if preparation != Preparation(source.name) else None
 
 
@@ -150,23 +150,22 @@ def read_compose(source: Source, call: ast.Call) -> Preparation:
     scaled = False
     on_tensors = False
     for step in steps_of(source, argument(call, 0, "transforms")):
-        where = source.at(step)
         name = source.full_name(step.func) if isinstance(step, ast.Call) else ""
         kind = name.rpartition(".")[2] if name.startswith(TRANSFORMS) else ""
         if not isinstance(step, ast.Call) or not kind:
-            found = found.but(f"{where}: {ast.unparse(step)[:60]}")
+            found = found.but(unsaid(source, step))
         elif kind == "Resize":
             found = read_resize(source, step, found, on_tensors)
         elif kind == "CenterCrop":
             size = square(source.value_or(argument(step, 0, "size"), None))
             if found.crop or not size:
-                found = found.but(f"{where}: {ast.unparse(step)[:60]}")
+                found = found.but(unsaid(source, step))
             found = replace(found, crop=size)
         elif kind == "Normalize":
             mean = channels(source.value_or(argument(step, 0, "mean"), None))
             std = channels(source.value_or(argument(step, 1, "std"), None))
             if not mean or not std or found.mean:
-                found = found.but(f"{where}: {ast.unparse(step)[:60]}")
+                found = found.but(unsaid(source, step))
             else:
                 found = replace(found, mean=mean, std=std)
         elif kind == "Grayscale":
@@ -175,7 +174,7 @@ def read_compose(source: Source, call: ast.Call) -> Preparation:
         elif kind == "Lambda" and is_to_rgb(argument(step, 0, "lambd")):
             pass
         elif kind not in PLAIN:
-            found = found.but(f"{where}: {ast.unparse(step)[:60]}")
+            found = found.but(unsaid(source, step))
         on_tensors |= kind in ("ToTensor", "PILToTensor", "ToImage", "ToImageTensor")
         scaled |= kind in ("ToTensor", "ConvertImageDtype", "ConvertDtype")
         if kind == "ToDtype" and isinstance(step, ast.Call):
@@ -185,9 +184,14 @@ def read_compose(source: Source, call: ast.Call) -> Preparation:
     return found
 
 
+def unsaid(source: Source, node: ast.AST) -> str:
+    """Return what to say of code that no answer comes up to."""
+    return f"{source.at(node)}: no answer says {ast.unparse(node)[:60]}"
+
+
 def read_resize(source: Source, step: ast.Call, found: Preparation, tensor: bool) -> Preparation:
     """Add what Resize(size, interpolation) says."""
-    shown = f"{source.at(step)}: {ast.unparse(step)[:60]}"
+    shown = unsaid(source, step)
     size = source.value_or(argument(step, 0, "size"), None)
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size,)
     rest = {keyword.arg for keyword in step.keywords} - {"size", "interpolation", "antialias"}
@@ -215,7 +219,7 @@ def with_work_by_hand(source: Source, found: Preparation) -> Preparation:
         if not isinstance(node, ast.Call):
             continue
         name = source.full_name(node.func)
-        shown = f"{source.at(node)}: {ast.unparse(node)[:60]}"
+        shown = unsaid(source, node)
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         sides = source.value_or(argument(node, 0, "size"), None)
         if name.startswith((*OTHER_WORK, *FUNCTIONAL)):

@@ -284,14 +284,16 @@ def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
     reading = Reading(service, findings)
     if service.weights is None:
         service.weights = find_weights(service, findings)
-    if service.weights is not None:
-        reading.inspection = inspect_file(service.weights)
-        if reading.inspection.notes:
-            findings.remarks += [
-                f"{service.name(service.weights)}: {x}" for x in reading.inspection.notes
-            ]
     reading.network, why = find_network(service.handler, service.model_file, service.modules)
     findings.remarks += why
+    if service.weights is not None:
+        reading.inspection = inspect_file(service.weights)
+        is_named = reading.network is not None and reading.network.architecture
+        findings.remarks += [
+            f"{service.name(service.weights)}: {note}"
+            for note in reading.inspection.notes
+            if not (is_named and "timm's" in note)  # the code tells which of them it is
+        ]
     add_names(reading)
     add_network(reading)
     add_labels(reading)
@@ -317,7 +319,10 @@ def find_weights(service: Service, findings: Findings) -> Path | None:
     if not found and not loaded:
         found = {x for x in files_below(service.root) if CHECKPOINTS.fullmatch(x.name)}
     if len(found) == 1:
-        return found.pop()
+        (path,) = found
+        if not loaded:
+            findings.remarks.append(f"{service.name(path)}: no file names it; it is the only one")
+        return path
     if found:
         names = ", ".join(sorted(service.name(path) for path in found))
         raise UserError(f"which checkpoint is served, {names}? Name it with --weights FILE")
@@ -433,13 +438,11 @@ def add_checkpoint(reading: Reading, place: str) -> None:
     findings, inspection, network = reading.findings, reading.inspection, reading.network
     if inspection is None:
         if network is not None and network.pretrained and not named_checkpoint(reading.service):
-            findings.say(
-                "weights",
-                "pretrained",
-                network.where,
-                sure=False,
-                why="nothing loads other weights",
-            )
+            arch = catalogue.load().get(network.architecture)
+            default = str(arch.weights if arch is not None else "").rpartition(".")[2]
+            same = network.version in ("DEFAULT", default)
+            doubt = "" if same else f"the project takes {default}, the code {network.version}"
+            findings.say("weights", "pretrained", network.where, sure=same, why=doubt)
         return
     architecture = str(findings.answer("architecture", ""))
     answers = dict(inspection.answers)
@@ -636,7 +639,7 @@ def add_pictures(reading: Reading) -> None:
                 sure=not unclear,
                 why="no answer says all that the code does" if unclear else "",
             )
-        findings.remarks += [f"{x}: no answer says this" if ": " in x else x for x in unclear]
+        findings.remarks += unclear
         is_open = (
             answers.get("transforms") in ("custom", "to_tensor") and "image_size" not in answers
         )

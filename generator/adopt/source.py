@@ -15,6 +15,7 @@ from generator.errors import UserError
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 50  # of names that stand for names
+MAX_PARTS = 10_000  # of one value
 MAX_NUMBER = 1e9
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "int": int,
@@ -112,42 +113,43 @@ class Source:
             return ""
         return self.imported.get(first, first) + dot + rest
 
-    def value(self, node: ast.AST | None, depth: int = 0) -> Any:
+    def value(self, node: ast.AST | None) -> Any:
         """Return the plain value of an expression: numbers, texts, lists, tuples, dicts.
 
         Raises:
             UnreadableError: It depends on what is not a plain value in this file.
         """
-        if depth > MAX_DEPTH:
+        parts = 0
+
+        def of(node: ast.AST | None, depth: int) -> Any:
+            nonlocal parts
+            parts += 1
+            if depth > MAX_DEPTH or parts > MAX_PARTS:
+                raise UnreadableError
+            match node:
+                case ast.Constant(value=None | bool() | int() | float() | str() as value):
+                    return value
+                case ast.Tuple(elts=elements):
+                    return tuple(of(element, depth + 1) for element in elements)
+                case ast.List(elts=elements):
+                    return [of(element, depth + 1) for element in elements]
+                case ast.Dict(keys=keys, values=values):
+                    pairs = zip(keys, values, strict=True)
+                    return dictionary([(of(k, depth + 1), of(v, depth + 1)) for k, v in pairs])
+                case ast.UnaryOp(op=ast.USub(), operand=operand):
+                    return -number(of(operand, depth + 1))
+                case ast.BinOp(left=left, op=operation, right=right):
+                    one, other = of(left, depth + 1), of(right, depth + 1)
+                    return calculate(number(one), operation, number(other))
+                case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
+                    if name not in FUNCTIONS or name in self.bindings:
+                        raise UnreadableError
+                    return call(FUNCTIONS[name], of(inner, depth + 1))
+                case ast.Name() | ast.Attribute():
+                    return of(self.only(chain(node)), depth + 1)
             raise UnreadableError
-        match node:
-            case ast.Constant(value=None | bool() | int() | float() | str() as value):
-                return value
-            case ast.Tuple(elts=parts):
-                return tuple(self.value(part, depth + 1) for part in parts)
-            case ast.List(elts=parts):
-                return [self.value(part, depth + 1) for part in parts]
-            case ast.Dict(keys=keys, values=values):
-                pairs = zip(keys, values, strict=True)
-                try:
-                    return {self.value(k, depth + 1): self.value(v, depth + 1) for k, v in pairs}
-                except TypeError:
-                    raise UnreadableError from None
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -number(self.value(operand, depth + 1))
-            case ast.BinOp(left=left, op=operation, right=right):
-                one, other = self.value(left, depth + 1), self.value(right, depth + 1)
-                return calculate(number(one), operation, number(other))
-            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
-                if name not in FUNCTIONS or name in self.bindings:
-                    raise UnreadableError
-                try:
-                    return FUNCTIONS[name](self.value(argument, depth + 1))
-                except (TypeError, ValueError, OverflowError):
-                    raise UnreadableError from None
-            case ast.Name() | ast.Attribute():
-                return self.value(self.only(chain(node)), depth + 1)
-        raise UnreadableError
+
+        return of(node, 0)
 
     def value_or(self, node: ast.AST | None, default: Any) -> Any:
         """Return the plain value of an expression, or the default if it has none."""
@@ -215,6 +217,30 @@ def chain(node: ast.AST | None) -> str:
             case _:
                 return ""
         node = inner
+
+
+def dictionary(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a dict.
+
+    Raises:
+        UnreadableError: A key cannot be one.
+    """
+    try:
+        return dict(pairs)
+    except TypeError:
+        raise UnreadableError from None
+
+
+def call(function: Callable[[Any], Any], value: Any) -> Any:
+    """Return what a function of FUNCTIONS makes of a value.
+
+    Raises:
+        UnreadableError: Nothing.
+    """
+    try:
+        return function(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UnreadableError from None
 
 
 def number(value: Any) -> int | float:
