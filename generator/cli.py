@@ -64,21 +64,51 @@ def new(
     Examples: ts-template new my-service --weights best.pth --labels classes.txt /
     ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
     """
-    import yaml
-
-    from generator import options as module
     from generator.new import make_project
+    from generator.options import parse
 
-    answers = {}
-    for word in data or []:
-        name, equals, value = word.partition("=")
-        if not equals or name not in module.questions():
-            hint = module.nearest(name, module.questions())
-            raise UserError(f"-d {word}: expected question=value{hint}")
-        # As copier reads -d, but for texts that only look like numbers.
-        answers[name] = value if module.questions()[name].type == "str" else yaml.safe_load(value)
+    answers = parse(data or [])
     make_project(
         destination, weights, labels, answers, ask=not defaults, model=model, picture=picture
+    )
+
+
+@app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(help="The folder with the handler and the rest.")],
+    handler: Annotated[
+        Path | None, typer.Option(help="The handler, if there are several files that may be it.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The checkpoint, if the files there do not name it.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The names of the classes, if the files do not tell.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+    ] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
+    ] = False,
+) -> None:
+    """From a hand-written handler, model file and archive command to a project in the same folder.
+
+    They are read, never run. `git diff` then shows what changes.
+
+    Examples: ts-template adopt my-service / ts-template adopt . --weights ~/runs/best.pth
+    """
+    from generator.adopt import adopt as adopt_service
+    from generator.options import parse
+
+    adopt_service(
+        folder,
+        parse(data or []),
+        ask=not defaults,
+        handler=handler,
+        weights=weights,
+        labels=labels,
     )
 
 

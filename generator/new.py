@@ -76,7 +76,7 @@ def make_project(
     console.print(f"[bold]2.[/] Render {destination}")
     existed = destination.exists()
     try:
-        render(destination, known, ask=ask, likely=likely)
+        render(destination, known, proposals=likely, ask=ask)
         put_files(destination, weights, labels)
         if model is not None:
             shutil.copyfile(model, destination / "model.py")
@@ -154,12 +154,13 @@ def label_answers(labels: Path | None, num_classes: int | None, console: Console
     return dict(found.answers)
 
 
-def put_files(project: Path, weights: Path, labels: Path | None) -> None:
+def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
     """Copy the checkpoint and the label file to where the project has them."""
-    beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
-    for path in (weights, beside):
-        if path.is_file():
-            shutil.copyfile(path, project / "weights" / path.name)
+    if weights is not None:
+        beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
+        for path in (weights, beside):
+            if path.is_file():
+                shutil.copyfile(path, project / "weights" / path.name)
     if labels is not None and labels.is_file():
         # The project knows the name that its format has.
         result = subprocess.run(

@@ -39,6 +39,13 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "response_format": "label",
     },
     "custom": {"architecture": "custom", "num_classes": 10},
+    "stretched": {
+        "architecture": "resnet18",
+        "num_classes": 4,
+        "transforms": "custom",
+        "image_size": 96,
+        "resize_mode": "stretch",
+    },
     "checkpoint": {"architecture": "resnet18", "num_classes": 4, "weights": "checkpoint"},
     "checkpoint's key": {
         "architecture": "densenet121",
