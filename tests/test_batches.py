@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from conftest import Project, Reply, Service, build_and_save, encode, noise
+from conftest import Project, Reply, Service, build_and_save, encode, labels_of, noise
 from generator.hostile import bombs, form, other_media, picture, text_of
 from generator.matrix import imported_from
 from generator.rendering import render
@@ -211,10 +212,32 @@ def test_exif_does_not_turn_twice(local: Any) -> None:
     assert_same(answer.body, expected.body)
 
 
+def test_damaged_exif_data_do_not_matter(local: Any) -> None:
+    plain, damaged = io.BytesIO(), io.BytesIO()
+    noise(3).save(plain, "JPEG")
+    noise(3).save(damaged, "JPEG", exif=b"Exif\0\0MM}wYSY5")
+    (expected, answer) = local.predict([{"body": x.getvalue()} for x in (plain, damaged)])
+    assert_same(answer.body, expected.body)
+
+
 def encode_with(image: Image.Image, exif: Image.Exif) -> bytes:
     """Return the picture as a PNG with EXIF data."""
-    import io
-
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=exif)
     return buffer.getvalue()
+
+
+@pytest.mark.serve
+def test_the_longest_answer_does_not_end_the_worker(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=1000, top_k=1000)
+    labels_of(project.path, [f"{index:04}" + '"\\猫🐱\x01' * 38 for index in range(1000)])
+    build_and_save(project)
+    project.archive()
+    with project.serve() as service:
+        before = workers(service)
+        instances = json.dumps({"instances": [{"data": text_of(PICTURES[0])}] * 64}).encode()
+        reply = service.post(instances, JSON)
+        assert reply.status == 200
+        assert len(reply.body) > 20_000_000
+        assert [len(answer) for answer in reply.json] == [1000] * 64
+        assert workers(service) == before
