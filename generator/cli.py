@@ -195,6 +195,8 @@ def options(
 ) -> None:
     """Print the questions that `copier copy` asks, their values, and what each means.
 
+    `ts-template presets` has ready answers.
+
     Examples: ts-template options / ts-template options architecture
     """
     from rich.console import Console
@@ -219,6 +221,32 @@ def options(
             lines = [f"{len(lines)} of them: ts-template options {name}"]
         table.add_row(name, entry.help, "\n".join(lines) or entry.type, entry.default)
     Console(highlight=False, markup=False).print(table)
+
+
+@app.command()
+def presets(
+    write: Annotated[
+        bool, typer.Option("--write", help="Render samples/ anew, for maintainers.")
+    ] = False,
+) -> None:
+    """Print the ready files of answers, for `copier copy --data-file`.
+
+    Each is rendered into a sample project, which is in the repository under samples/.
+
+    Example: copier copy --data-file presets/digits.yml gh:org/ts-template my-service
+    """
+    import shlex
+
+    from generator import presets as module
+    from generator.rendering import template_root
+
+    if write:
+        for path in module.write_samples():
+            typer.echo(f"wrote {path}")
+        return
+    for name, preset in module.presets().items():
+        words = ["copier", "copy", "--data-file", str(preset.path), str(template_root()), name]
+        typer.echo(f"{name}: {preset.title}\n    {shlex.join(words)}")
 
 
 @app.command()

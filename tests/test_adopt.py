@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import handwritten
 import pytest
 import torch
 import torchvision
 import yaml
 from PIL import Image
 
+import handwritten
 from conftest import Project, noise, save_random_weights
 
 # Loads an unpacked archive as TorchServe does, and answers pictures. The package captum, which
@@ -444,7 +444,7 @@ def test_a_network_whose_making_is_not_certain_is_left_to_the_user(service: Serv
     )
     commit(folder)
     result = adopt(folder, "--defaults", "-d", "color_mode=L", "-d", "num_classes=10")
-    assert "Write build_model(num_classes) there: it returns a DigitNet" in result.stdout
+    assert "Let its build_model(num_classes) return a DigitNet" in result.stdout
     assert "makes it with in_channels=json.load" in result.stdout
     assert "DigitNet" not in (folder / "model.py").read_text()
 

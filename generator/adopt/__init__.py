@@ -30,9 +30,7 @@ from generator.rendering import render
 ANSWERS_FILE = ".copier-answers.yml"
 MODEL = "model.py"
 GITKEEP = "weights/.gitkeep"
-NO_NETWORK = (
-    "model.py has no network of yours yet. Write build_model(num_classes) there: it returns {what}"
-)
+NO_NETWORK = f"{MODEL} does not make your network yet. Let its build_model(num_classes) return {{}}"
 
 
 def adopt(
@@ -244,12 +242,14 @@ def write_network(reading: Reading, stage: Path, chosen: Mapping[str, Any]) -> N
         except LookupError as error:
             what = f"a {own.name} ({own.where}), which cannot be copied: {error.args[0]}"
     elif reading.inspection is not None and reading.inspection.kind in GRAPHS:
-        return NetworkFile()  # the checkpoint brings the network; the tests have another
+        if not theirs.is_file():
+            return NetworkFile()  # the checkpoint brings the network; the tests have another
+        what = "any network with these classes, for the tests; the checkpoint brings its own"
     elif own is not None:
         what = f"a {own.name} ({own.where}); {own.why}"
     elif reading.network is not None:
         what = f"what {reading.network.where} makes, with all that is done to it there"
-    return NetworkFile(todo=NO_NETWORK.format(what=what))
+    return NetworkFile(todo=NO_NETWORK.format(what))
 
 
 def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool) -> set[str]:
