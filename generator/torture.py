@@ -424,7 +424,7 @@ def judge(request: Request, reply: Reply, seconds: float, outcome: Outcome) -> N
         mishap = "" if is_json(body) else "wrong"
     elif int(status) in REFUSALS:
         mishap = "" if is_json(body) else "unexpected"
-    elif not is_form_error(status, body):
+    elif not (status == "500" and is_form_error(request.content_type, body)):
         mishap = "unexpected"
     if mishap:
         setattr(outcome, mishap, getattr(outcome, mishap) + 1)
@@ -440,9 +440,13 @@ def is_json(body: bytes) -> bool:
     return True
 
 
-def is_form_error(status: str, body: bytes) -> bool:
-    """Tell whether TorchServe itself could not read a multipart form; it calls that a 500."""
-    return status == "500" and b"ErrorDataDecoderException" in body
+def is_form_error(content_type: str, body: bytes) -> bool:
+    """Tell whether TorchServe itself could not read a form; it calls whatever it met there a 500.
+
+    "InternalServerException" is what it says of a worker.
+    """
+    is_form = content_type.startswith(("multipart/", "application/x-www-form-urlencoded"))
+    return is_form and b"Exception" in body and b"InternalServerException" not in body
 
 
 def is_right(body: bytes, expected: Any) -> bool:
