@@ -23,7 +23,8 @@ class BundleHook(BuildHookInterface):
         root = Path(self.root)
         self.bundle = Path(tempfile.mkdtemp())
         shutil.copy(root / "copier.yml", self.bundle)
-        shutil.copytree(root / "template", self.bundle / "template")
+        for name in ("template", "presets"):
+            shutil.copytree(root / name, self.bundle / name)
         (self.bundle / "generator").mkdir()
         for path in root.glob("generator/*.json"):
             shutil.copy(path, self.bundle / "generator")

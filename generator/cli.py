@@ -64,21 +64,51 @@ def new(
     Examples: ts-template new my-service --weights best.pth --labels classes.txt /
     ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
     """
-    import yaml
-
-    from generator import options as module
     from generator.new import make_project
+    from generator.options import parse
 
-    answers = {}
-    for word in data or []:
-        name, equals, value = word.partition("=")
-        if not equals or name not in module.questions():
-            hint = module.nearest(name, module.questions())
-            raise UserError(f"-d {word}: expected question=value{hint}")
-        # As copier reads -d, but for texts that only look like numbers.
-        answers[name] = value if module.questions()[name].type == "str" else yaml.safe_load(value)
+    answers = parse(data or [])
     make_project(
         destination, weights, labels, answers, ask=not defaults, model=model, picture=picture
+    )
+
+
+@app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(help="The folder with the handler and the rest.")],
+    handler: Annotated[
+        Path | None, typer.Option(help="The handler, if there are several files that may be it.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The checkpoint, if the files there do not name it.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The names of the classes, if the files do not tell.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+    ] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
+    ] = False,
+) -> None:
+    """From a hand-written handler, model file and archive command to a project in the same folder.
+
+    They are read, never run. `git diff` then shows what changes.
+
+    Examples: ts-template adopt my-service / ts-template adopt . --weights ~/runs/best.pth
+    """
+    from generator.adopt import adopt as adopt_service
+    from generator.options import parse
+
+    adopt_service(
+        folder,
+        parse(data or []),
+        ask=not defaults,
+        handler=handler,
+        weights=weights,
+        labels=labels,
     )
 
 
@@ -139,6 +169,22 @@ def catalogue(
 
 
 @app.command()
+def release(
+    version: Annotated[str, typer.Argument(help="The version, as PEP 440 has them: 1.2.0.")],
+) -> None:
+    """Name what is committed a release: changelog, version, commit, tag. For maintainers.
+
+    Push it with: git push --follow-tags
+
+    Example: ts-template release 1.2.0
+    """
+    from generator.release import make_release
+
+    make_release(version)
+    typer.echo(f"released {version}; publish it with: git push --follow-tags")
+
+
+@app.command()
 def options(
     question: Annotated[
         str, typer.Argument(help="Print only this question, with all its values.")
@@ -148,6 +194,8 @@ def options(
     ] = False,
 ) -> None:
     """Print the questions that `copier copy` asks, their values, and what each means.
+
+    `ts-template presets` has ready answers.
 
     Examples: ts-template options / ts-template options architecture
     """
@@ -173,6 +221,32 @@ def options(
             lines = [f"{len(lines)} of them: ts-template options {name}"]
         table.add_row(name, entry.help, "\n".join(lines) or entry.type, entry.default)
     Console(highlight=False, markup=False).print(table)
+
+
+@app.command()
+def presets(
+    write: Annotated[
+        bool, typer.Option("--write", help="Render samples/ anew, for maintainers.")
+    ] = False,
+) -> None:
+    """Print the ready files of answers, for `copier copy --data-file`.
+
+    Each is rendered into a sample project, which is in the repository under samples/.
+
+    Example: copier copy --data-file presets/digits.yml gh:org/ts-template my-service
+    """
+    import shlex
+
+    from generator import presets as module
+    from generator.rendering import template_root
+
+    if write:
+        for path in module.write_samples():
+            typer.echo(f"wrote {path}")
+        return
+    for name, preset in module.presets().items():
+        words = ["copier", "copy", "--data-file", str(preset.path), str(template_root()), name]
+        typer.echo(f"{name}: {preset.title}\n    {shlex.join(words)}")
 
 
 @app.command()

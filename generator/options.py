@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from generator import catalogue
+from generator.errors import UserError
 from generator.rendering import template_root
 
 
@@ -166,6 +167,23 @@ def kind(type_name: str) -> str:
     return {"str": "text", "int": "a whole number", "bool": "yes or no", "yaml": "numbers"}[
         type_name
     ]
+
+
+def parse(words: Iterable[str]) -> dict[str, Any]:
+    """Return the answers of a command line, as in `-d num_classes=10`.
+
+    Raises:
+        UserError: There is no such question.
+    """
+    answers = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in questions():
+            hint = nearest(name, questions())
+            raise UserError(f"-d {word}: expected question=value{hint}")
+        # As copier reads -d, but for texts that only look like numbers.
+        answers[name] = value if questions()[name].type == "str" else yaml.safe_load(value)
+    return answers
 
 
 # ------------------------------------------------------------------------------------------ check

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from generator.errors import UserError
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -20,6 +22,7 @@ def render(
     answers: Mapping[str, Any],
     template: Path | None = None,
     *,
+    proposals: Mapping[str, Any] | None = None,
     ask: bool = False,
 ) -> None:
     """Render one project.
@@ -31,22 +34,31 @@ def render(
         destination: The project's folder; made if it does not exist.
         answers: Answers by question.
         template: The folder with copier.yml, if not this one.
+        proposals: Answers that take the place of the defaults, and are asked like them.
         ask: Whether to ask the rest in the terminal; else they take their defaults.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
+        UserError: There is something to ask, and no terminal.
     """
     import copier
-    from copier.errors import DirtyLocalWarning
+    from copier.errors import DirtyLocalWarning, InteractiveSessionError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DirtyLocalWarning)
-        copier.run_copy(
-            str(template or template_root()),
-            destination,
-            data=dict(answers),
-            defaults=not ask,
-            quiet=True,
-            vcs_ref="HEAD",
-            settings=copier.Settings(),  # not what the user has set for other templates
-        )
+        try:
+            copier.run_copy(
+                str(template or template_root()),
+                destination,
+                data=dict(answers),
+                user_defaults=dict(proposals or {}),
+                defaults=not ask,
+                quiet=True,
+                vcs_ref="HEAD",
+                settings=copier.Settings(),  # not what the user has set for other templates
+            )
+        except InteractiveSessionError as error:
+            raise UserError(
+                "there are questions left, and no terminal to ask them in: answer them with -d, or "
+                "add --defaults"
+            ) from error

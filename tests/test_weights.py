@@ -282,6 +282,11 @@ def test_pretrained_weights_are_fetched_or_asked_for(
     assert [path.name for path in place.parent.iterdir()] == [".gitkeep"]
     save_random_weights(torchvision.models.mobilenet_v3_small(), place)
     project.archive()
+    picture = project.path / "picture.png"
+    noise(0).save(picture)
+    ((best, *_),) = project.predict(picture)
+    weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
+    assert best["label"] == weights.meta["categories"][best["index"]]
 
 
 # -------------------------------------------------------------------------------- hostile files

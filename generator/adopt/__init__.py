@@ -1,0 +1,354 @@
+"""`ts-template adopt`: from a hand-written service to a project beside its files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from generator import catalogue, options
+from generator.adopt import checkout
+from generator.adopt.findings import Finding
+from generator.adopt.model_file import extended, extracted, local_imports, names_bound
+from generator.adopt.reading import Reading, find_service, read_service, settings
+from generator.adopt.source import read_source
+from generator.errors import UserError
+from generator.inspection.reading import GRAPHS
+from generator.inspection.refusals import printable
+from generator.inspection.report import as_text
+from generator.matrix import LABEL_FILES
+from generator.new import put_files
+from generator.rendering import render
+
+ANSWERS_FILE = ".copier-answers.yml"
+MODEL = "model.py"
+GITKEEP = "weights/.gitkeep"
+NO_NETWORK = f"{MODEL} does not make your network yet. Let its build_model(num_classes) return {{}}"
+
+
+def adopt(
+    folder: Path,
+    answers: Mapping[str, Any],
+    *,
+    ask: bool,
+    handler: Path | None = None,
+    weights: Path | None = None,
+    labels: Path | None = None,
+) -> None:
+    """Read a hand-written service, and render a project for it into the same folder.
+
+    None of the code there is run. Files of the user's that the project has as well are replaced if
+    they are committed, so that git diff shows what changes; all others stay.
+
+    Args:
+        folder: The folder with the service.
+        answers: Answers by question, which come before what the files tell.
+        ask: Whether to ask what the files do not tell for sure; else it is assumed.
+        handler: The handler, if the files do not tell which it is.
+        weights: The checkpoint, likewise.
+        labels: The names of the classes, likewise.
+
+    Raises:
+        UserError: There is nothing to adopt, or files would be lost; the message says what to do.
+            The folder is as it was.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    if (folder / ANSWERS_FILE).exists():
+        raise UserError(f"{folder} is a project already ({ANSWERS_FILE}). Run there: copier update")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"1. Read {folder}; nothing in it is run")
+    try:
+        service = find_service(folder, handler=handler, weights=weights, labels=labels)
+        reading = read_service(service, answers)
+    except RecursionError:
+        raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
+    checkout.refuse_to_overwrite(folder, set(checkout.static_names()) - {MODEL, GITKEEP})
+    print_lines(console, files_read(reading))
+
+    console.print("2. Answers")
+    print_lines(console, answers_read(reading))
+    findings = reading.findings
+    if not ask and findings.answer("architecture") is None:
+        raise UserError(
+            f"the network is not known: {findings.unknown['architecture']}. Give the checkpoint "
+            "with --weights FILE, or the network with -d architecture=NAME"
+        )
+
+    console.print(f"3. Render into {folder}")
+    with tempfile.TemporaryDirectory(prefix=".adopting-", dir=folder) as scratch:
+        stage, backup = Path(scratch, "project"), Path(scratch, "backup")
+        backup.mkdir()
+        try:
+            render(stage, findings.sure, proposals=findings.likely, ask=ask)
+        except ValueError as error:  # Copier's, for an answer that is not valid
+            raise UserError(f"{error}; give another answer with -d") from error
+        chosen = yaml.safe_load((stage / ANSWERS_FILE).read_text(encoding="utf-8"))
+        if not ask:
+            print_lines(console, assumed(reading, chosen))
+        has_labels = bring_files(reading, stage, Path(scratch), chosen)
+        network = write_network(reading, stage, chosen)
+        names = files_to_move(folder, stage, beginnings(chosen, network, has_labels))
+        replaced = [name for name in names if (folder / name).exists()]
+        checkout.refuse_to_overwrite(folder, names)
+        before = settings(folder / "config.properties")
+        checkout.move_into(stage, names, folder, backup)
+
+    console.print("4. Your files")
+    print_lines(console, fate(reading, replaced, network, before))
+    print_next(console, reading, network)
+
+
+def print_lines(console: Console, lines: Iterator[str]) -> None:
+    """Print lines, indented; names from the files cannot steer the terminal."""
+    for line in lines:
+        console.print(f"   {printable(line)}")
+
+
+# ------------------------------------------------------------------------------- what was read
+
+
+def files_read(reading: Reading) -> Iterator[str]:
+    """Yield what each file is."""
+    service, inspection = reading.service, reading.inspection
+    base = f", derived from TorchServe's {service.base}" if service.base else ""
+    yield f"handler: {service.handler_name}{base}"
+    if service.command is not None:
+        yield f"archive command: {service.command.where}"
+    if service.model_file is not None:
+        yield f"model file: {service.model_file.name}"
+    if reading.network is not None and reading.network.own is not None:
+        own = reading.network.own
+        yield f"network: {own.name} in {own.where}"
+    if inspection is not None:
+        what = f", {inspection.what}" if inspection.what else ""
+        yield f"checkpoint: {service.name(inspection.path)}{what}"
+    if service.labels is not None:
+        yield f"labels: {service.name(service.labels)}"
+
+
+def answers_read(reading: Reading) -> Iterator[str]:
+    """Yield the proposed answers, with where they were read; what contradicts; what is open."""
+    findings = reading.findings
+    order = list(options.questions())
+    found = sorted(findings.found.items(), key=lambda item: order.index(item[0]))
+    width = max((len(pair(*item)) for item in found), default=0)
+    for name, finding in found:
+        doubt = "" if finding.sure else f"; likely{f': {finding.why}' if finding.why else ''}"
+        yield f"{pair(name, finding):{min(width, 40)}}  {', '.join(finding.places)}{doubt}"
+    for text in findings.contradictions:
+        yield f"CONTRADICTION {text}"
+    for name, why in findings.unknown.items():
+        yield f"NOT KNOWN {name}: {why}"
+    for text in findings.remarks:
+        yield f"NOTE {text}"
+
+
+def pair(name: str, finding: Finding) -> str:
+    """Return a question and its answer."""
+    return f"{name}: {as_text(finding.answer)}"
+
+
+def assumed(reading: Reading, chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the answers that are in the project and were not read."""
+    size = catalogue.load()[chosen["architecture"].partition("/")[0]].input_size
+    for name, answer in chosen.items():
+        if not name.startswith("_") and name not in reading.findings.found:
+            own = f" ({size} pixels)" if name == "image_size" and not answer else ""
+            yield f"ASSUMED {name}: {as_text(answer) or 'empty'}{own}"
+
+
+# ------------------------------------------------------------------------------- what is rendered
+
+
+def bring_files(reading: Reading, stage: Path, scratch: Path, chosen: Mapping[str, Any]) -> bool:
+    """Put the checkpoint and the labels into the project; return whether there are labels.
+
+    Nothing of the user's code lies beside the project there: what runs is the project's own.
+    """
+    service = reading.service
+    labels = service.labels
+    if service.names and chosen["label_format"] == "list":
+        labels = scratch / "names.json"
+        names = json.dumps(service.names, ensure_ascii=False, indent=2)
+        labels.write_text(f"{names}\n", encoding="utf-8")
+    if chosen["label_format"] == "none":
+        labels = None
+    weights = service.weights
+    if weights is not None and is_in_place(weights, service.root):
+        weights = None
+    put_files(stage, weights, labels)
+    merge_ignored(service.root / ".gitignore", stage / ".gitignore")
+    return labels is not None and labels.is_file()
+
+
+def is_in_place(weights: Path, folder: Path) -> bool:
+    """Tell whether a checkpoint is where a project has it."""
+    return weights.resolve().parent == (folder / "weights").resolve()
+
+
+def merge_ignored(theirs: Path, ours: Path) -> None:
+    """Keep what the user's git ignores: a `git add -A` would bring it in."""
+    if theirs.is_file():
+        text = theirs.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+        known = set(text.split("\n"))
+        lines = ours.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        more = [line for line in lines if line not in known]
+        merged = "\n".join([text, *more]).lstrip("\n") + "\n"
+        ours.write_text(merged, encoding="utf-8", errors="surrogateescape")
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """What became of model.py.
+
+    Attributes:
+        written: whether it has the user's network.
+        todo: what the user has to do about it; "" for nothing.
+        modules: the user's own modules that it imports.
+    """
+
+    written: bool = False
+    todo: str = ""
+    modules: tuple[str, ...] = ()
+
+
+def write_network(reading: Reading, stage: Path, chosen: Mapping[str, Any]) -> NetworkFile:
+    """Write the user's network into model.py, where its making is certain."""
+    service, own = reading.service, reading.own
+    theirs = service.root / MODEL
+    if chosen["architecture"] != "custom":
+        return NetworkFile(written=True)
+    if theirs.is_file() and "build_model" in names_bound(
+        read_source(theirs, service.root).tree.body
+    ):
+        return NetworkFile()  # it stays as it is
+    channels = 3 if chosen["color_mode"] == "RGB" else 1
+    what = "the network that the checkpoint is of"
+    if own is not None and own.call:
+        is_whole = own.source.path.resolve() == theirs.resolve()
+        try:
+            text = extended(own, channels) if is_whole else extracted(own, channels)
+            (stage / MODEL).write_text(text, encoding="utf-8")
+            modules = local_imports(own, service.root, is_whole)
+            return NetworkFile(written=True, modules=tuple(modules))
+        except LookupError as error:
+            what = f"a {own.name} ({own.where}), which cannot be copied: {error.args[0]}"
+    elif reading.inspection is not None and reading.inspection.kind in GRAPHS:
+        if not theirs.is_file():
+            return NetworkFile()  # the checkpoint brings the network; the tests have another
+        what = "any network with these classes, for the tests; the checkpoint brings its own"
+    elif own is not None:
+        what = f"a {own.name} ({own.where}); {own.why}"
+    elif reading.network is not None:
+        what = f"what {reading.network.where} makes, with all that is done to it there"
+    return NetworkFile(todo=NO_NETWORK.format(what))
+
+
+def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool) -> set[str]:
+    """Return the files that the project has only to be filled, where the user's own may be."""
+    names = {GITKEEP}
+    if not network.written:
+        names.add(MODEL)
+    if not has_labels and chosen["label_format"] in LABEL_FILES:
+        names.add(LABEL_FILES[chosen["label_format"]])
+    return names
+
+
+def files_to_move(folder: Path, stage: Path, kept: set[str]) -> list[str]:
+    """Return the files of the project that differ from what is there.
+
+    Args:
+        folder: The user's folder.
+        stage: The rendered project.
+        kept: Files that stay as they are if they are there.
+    """
+    names = []
+    for path in sorted(stage.rglob("*")):
+        name = path.relative_to(stage).as_posix()
+        target = folder / name
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        if not target.exists() or (name not in kept and not same(path, target)):
+            names.append(name)
+    return names
+
+
+def same(one: Path, other: Path) -> bool:
+    """Tell whether two files have the same content."""
+    return (
+        other.is_file()
+        and one.stat().st_size == other.stat().st_size
+        and one.read_bytes() == other.read_bytes()
+    )
+
+
+# ------------------------------------------------------------------------------- what comes of it
+
+
+def fate(
+    reading: Reading,
+    replaced: list[str],
+    network: NetworkFile,
+    before: Mapping[int, tuple[str, str]],
+) -> Iterator[str]:
+    """Yield what becomes of the user's files."""
+    service = reading.service
+    for name in replaced:
+        yield f"replaced: {name}"
+    after = dict(settings(service.root / "config.properties").values())
+    for number, (key, value) in before.items():
+        if after.get(key) != value:
+            now = f"now {key}={after[key]}" if key in after else "no longer set"
+            yield f"config.properties:{number} had {key}={value}: {now}"
+    if "requirements.txt" in replaced:
+        yield "requirements.txt: what model.py needs besides has to be added to it"
+    if service.handler is not None and service.handler.name not in replaced:
+        yield f"no longer needed: {service.handler.name} (handler.py does its work)"
+    model_file = service.model_file
+    if model_file is not None and network.written and model_file.name not in (*replaced, MODEL):
+        why = f"{MODEL} has its class" if reading.own else f"{MODEL} makes the network"
+        yield f"no longer needed: {model_file.name} ({why})"
+    if service.command is not None:
+        yield f"no longer needed: the command at {service.command.where} (python archive.py)"
+    weights = service.weights
+    if weights is not None and not is_in_place(weights, service.root):
+        yield f"copied: {service.name(weights)} to weights/{weights.name}"
+    labels = service.labels
+    if (
+        labels is not None
+        and labels.is_file()
+        and not (service.root / labels.name).samefile(labels)
+    ):
+        yield f"copied: {service.name(labels)}"
+
+
+def print_next(console: Console, reading: Reading, network: NetworkFile) -> None:
+    """Print what is left to do, and the next commands."""
+    service = reading.service
+    folder = service.root
+    if network.todo:
+        console.print(f"\n{printable(network.todo)}")
+    if network.modules:
+        names = ", ".join(f'"{name}"' for name in network.modules)
+        console.print(f"\n{MODEL} imports your own modules: add {names} to MODULES in archive.py")
+    archive = ["python", "archive.py"]
+    if service.command is not None and service.command.version:
+        archive += ["--version", service.command.version]
+    others = [x for x in (folder / "weights").iterdir() if not x.name.startswith(".")]
+    if service.weights is not None and len(others) > 1:
+        archive += ["--weights", f"weights/{service.weights.name}"]
+    diff = "git add -N . && git diff" if checkout.is_checkout(folder) else "git init"
+    console.print(
+        f"\nNext:\n\n    cd {shlex.quote(str(folder))}\n    {diff}\n"
+        "    pip install -r requirements.txt    # in a virtual environment\n"
+        f"    {shlex.join(archive)}\n"
+        "    python predict.py PICTURE\n"
+    )

@@ -1,0 +1,641 @@
+"""Reads which network a handler serves: one of torchvision's or timm's, or a class of one's own."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from generator import catalogue
+from generator.adopt.source import Source, argument, chain
+
+MODELS = "torchvision.models."
+MODULES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.Sequential")
+LIGHTNING = re.compile(r"(pytorch_)?lightning(\.\w+)*\.LightningModule$")
+
+OUTPUTS = {
+    "log_softmax": "log_probabilities", "LogSoftmax": "log_probabilities",
+    "softmax": "probabilities", "Softmax": "probabilities",
+    "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
+}  # fmt: skip
+
+MAX_CALLS = 30  # that make networks, in a handler
+
+# The layers of the `head` answers. Layers after them that only change the scores are OUTPUTS.
+HEADS = {
+    ("Linear",): "linear",
+    ("Conv2d",): "linear",
+    ("Dropout", "Linear"): "dropout",
+    ("Linear", "ReLU", "Linear"): "mlp",
+    ("Linear", "ReLU", "Dropout", "Linear"): "mlp_dropout",
+}
+NUMBER_OF_CLASSES = re.compile(r"(num|n|nb|nr)_?(of_)?(classes|class|labels|outputs)|classes")
+
+
+@dataclass(frozen=True)
+class OwnClass:
+    """A network's class in the user's own code.
+
+    Attributes:
+        name: of the class.
+        source: the file.
+        node: its definition.
+        call: Python that makes the network, with the variable num_classes; "" if that is not sure.
+        why: why not.
+    """
+
+    name: str
+    source: Source = field(repr=False)
+    node: ast.ClassDef = field(repr=False)
+    call: str = ""
+    why: str = ""
+
+    @property
+    def where(self) -> str:
+        """file:line."""
+        return self.source.at(self.node)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the code says of the network that is served.
+
+    Attributes:
+        where: file:line of what makes it.
+        architecture: an answer to that question, for a network of torchvision or timm; "" if the
+            code does not name one.
+        pretrained: whether it is made with pretrained weights; None if it is made elsewhere.
+        version: of these weights, as in IMAGENET1K_V1 or DEFAULT; "" if the code does not say.
+        classes: how many; 0 if the code does not say.
+        classes_at: where it says so.
+        channels: of the picture; 0 if the code does not say.
+        channels_at: where it says so.
+        head: an answer to that question, if the code replaces the last layer by such a one.
+        output: an answer to model_output, or "sigmoid"; "" if it is not clear.
+        output_at: where it says so.
+        changes: what differs from the architecture as torchvision or timm makes it, each with its
+            place.
+        own: the class, if there is one.
+        attribute: where in the class the architecture is, if the class does nothing but call it.
+        last: the attribute of the class that is its last linear layer.
+    """
+
+    where: str
+    architecture: str = ""
+    pretrained: bool | None = None
+    version: str = ""
+    classes: int = 0
+    classes_at: str = ""
+    channels: int = 0
+    channels_at: str = ""
+    head: str = ""
+    output: str = ""
+    output_at: str = ""
+    changes: tuple[str, ...] = ()
+    own: OwnClass | None = None
+    attribute: str = ""
+    last: str = ""
+
+    def but(self, change: str) -> Network:
+        """Return the same with one more change."""
+        return replace(self, changes=(*self.changes, change))
+
+
+# ------------------------------------------------------------ finding the network
+
+
+def find_network(
+    handler: Source | None, model_file: Source | None, modules: Mapping[str, Source]
+) -> tuple[Network | None, list[str]]:
+    """Return the network that is served, and why not if it is not clear.
+
+    Args:
+        handler: The handler, if it is a file.
+        model_file: What the archive has as --model-file: a file with one class, which TorchServe
+            makes without arguments.
+        modules: The user's own modules that these import, by name.
+    """
+    made: dict[str, Network] = {}
+    if handler is not None:
+        for call in outer_calls(handler, modules):
+            network = read_call(handler, call, modules)
+            made.setdefault(
+                network.architecture or f"class {network.own and network.own.name}", network
+            )
+    if len(made) > 1:
+        places = ", ".join(f"{what} ({network.where})" for what, network in made.items())
+        return None, [f"the handler makes several networks: {places}"]
+    if made:
+        return next(iter(made.values())), []
+    if model_file is None:
+        return None, []
+    classes = list(model_file.classes())
+    networks = [node for node in classes if is_network(model_file, node, modules)]
+    if len(networks) == 1 and len(classes) == 1:
+        return read_class(model_file, networks[0], None, modules), []
+    names = ", ".join(node.name for node in networks) or "none"
+    return None, [
+        f"{model_file.name} has {len(classes)} classes (networks: {names}); TorchServe takes one"
+    ]
+
+
+def outer_calls(source: Source, modules: Mapping[str, Source]) -> list[ast.Call]:
+    """Return the calls that make networks, but for those in networks, and in other such calls."""
+    inner: set[int] = set()
+    for definition in source.classes():
+        if is_network(source, definition, modules):
+            inner |= {id(x) for x in ast.walk(definition)}
+    found: list[ast.Call] = []
+    for node in source.nodes:
+        if len(found) == MAX_CALLS:
+            break
+        if not isinstance(node, ast.Call) or id(node) in inner:
+            continue
+        if named_architecture(source, node) or local_class(source, node.func, modules):
+            found.append(node)
+            inner |= {id(x) for x in ast.walk(node)}
+    return found
+
+
+def local_class(
+    source: Source, node: ast.AST, modules: Mapping[str, Source]
+) -> tuple[Source, ast.ClassDef] | None:
+    """Return the network's class of the user's own that an expression names."""
+    name = source.full_name(node).lstrip(".")
+    module, _, own = name.rpartition(".")
+    home = modules.get(module.rpartition(".")[2]) if module else source
+    if home is None:
+        return None
+    for candidate in home.classes():
+        if candidate.name == (own or name) and is_network(home, candidate, modules):
+            return home, candidate
+    return None
+
+
+def is_network(source: Source, node: ast.ClassDef, modules: Mapping[str, Source]) -> bool:
+    """Tell whether a class is an nn.Module."""
+    for base in node.bases:
+        name = source.full_name(base)
+        if name in MODULES or name.startswith(MODELS) or LIGHTNING.match(name):
+            return True
+        is_itself = name == node.name
+        if not is_itself and local_class_of_base(source, base, modules):
+            return True
+    return False
+
+
+def local_class_of_base(source: Source, base: ast.AST, modules: Mapping[str, Source]) -> bool:
+    """Tell whether a base is a class of this file that is directly a network."""
+    name = chain(base)
+    return any(
+        other.name == name
+        and any(source.full_name(b) in MODULES or source.full_name(b).startswith(MODELS)
+                for b in other.bases)
+        for other in source.classes()
+    )  # fmt: skip
+
+
+def named_architecture(source: Source, call: ast.Call) -> str:
+    """Return the architecture that a call makes, as an answer; "" if it makes none."""
+    name = source.full_name(call.func)
+    known = catalogue.load()
+    if name.startswith(MODELS):
+        last = name.rpartition(".")[2]
+        if last == "get_model":
+            last = str(source.value_or(argument(call, 0, "name"), ""))
+        return last if last in known and last not in catalogue.OTHERS else ""
+    if name == "torch.hub.load" and "pytorch/vision" in str(
+        source.value_or(argument(call, 0, "repo_or_dir"), "")
+    ):
+        last = str(source.value_or(argument(call, 1, "model"), ""))
+        return last if last in known and last not in catalogue.OTHERS else ""
+    if name in ("timm.create_model", "timm.models.create_model"):
+        last = source.value_or(argument(call, 0, "model_name"), "")
+        return f"timm/{last}" if isinstance(last, str) and last else ""
+    return ""
+
+
+# ------------------------------------------------------------ reading a network
+
+
+def read_call(source: Source, call: ast.Call, modules: Mapping[str, Source]) -> Network:
+    """Read a call that makes a network, and what is done to the network after it."""
+    if found := local_class(source, call.func, modules):
+        home, node = found
+        network = read_class(home, node, (source, call), modules)
+        roots = targets_of(source, call)
+        return with_assignments(network, source, roots) if source is not home else network
+    network = read_construction(source, call)
+    return with_assignments(network, source, targets_of(source, call))
+
+
+def read_construction(source: Source, call: ast.Call) -> Network:
+    """Read a call such as torchvision.models.resnet18(num_classes=10)."""
+    architecture = named_architecture(source, call)
+    given = next((k.value for k in call.keywords if k.arg in ("pretrained", "weights")), None)
+    if given is None and call.args and not architecture.startswith("timm/"):
+        given = call.args[0] if source.full_name(call.func).startswith(MODELS) else None
+    network = Network(
+        source.at(call),
+        architecture,
+        pretrained=given is not None and source.value_or(given, True) not in (None, False),
+        output="logits",
+        output_at=source.at(call),
+    )
+    if network.pretrained and given is not None:
+        text = str(source.value_or(given, chain(given)))
+        version = "IMAGENET1K_V1" if text == "True" else text.rpartition(".")[2]
+        network = replace(network, version=version)
+    for keyword in call.keywords:
+        value = source.value_or(keyword.value, None)
+        if keyword.arg == "num_classes" and isinstance(value, int):
+            network = replace(network, classes=value, classes_at=source.at(keyword))
+        elif keyword.arg == "in_chans" and isinstance(value, int):
+            network = replace(network, channels=value, channels_at=source.at(keyword))
+        elif keyword.arg not in HARMLESS:
+            network = network.but(f"{source.at(keyword)}: {ast.unparse(keyword)[:60]}")
+    if not network.classes and network.pretrained:
+        network = replace(network, classes=1000, classes_at=source.at(call))
+    return network
+
+
+# Arguments of constructors that the weights show, or that only training feels.
+HARMLESS = {
+    "num_classes", "weights", "pretrained", "progress", "aux_logits", "init_weights", "dropout",
+    "drop_rate", "drop_path_rate", "stochastic_depth_prob", "attention_dropout", "in_chans",
+    "checkpoint_path", "transform_input",
+}  # fmt: skip
+
+
+def targets_of(source: Source, call: ast.Call) -> set[str]:
+    """Return the names that a call's result gets, as in {"model", "self.model"}."""
+    names = {
+        name
+        for name, values in source.bindings.items()
+        if any(value is not None and call in ast.walk(value) for value in values)
+    }
+    for _ in range(3):  # self.model = model
+        names |= {
+            name
+            for name, values in source.bindings.items()
+            if any(value is not None and chain(value) in names for value in values)
+        }
+    return names
+
+
+def with_assignments(
+    network: Network, source: Source, roots: set[str], within: ast.AST | None = None
+) -> Network:
+    """Add what is assigned to parts of a network: its head, its first layer, anything else."""
+    nodes = {id(x) for x in ast.walk(within)} if within is not None else None
+    for node in source.nodes:
+        if nodes is not None and id(node) not in nodes:
+            continue
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if path := below(chain(target), roots):
+                    network = with_assignment(network, source, path, node)
+        elif isinstance(node, ast.Call):
+            name = chain(node.func)
+            is_set = name == "setattr" and node.args and chain(node.args[0]) in roots
+            if is_set or (
+                below(name, roots)
+                and name.rpartition(".")[2].startswith(("add_module", "register_", "append"))
+            ):
+                network = network.but(f"{source.at(node)}: {ast.unparse(node)[:60]}")
+    return network
+
+
+def below(name: str, roots: set[str]) -> str:
+    """Return the path below one of the roots, as in fc for model.fc; "" if it is below none."""
+    for root in sorted(roots, key=len, reverse=True):
+        if name.startswith(f"{root}."):
+            return name[len(root) + 1 :]
+    return ""
+
+
+def with_assignment(network: Network, source: Source, path: str, node: ast.Assign) -> Network:
+    """Add one assignment to a part of a network."""
+    if path.rpartition(".")[2] in ("requires_grad", "training", "eval", "inplace", "p"):
+        return network
+    shown = f"{source.at(node)}: {ast.unparse(node)[:70]}"
+    arch = catalogue.load().get(network.architecture)
+    if arch is None or arch.params is None:
+        return network.but(shown)
+    if is_at(path, arch.classifier, arch.classifier_kind == "Linear"):
+        return with_head(network, source, node.value, shown)
+    if path == arch.first_conv and isinstance(node.value, ast.Call):
+        channels = source.value_or(argument(node.value, 0, "in_channels"), 0)
+        if conv_arguments(source, node.value) == catalogue_arguments(arch.first_conv_args):
+            return replace(network, channels=channels, channels_at=source.at(node))
+    return network.but(shown)
+
+
+def is_at(path: str, classifier: str, is_last: bool) -> bool:
+    """Tell whether a path is that of the last layer, or of the layers that hold it."""
+    if is_last and path.endswith(".-1"):
+        return path.removesuffix(".-1") == classifier.rpartition(".")[0]
+    return f"{classifier}.".startswith(f"{path}.")
+
+
+def with_head(network: Network, source: Source, value: ast.expr, shown: str) -> Network:
+    """Add what the last layer is replaced by."""
+    layers = layers_of(source, value)
+    kinds = [kind for kind, _ in layers]
+    if kinds and kinds[-1] in OUTPUTS:
+        network = replace(network, output=OUTPUTS[kinds.pop()], output_at=source.at(value))
+    linear = [call for kind, call in layers if kind in ("Linear", "Conv2d")]
+    if linear:
+        classes = source.value_or(argument(linear[-1], 1, "out_features", "out_channels"), 0)
+        if isinstance(classes, int) and not isinstance(classes, bool):
+            network = replace(network, classes=classes, classes_at=source.at(linear[-1]))
+    if head := HEADS.get(tuple(kinds)):
+        return replace(network, head=head)
+    return network.but(shown)
+
+
+def layers_of(source: Source, value: ast.AST | None) -> list[tuple[str, ast.Call]]:
+    """Return the layers of nn.Sequential, or the one layer, by the names of their classes."""
+    if not isinstance(value, ast.Call):
+        return [("?", ast.Call(ast.Name("?"), [], []))]
+    name = source.full_name(value.func)
+    kind = name.rpartition(".")[2]
+    if kind != "Sequential":
+        return [(kind if name.startswith("torch.") else "?", value)]
+    parts: list[ast.expr] = list(value.args)
+    if len(parts) == 1 and isinstance(parts[0], ast.Call):  # OrderedDict([("fc1", nn.Linear(...))])
+        inner = parts[0]
+        if source.full_name(inner.func).endswith("OrderedDict"):
+            pairs = inner.args[0] if inner.args else None
+            parts = [
+                x.elts[1] for x in getattr(pairs, "elts", []) if len(getattr(x, "elts", [])) == 2
+            ]
+    return [layer for part in parts for layer in layers_of(source, part)]
+
+
+def conv_arguments(source: Source, call: ast.Call) -> dict[str, Any] | None:
+    """Return the arguments of nn.Conv2d after in_channels, by name; None if one is not plain."""
+    names = (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "bias",
+    )
+    if source.full_name(call.func).rpartition(".")[2] != "Conv2d":
+        return None
+    given = dict(zip(names, call.args, strict=False))
+    given |= {str(k.arg): k.value for k in call.keywords}
+    values = {name: source.value_or(x, "?") for name, x in given.items() if name != "in_channels"}
+    return tidy(values)
+
+
+def catalogue_arguments(text: str) -> dict[str, Any] | None:
+    """Return the same for the catalogue's first_conv_args."""
+    call = ast.parse(f"Conv2d(3, {text})", mode="eval").body
+    names = ("out_channels", "kernel_size", "stride", "padding")
+    assert isinstance(call, ast.Call)
+    values = {n: ast.literal_eval(x) for n, x in zip(names, call.args[1:], strict=False)}
+    values |= {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    return tidy(values)
+
+
+def tidy(values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return arguments of a convolution in one form: pairs as numbers, defaults left out."""
+    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
+    one = {k: v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v for k, v in values.items()}
+    return {k: v for k, v in one.items() if defaults.get(k, "?") != v}
+
+
+# ------------------------------------------------------------ classes of one's own
+
+
+def read_class(
+    source: Source,
+    node: ast.ClassDef,
+    made: tuple[Source, ast.Call] | None,
+    modules: Mapping[str, Source],
+) -> Network:
+    """Read a network's class.
+
+    Args:
+        source: The file that defines it.
+        node: Its definition.
+        made: The call that makes it, and where; None if TorchServe does, without arguments.
+        modules: The user's own modules.
+    """
+    own = with_call(OwnClass(node.name, source, node), made)
+    network = Network(own.where, own=own)
+    values = parameters(source, node, made)
+    output, place = output_of(source, node)
+    if is_thin_subclass(source, node):
+        network = replace(network, attribute="", output="logits", output_at=own.where)
+        network = with_assignments(network, source, {"self"}, node)
+        return replace(network, attribute="self") if not network.changes else network
+    calls = [
+        (name.removeprefix("self."), call)
+        for name, call in attributes(source, node)
+        if named_architecture(source, call)
+    ]
+    if len(calls) == 1 and is_thin(node, calls[0][0]):
+        name, call = calls[0]
+        inner = read_construction(source, call)
+        inner = with_assignments(inner, source, {f"self.{name}"}, node)
+        named = argument_value(source, call, "num_classes", values)
+        if isinstance(named, int):
+            inner = replace(inner, classes=named, classes_at=source.at(call))
+        return replace(
+            inner,
+            where=own.where,
+            own=own,
+            attribute=name,
+            output=output if output != "logits" else inner.output,
+            output_at=place,
+        )
+    network = replace(network, output=output, output_at=place)
+    network = replace(
+        network, pretrained=any(read_construction(source, c).pretrained for _, c in calls)
+    )
+    for call in (x for x in ast.walk(node) if isinstance(x, ast.Call)):
+        kind = source.full_name(call.func)
+        if kind == "torch.nn.Conv2d" and not network.channels:
+            channels = argument_value(source, call, ("in_channels", 0), values)
+            if isinstance(channels, int):
+                network = replace(network, channels=channels, channels_at=source.at(call))
+    for name, call in attributes(source, node):
+        layers = [c for kind, c in layers_of(source, call) if kind == "Linear"]
+        if layers:
+            classes = argument_value(source, layers[-1], ("out_features", 1), values)
+            network = replace(
+                network,
+                classes=classes if isinstance(classes, int) else 0,
+                classes_at=source.at(layers[-1]),
+                last=name.removeprefix("self."),
+            )
+    return network
+
+
+def attributes(source: Source, node: ast.ClassDef) -> Iterator[tuple[str, ast.Call]]:
+    """Yield what a class assigns to its attributes, in order: the name with self., and the call."""
+    statements = [x for x in ast.walk(node) if isinstance(x, ast.Assign)]
+    for statement in sorted(statements, key=lambda x: x.lineno):
+        for target in statement.targets:
+            name = chain(target)
+            if re.fullmatch(r"self\.\w+", name) and isinstance(statement.value, ast.Call):
+                yield name, statement.value
+
+
+def parameters(
+    source: Source, node: ast.ClassDef, made: tuple[Source, ast.Call] | None
+) -> dict[str, Any]:
+    """Return the plain values that __init__ gets, by parameter."""
+    init = method(node, "__init__")
+    if init is None:
+        return {}
+    names = [x.arg for x in (*init.args.posonlyargs, *init.args.args)][1:]
+    defaults = init.args.defaults
+    values = {
+        name: source.value_or(x, None)
+        for name, x in zip(names[len(names) - len(defaults) :], defaults, strict=False)
+    }
+    values |= {
+        x.arg: source.value_or(default, None)
+        for x, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        if default is not None
+    }
+    if made is not None:
+        where, call = made
+        for name, x in zip(names, call.args, strict=False):
+            values[name] = where.value_or(x, None)
+        values |= {k.arg: where.value_or(k.value, None) for k in call.keywords if k.arg}
+    return values
+
+
+def argument_value(
+    source: Source, call: ast.Call, which: str | tuple[str, int], values: Mapping[str, Any]
+) -> Any:
+    """Return the plain value of an argument, which may be a parameter of __init__."""
+    name, position = (which, -1) if isinstance(which, str) else which
+    node = argument(call, position, name)
+    if isinstance(node, ast.Name) and node.id in values:
+        return values[node.id]
+    return source.value_or(node, None)
+
+
+def with_call(own: OwnClass, made: tuple[Source, ast.Call] | None) -> OwnClass:
+    """Add the Python that makes the network, if it is sure."""
+    init = method(own.node, "__init__")
+    if init is None:
+        return replace(own, call=f"{own.name}()")
+    parameters = [*init.args.posonlyargs, *init.args.args][1:]
+    required = len(parameters) - len(init.args.defaults)
+    given: dict[str, ast.expr] = {}
+    if made is not None:
+        where, call = made
+        if any(isinstance(x, ast.Starred) for x in call.args) or None in {
+            k.arg for k in call.keywords
+        }:
+            return replace(own, why=f"{where.at(call)} makes it with arguments from elsewhere")
+        given |= dict(zip((x.arg for x in parameters), call.args, strict=False))
+        given |= {str(k.arg): k.value for k in call.keywords}
+    arguments = []
+    names = [x.arg for x in (*parameters, *init.args.kwonlyargs)]
+    needed = {x.arg for x in parameters[:required]} | {
+        x.arg
+        for x, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        if default is None
+    }
+    for name in dict.fromkeys((*names, *given)):
+        if NUMBER_OF_CLASSES.fullmatch(name):
+            arguments.append(f"{name}=num_classes")
+        elif name in given and made is not None:
+            where, call = made
+            value = where.value_or(given[name], ...)
+            if value is ...:
+                shown = ast.unparse(given[name])[:40]
+                return replace(own, why=f"{where.at(call)} makes it with {name}={shown}")
+            arguments.append(f"{name}={value!r}")
+        elif name in needed:
+            return replace(own, why=f"its __init__ needs {name}")
+    return replace(own, call=f"{own.name}({', '.join(arguments)})")
+
+
+def method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    """Return a method of a class, if it has its own."""
+    return next((x for x in node.body if isinstance(x, ast.FunctionDef) and x.name == name), None)
+
+
+def is_thin_subclass(source: Source, node: ast.ClassDef) -> bool:
+    """Tell whether a class of torchvision is subclassed only to give it its arguments."""
+    return any(source.full_name(base).startswith(MODELS) for base in node.bases) and {
+        x.name for x in node.body if isinstance(x, ast.FunctionDef)
+    } <= {"__init__", "load_state_dict"}
+
+
+def is_thin(node: ast.ClassDef, attribute: str) -> bool:
+    """Tell whether forward calls the attribute and does nothing else, softmax aside."""
+    forward = method(node, "forward")
+    if forward is None or len(forward.args.args) != 2:
+        return False
+    calls = 0
+    for statement in forward.body:
+        match statement:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.Return(value=ast.expr() as value):
+                pass
+            case ast.Assign(targets=[ast.Name()], value=value):
+                pass
+            case _:
+                return False
+        while isinstance(value, ast.Call) and value.args:
+            name = chain(value.func)
+            if name == f"self.{attribute}" and len(value.args) == 1 and not value.keywords:
+                calls += 1
+            elif name.rpartition(".")[2] not in OUTPUTS:
+                return False
+            value = value.args[0]
+        if not isinstance(value, ast.Name):
+            return False
+    return calls == 1
+
+
+def output_of(source: Source, node: ast.ClassDef) -> tuple[str, str]:
+    """Return what forward returns, as an answer to model_output or "sigmoid", and where."""
+    forward = method(node, "forward")
+    if forward is None:
+        return "", source.at(node)
+    returns = [x for x in ast.walk(forward) if isinstance(x, ast.Return) and x.value is not None]
+    if len(returns) != 1:
+        return "", source.at(forward)
+    value: ast.AST | None = returns[0].value
+    place = source.at(returns[0])
+    if isinstance(value, ast.Name):
+        assigned = [
+            x
+            for x in ast.walk(forward)
+            if isinstance(x, ast.Assign) and any(chain(t) == value.id for t in x.targets)
+        ]
+        if assigned:
+            last = max(assigned, key=lambda x: x.lineno)
+            value, place = last.value, source.at(last)
+    if not isinstance(value, ast.Call):
+        return "logits", place
+    name = chain(value.func)
+    kind = name.rpartition(".")[2]
+    if kind in OUTPUTS:
+        return OUTPUTS[kind], place
+    if isinstance(value.func, ast.Call):  # nn.Softmax(dim=1)(x)
+        kind = chain(value.func.func).rpartition(".")[2]
+        return OUTPUTS.get(kind, "logits"), place
+    if name.startswith("self."):
+        inside = dict(attributes(source, node)).get(name)
+        layers = layers_of(source, inside) if inside is not None else []
+        if layers:
+            return OUTPUTS.get(layers[-1][0], "logits"), place
+    return "logits", place

@@ -1,0 +1,730 @@
+"""Reads a hand-written service: which file is what, and which answers follow. Runs none of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generator import catalogue, options
+from generator.adopt import pictures, responses
+from generator.adopt.commands import Command, files_below, find_commands
+from generator.adopt.findings import GIVEN, Findings
+from generator.adopt.networks import Network, OwnClass, find_network
+from generator.adopt.source import Source, read_source, relative
+from generator.errors import UserError
+from generator.inspection import Inspection, inspect_file
+from generator.inspection.reading import GRAPHS, read
+from generator.labels import LabelError, Labels, inspect_labels
+
+BASES = ("BaseHandler", "VisionHandler", "ImageClassifier")
+BUILT_IN = "image_classifier"
+CHECKPOINTS = re.compile(r"[\w.-]+\.(pth|pt|ckpt|bin|safetensors|onnx|pt2)")
+NOT_ONE_HANDLER = "--handler FILE"
+MAX_MODULES = 30
+
+
+@dataclass
+class Service:
+    """The files of a hand-written service.
+
+    Attributes:
+        root: the folder.
+        command: what makes the archive, if that was found.
+        handler: the handler, if it is a file.
+        base: the class of TorchServe's that it is derived from; "" if none.
+        node: its class; None if it has only functions.
+        model_file: what the archive has as --model-file.
+        modules: the user's own modules that these import.
+        weights: the checkpoint.
+        labels: the label file, or the folder of folders.
+        names: names of classes that stand in the code, if there is no label file.
+    """
+
+    root: Path
+    command: Command | None = None
+    handler: Source | None = None
+    base: str = ""
+    node: ast.ClassDef | None = None
+    model_file: Source | None = None
+    modules: dict[str, Source] = field(default_factory=dict)
+    weights: Path | None = None
+    labels: Path | None = None
+    names: list[str] = field(default_factory=list)
+
+    def name(self, path: Path) -> str:
+        """Return how people know a file."""
+        return relative(path, self.root)
+
+    @property
+    def handler_name(self) -> str:
+        """The handler's file, or TorchServe's name of its own."""
+        return self.handler.name if self.handler else f"TorchServe's {BUILT_IN}"
+
+
+# ------------------------------------------------------------ finding the files
+
+
+def find_service(
+    root: Path, *, handler: Path | None, weights: Path | None, labels: Path | None
+) -> Service:
+    """Find out which file is what.
+
+    Args:
+        root: The folder.
+        handler: The handler, if it is told.
+        weights: The checkpoint, if it is told.
+        labels: The names of the classes, if they are told.
+
+    Raises:
+        UserError: There is no handler of pictures, or there are several.
+    """
+    for told in filter(None, (handler, weights, labels)):
+        if not told.exists():
+            raise UserError(f"there is no file {told}")
+    command = choose_command(find_commands(root), root, handler)
+    service = Service(root, command, weights=weights, labels=labels)
+    if handler is None and command is not None and command.handler:
+        handler = in_folder(command.handler, service)
+        if handler is None and command.handler != BUILT_IN:
+            if "." not in command.handler:
+                raise UserError(
+                    f"{command.where} makes an archive with TorchServe's {command.handler}, which "
+                    "is no classifier of pictures"
+                )
+            raise UserError(
+                f"{command.where} names the handler {command.handler}, and {root} has no such "
+                f"file. Name it: {NOT_ONE_HANDLER}"
+            )
+    elif handler is None:
+        handler = only_handler(root)
+    if handler is not None:
+        service.handler = read_source(handler, root)
+        service.base, service.node = handler_class(service.handler)
+    if command is not None and command.model_file:
+        path = in_folder(command.model_file, service)
+        if path is not None:
+            service.model_file = read_source(path, root)
+    service.modules = own_modules(service)
+    return service
+
+
+def choose_command(commands: list[Command], root: Path, handler: Path | None) -> Command | None:
+    """Return the command that makes the archive of this handler.
+
+    Raises:
+        UserError: There are several, which differ.
+    """
+    if handler is not None:
+        name = handler.name
+        commands = [x for x in commands if Path(x.handler).name in (name, Path(name).stem)]
+    if len({(x.model_name, x.handler, x.serialized_file, x.model_file) for x in commands}) > 1:
+        shown = "".join(f"\n    {x.where}: {x.model_name}, handler {x.handler}" for x in commands)
+        raise UserError(
+            f"{root} has several commands that make archives; a project serves one model. Choose "
+            f"with {NOT_ONE_HANDLER}, or remove those that no longer count:{shown}"
+        )
+    return commands[0] if commands else None
+
+
+def in_folder(name: str, service: Service) -> Path | None:
+    """Return a file that a command or a handler names, if it is in the folder.
+
+    It is looked for as the command would find it, and then by its name alone.
+    """
+    root = service.root
+    places = [root, *([service.command.folder] if service.command else [])]
+    parts = Path(name.replace("\\", "/")).parts
+    if not parts:
+        return None
+    if ".." not in parts and not Path(name).is_absolute():
+        for place in places:
+            if (path := place.joinpath(*parts)).is_file():
+                return path
+    found = [path for path in files_below(root) if path.name == parts[-1]]
+    return found[0] if len(found) == 1 else None
+
+
+def only_handler(root: Path) -> Path | None:
+    """Return the one Python file in a folder that is a handler of pictures.
+
+    Raises:
+        UserError: There is none, or there are several.
+    """
+    found = []
+    for path in files_below(root):
+        if path.suffix == ".py":
+            try:
+                source = read_source(path, root)
+            except UserError:
+                continue
+            if is_handler(source):
+                found.append(path)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(
+            f"{root} has no handler of TorchServe's kind (a class derived from BaseHandler or "
+            "ImageClassifier, or a function handle(data, context)) and no torch-model-archiver "
+            f"command. Name the handler with {NOT_ONE_HANDLER}, or start from the checkpoint: "
+            "ts-template new PROJECT --weights FILE"
+        )
+    names = ", ".join(relative(path, root) for path in found)
+    raise UserError(f"{root} has several handlers ({names}); choose with {NOT_ONE_HANDLER}")
+
+
+def is_handler(source: Source) -> bool:
+    """Tell whether a file is a handler of pictures."""
+    try:
+        return bool(handler_class(source)[0]) or has_entry(source)
+    except UserError:
+        return False
+
+
+def has_entry(source: Source) -> bool:
+    """Tell whether a file has a function handle(data, context)."""
+    return any(
+        isinstance(x, ast.FunctionDef) and x.name == "handle" and len(x.args.args) == 2
+        for x in source.tree.body
+    )
+
+
+def handler_class(source: Source) -> tuple[str, ast.ClassDef | None]:
+    """Return TorchServe's class that the handler's is derived from, and the handler's.
+
+    Raises:
+        UserError: TorchServe's class is none for classifying pictures.
+    """
+    local: dict[str, str] = {}
+    candidates: list[tuple[str, ast.ClassDef]] = []
+    for node in source.classes():
+        for base in node.bases:
+            name = source.full_name(base)
+            kind = local.get(name) or (name.rpartition(".")[2] if name.startswith("ts.") else "")
+            if kind in BASES:
+                local[node.name] = kind
+                candidates.append((kind, node))
+            elif kind:
+                raise UserError(
+                    f"{source.at(node)}: {node.name} is derived from TorchServe's {kind}, which is "
+                    "no classifier of pictures"
+                )
+    if candidates:
+        return candidates[-1]
+    for node in source.classes():
+        methods = {x.name for x in node.body if isinstance(x, ast.FunctionDef)}
+        if "initialize" in methods and methods & {"handle", "preprocess", "inference"}:
+            return "", node
+    return "", None
+
+
+def own_modules(service: Service) -> dict[str, Source]:
+    """Return the user's own modules that the handler and the model file import, by name."""
+    modules: dict[str, Source] = {}
+    waiting = [x for x in (service.handler, service.model_file) if x is not None]
+    while waiting and len(modules) < MAX_MODULES:
+        source = waiting.pop()
+        for full in source.imported.values():
+            for name in {full.lstrip(".").partition(".")[0], full.lstrip(".").rpartition(".")[0]}:
+                last = name.rpartition(".")[2]
+                for folder in (source.path.parent, service.root):
+                    path = folder / f"{name.replace('.', '/')}.py"
+                    if last and last not in modules and path.is_file():
+                        modules[last] = read_source(path, service.root)
+                        waiting.append(modules[last])
+    if service.model_file is not None:
+        modules.setdefault(service.model_file.path.stem, service.model_file)
+    return modules
+
+
+# ------------------------------------------------------------ the answers
+
+
+@dataclass
+class Reading:
+    """What a service is.
+
+    Attributes:
+        service: its files.
+        findings: the proposed answers.
+        inspection: of the checkpoint, if there is one.
+        network: what the code says of the network.
+        labels: what the label file says.
+    """
+
+    service: Service
+    findings: Findings
+    inspection: Inspection | None = None
+    network: Network | None = None
+    labels: Labels | None = None
+
+    @property
+    def own(self) -> OwnClass | None:
+        """The class of the user's that is served, if the network is their own."""
+        is_own = self.findings.answer("architecture") == "custom"
+        return self.network.own if is_own and self.network is not None else None
+
+
+def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
+    """Read the files of a service, and propose answers.
+
+    Args:
+        service: The files.
+        given: Answers that come before all others.
+
+    Raises:
+        UserError: A file is not what it should be; the message says which.
+    """
+    findings = Findings()
+    for question, answer in given.items():
+        findings.say(question, answer, *GIVEN)
+    reading = Reading(service, findings)
+    if service.weights is None:
+        service.weights = find_weights(service, findings)
+    reading.network, why = find_network(service.handler, service.model_file, service.modules)
+    findings.remarks += why
+    if service.weights is not None:
+        reading.inspection = inspect_file(service.weights)
+        is_named = reading.network is not None and reading.network.architecture
+        findings.remarks += [
+            f"{service.name(service.weights)}: {note}"
+            for note in reading.inspection.notes
+            if not (is_named and "timm's" in note)  # the code tells which of them it is
+        ]
+    add_names(reading)
+    add_network(reading)
+    add_labels(reading)
+    add_pictures(reading)
+    add_response(reading)
+    add_settings(reading)
+    return reading
+
+
+def find_weights(service: Service, findings: Findings) -> Path | None:
+    """Return the checkpoint that is served, as far as the files name it."""
+    command = service.command
+    loaded = responses.named_files(service.handler, CHECKPOINTS) if service.handler else {}
+    if command is not None and command.serialized_file:
+        name = command.serialized_file.replace("\\", "/").rpartition("/")[2]
+        others = [x for x in loaded if x != name and x not in command.extra_files]
+        if others and name not in loaded:
+            findings.contradictions.append(
+                f"checkpoint: {name} in {command.where}, {others[0]} in {loaded[others[0]]}"
+            )
+        loaded = {command.serialized_file: command.where}
+    found = {path for name in loaded if (path := in_folder(name, service)) is not None}
+    if not found and not loaded:
+        found = {x for x in files_below(service.root) if CHECKPOINTS.fullmatch(x.name)}
+    if len(found) == 1:
+        (path,) = found
+        if not loaded:
+            findings.remarks.append(f"{service.name(path)}: no file names it; it is the only one")
+        return path
+    if found:
+        names = ", ".join(sorted(service.name(path) for path in found))
+        raise UserError(f"which checkpoint is served, {names}? Name it with --weights FILE")
+    named = ", ".join(f"{name} ({where})" for name, where in loaded.items())
+    findings.unknown["checkpoint"] = (
+        f"{named} is not in {service.root}; with --weights FILE it would tell more"
+        if named
+        else "there is none; with --weights FILE it would tell more"
+    )
+    return None
+
+
+def add_names(reading: Reading) -> None:
+    """Propose what the project and the model are called."""
+    service, findings = reading.service, reading.findings
+    command = service.command
+    if command is not None and command.model_name:
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", command.model_name):
+            findings.say("model_name", command.model_name, command.where)
+        else:
+            findings.unknown["model_name"] = (
+                f"{command.model_name} ({command.where}) has other characters than A-Z a-z 0-9 _ -"
+            )
+    for name in ("README.md", "readme.md", "README"):
+        path = service.root / name
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")[:10_000]
+            for number, line in enumerate(text.split("\n"), 1):
+                title = re.match(r"#\s+([^\n#*`\[<]+?)\s*$", line)
+                if title and title[1].isprintable():
+                    findings.say(
+                        "project_name", title[1], f"{name}:{number}", sure=False, why="a heading"
+                    )
+                    return
+    folder = service.root.resolve().name.replace("-", " ").replace("_", " ").title().strip()
+    if folder:
+        findings.say("project_name", folder, "the folder's name", sure=False, why="a guess")
+
+
+# ------------------------------------------------------------ the network
+
+
+def add_network(reading: Reading) -> None:
+    """Propose the answers about the network and its weights."""
+    findings, inspection, network = reading.findings, reading.inspection, reading.network
+    is_graph = inspection is not None and inspection.kind in GRAPHS
+    architecture = ""
+    if inspection is not None:
+        architecture = str(inspection.answers.get("architecture", ""))
+    place = reading.service.name(reading.service.weights) if reading.service.weights else ""
+    if network is not None and not is_graph:
+        architecture = with_code(reading, architecture, place)
+    elif architecture:
+        findings.say("architecture", architecture, place)
+    if is_graph and not findings.answer("architecture"):
+        named = network.architecture if network is not None and not network.changes else ""
+        findings.say("architecture", named or "custom", place, sure=not named)
+    if not findings.answer("architecture"):
+        add_unknown_network(reading)
+    add_checkpoint(reading, place)
+    add_classes(reading, place)
+    if network is not None:
+        add_code(reading, network)
+
+
+def with_code(reading: Reading, architecture: str, place: str) -> str:
+    """Propose the architecture where code makes the network; return what is proposed."""
+    findings, network = reading.findings, reading.network
+    assert network is not None
+    is_plain = bool(network.architecture or network.attribute) and not network.changes
+    known = architecture not in ("", "custom")
+    if not is_plain:
+        for change in network.changes:
+            findings.remarks.append(
+                f"{change} changes the network in a way that its weights do not show, and no "
+                "answer has"
+            )
+        if known and network.own is not None and not network.changes:
+            findings.remarks.append(
+                f"{place} holds torchvision's or timm's {architecture}, and {network.own.name} "
+                f"({network.own.where}) does more than call it: it is served as your own"
+            )
+        findings.say("architecture", "custom", network.where)
+        return "custom"
+    inspection = reading.inspection
+    named = network.architecture
+    if named.startswith("timm/") and inspection is not None:
+        base = named[5:].partition(".")[0]
+        if base in inspection.timm or base == inspection.architecture:
+            findings.say("architecture", named, network.where)
+            findings.say("architecture", named, place)
+            return named
+    if architecture:
+        findings.say("architecture", architecture, place)
+    if named:
+        findings.say("architecture", named, network.where)
+    return architecture or named
+
+
+def add_unknown_network(reading: Reading) -> None:
+    """Say why the architecture is not known."""
+    findings, inspection = reading.findings, reading.inspection
+    if inspection is None:
+        findings.unknown["architecture"] = "neither the code nor a checkpoint tells"
+    elif inspection.timm:
+        findings.unknown["architecture"] = inspection.open_questions["architecture"]
+    else:
+        findings.say("architecture", "custom", reading.service.name(inspection.path))
+
+
+def add_checkpoint(reading: Reading, place: str) -> None:
+    """Propose how the weights are saved, and what else the checkpoint tells."""
+    findings, inspection, network = reading.findings, reading.inspection, reading.network
+    if inspection is None:
+        if network is not None and network.pretrained and not named_checkpoint(reading.service):
+            arch = catalogue.load().get(network.architecture)
+            default = str(arch.weights if arch is not None else "").rpartition(".")[2]
+            same = network.version in ("DEFAULT", default)
+            doubt = "" if same else f"the project takes {default}, the code {network.version}"
+            findings.say("weights", "pretrained", network.where, sure=same, why=doubt)
+        return
+    architecture = str(findings.answer("architecture", ""))
+    answers = dict(inspection.answers)
+    is_torchvision = architecture not in ("custom", "timm", "") and "/" not in architecture
+    if not is_torchvision:
+        for name in ("head", "head_units"):
+            answers.pop(name, None)
+    if architecture == "custom" and inspection.kind not in GRAPHS:
+        inner = prefix_in_class(inspection, network)
+        if inspection.architecture and inner is not None:
+            answers.pop("state_dict_prefix", None)
+            if answers.get("weights") in ("wrapped", "state_dict"):
+                answers["weights"] = "wrapped" if inner else "state_dict"
+            if inner:
+                answers["state_dict_prefix"] = inner
+    for name, answer in answers.items():
+        if name not in ("architecture", "num_classes", "transforms"):
+            is_open = name in inspection.open_questions
+            shown = is_open and name == "head" and network is not None and network.head
+            findings.say(
+                name,
+                answer,
+                place,
+                sure=not is_open or bool(shown),
+                why=inspection.open_questions.get(name, ""),
+            )
+    for name in ("checkpoint_key", "state_dict_prefix"):
+        if name in inspection.open_questions:
+            findings.unknown[name] = inspection.open_questions[name]
+
+
+def prefix_in_class(inspection: Inspection, network: Network | None) -> str | None:
+    """Return what comes before the names of the user's class, for a known network inside of it."""
+    if network is None or network.own is None:
+        return None
+    *before, _ = inspection.prefix.split(".") if inspection.prefix else [""]
+    if not before:
+        return ""
+    wrappers = [part for part in before if part in ("module", "_orig_mod")]
+    return "".join(f"{part}." for part in wrappers)
+
+
+def named_checkpoint(service: Service) -> bool:
+    """Tell whether the files name a checkpoint."""
+    in_code = service.handler and responses.named_files(service.handler, CHECKPOINTS)
+    return bool(in_code or (service.command and service.command.serialized_file))
+
+
+def add_classes(reading: Reading, place: str) -> None:
+    """Propose the number of classes."""
+    findings, inspection, network = reading.findings, reading.inspection, reading.network
+    rows = rows_of(reading, network.last) if network is not None else 0
+    if rows and network is not None:
+        findings.say("num_classes", rows, f"{network.last} in {place}")
+    elif inspection is not None and inspection.classes:
+        findings.say("num_classes", inspection.classes, place)
+    if network is not None and network.classes:
+        findings.say("num_classes", network.classes, network.classes_at)
+
+
+def rows_of(reading: Reading, layer: str) -> int:
+    """Return how many rows the last matrix of a layer has in the checkpoint; 0 if there is none."""
+    inspection = reading.inspection
+    if inspection is None or not layer or inspection.kind in GRAPHS or not inspection.places:
+        return 0
+    states = read(inspection.path).states
+    state = states.get(inspection.places[0].key, {})
+    shapes = [
+        x.shape
+        for name, x in state.items()
+        if f".{layer}." in f".{name}" and name.endswith("weight") and len(x.shape) == 2
+    ]
+    return shapes[-1][0] if shapes else 0
+
+
+def add_code(reading: Reading, network: Network) -> None:
+    """Propose what the code that makes the network says besides."""
+    findings, inspection = reading.findings, reading.inspection
+    modes = {3: "RGB", 1: "L"}
+    if network.channels in modes:
+        findings.say("color_mode", modes[network.channels], network.channels_at)
+    architecture = str(findings.answer("architecture", ""))
+    arch = catalogue.load().get(architecture)
+    if arch is not None and arch.params is not None:
+        if arch.transform_input and network.pretrained is not None:
+            findings.say("transform_input", network.pretrained, network.where)
+        found = findings.answer("head")
+        alike = {network.head, found} <= {"linear", "dropout"}  # without training
+        if network.head and (inspection is None or (found and not alike)):
+            findings.say("head", network.head, network.where)
+    if network.output in ("log_probabilities", "probabilities", "logits"):
+        own = architecture == "custom" or (inspection is not None and inspection.kind in GRAPHS)
+        if own:
+            findings.say("model_output", network.output, network.output_at)
+        elif network.output == "probabilities":
+            findings.remarks.append(
+                f"{network.output_at}: the class ends in softmax; the project's network does not, "
+                "and the project computes it"
+            )
+    if network.output == "sigmoid":
+        findings.remarks.append(
+            f"{network.output_at}: the class ends in a sigmoid; the project computes softmax: its "
+            "probabilities are other ones, and add up to 1"
+        )
+    if reading.own is not None and network.pretrained:
+        findings.remarks.append(
+            f"{network.where}: the class fetches pretrained weights each time it is made; the "
+            "checkpoint replaces them, so make it without (weights=None)"
+        )
+
+
+# ------------------------------------------------------------ the labels
+
+
+def add_labels(reading: Reading) -> None:
+    """Propose how the names of the classes are written down."""
+    service, findings = reading.service, reading.findings
+    if service.labels is None:
+        service.labels = find_labels(service)
+    if service.labels is not None:
+        labels = reading.labels = inspect_labels(service.labels, findings.answer("num_classes"))
+        place = service.name(service.labels)
+        for name, answer in labels.answers.items():
+            findings.say(name, answer, place)
+        findings.remarks += [f"{place}: {note}" for note in labels.notes]
+        findings.say("num_classes", len(labels.names), place)
+        return
+    sources = [x for x in (service.handler, *service.modules.values()) if x is not None]
+    for source in sources:
+        if written := responses.written_names(source):
+            service.names, where = written
+            findings.say("label_format", "list", where)
+            findings.say("num_classes", len(service.names), where)
+            return
+    findings.say(
+        "label_format", "none", service.handler_name, sure=False, why="it has no names of classes"
+    )
+
+
+def find_labels(service: Service) -> Path | None:
+    """Return the label file, as far as the files name it."""
+    own = service.root / "index_to_name.json"
+    extra = service.command.extra_files if service.command else ()
+    named = [x for x in extra if responses.LABEL_FILE.fullmatch(x.rpartition("/")[2])]
+    if service.handler is not None:
+        named += responses.named_files(service.handler, responses.LABEL_FILE)
+    paths = [path for name in named if (path := in_folder(name, service)) is not None]
+    for path in (*paths, own):
+        if path.is_file():
+            try:
+                inspect_labels(path)
+            except LabelError:
+                if path.name != own.name:  # some other data of theirs
+                    continue
+            return path
+    return None
+
+
+# ------------------------------------------------------------ pictures and answers
+
+
+def add_pictures(reading: Reading) -> None:
+    """Propose how pictures are prepared."""
+    service, findings = reading.service, reading.findings
+    found = preparations(service)
+    modes = pictures.converted_modes(service.handler) if service.handler else {}
+    for preparation in found:
+        if preparation.gray == 1:
+            modes.setdefault("L", preparation.where)
+    if len(modes) == 1:
+        ((mode, where),) = modes.items()
+        findings.say("color_mode", mode, where)
+    if len(found) == 1 and len(found[0].mean) == 3 and not findings.answer("color_mode"):
+        findings.say("color_mode", "RGB", found[0].where)
+    if len(found) == 1 and len(found[0].mean) == 1 and not findings.answer("color_mode"):
+        findings.say("color_mode", "L", found[0].where, sure=False, why="one mean, one std")
+    size = reading.inspection.image_size if reading.inspection is not None else None
+    if not found:
+        findings.unknown["transforms"] = f"{service.handler_name} has no transforms that are known"
+    elif len(found) > 1:
+        places = ", ".join(x.where for x in found)
+        findings.unknown["transforms"] = f"there are several that differ: {places}"
+    else:
+        answers, unclear = pictures.answers_of(
+            found[0],
+            str(findings.answer("architecture", "")),
+            str(findings.answer("color_mode", "RGB")),
+        )
+        for name, answer in answers.items():
+            findings.say(
+                name,
+                answer,
+                found[0].where,
+                sure=not unclear,
+                why="no answer says all that the code does" if unclear else "",
+            )
+        findings.remarks += unclear
+        is_open = (
+            answers.get("transforms") in ("custom", "to_tensor") and "image_size" not in answers
+        )
+        if is_open and not size:
+            findings.unknown["image_size"] = "the handler takes pictures of any size"
+    if size and findings.answer("transforms") in ("custom", "to_tensor"):
+        findings.say("image_size", size, service.name(reading.inspection.path))  # type: ignore[union-attr]
+
+
+def preparations(service: Service) -> list[pictures.Preparation]:
+    """Return the ways in which the service prepares pictures."""
+    handler = service.handler
+    if handler is None:
+        return [pictures.BUILT_IN]
+    found = pictures.find_preparations(handler)
+    if found:
+        return found
+    if service.base in ("ImageClassifier", "VisionHandler"):
+        own = (
+            {x.name for x in service.node.body if isinstance(x, ast.FunctionDef)}
+            if service.node
+            else set()
+        )
+        replaced = "self.image_processing" in handler.bindings
+        if not replaced and "preprocess" not in own and service.base == "ImageClassifier":
+            return [pictures.BUILT_IN]
+    names = {full.rpartition(".")[0].lstrip(".") for full in handler.imported.values()}
+    for module, source in service.modules.items():
+        if module in names:
+            found += pictures.find_preparations(source)
+    by_hand = pictures.work_by_hand(handler)
+    return found or ([by_hand] if by_hand is not None else [])
+
+
+def add_response(reading: Reading) -> None:
+    """Propose what the service answers."""
+    service, findings = reading.service, reading.findings
+    if service.handler is None:
+        place = f"TorchServe's {BUILT_IN}"
+        findings.say("response_format", "scores", place)
+        findings.say("top_k", 5, place)
+        return
+    found = responses.read_response(
+        service.handler, service.node, service.base == "ImageClassifier"
+    )
+    if found.form:
+        findings.say(
+            "response_format",
+            found.form,
+            found.where,
+            sure=found.sure,
+            why="" if found.sure else "the nearest form",
+        )
+    if found.top_k and findings.answer("response_format") != "label":
+        findings.say("top_k", found.top_k, found.where)
+    if not found.sure:
+        chosen = findings.answer("response_format", "predictions")
+        meaning = options.questions()["response_format"].values[chosen]
+        findings.remarks.append(
+            f"{found.where or service.handler_name}: answers will have the project's form, not "
+            f"that of your handler; {chosen} is {meaning}"
+        )
+    if found.scores == "sigmoid":
+        findings.remarks.append(
+            f"{service.handler_name} has a sigmoid; the project computes softmax: its "
+            "probabilities are other ones, and add up to 1"
+        )
+
+
+def add_settings(reading: Reading) -> None:
+    """Propose what config.properties says."""
+    path = reading.service.root / "config.properties"
+    for number, (key, value) in settings(path).items():
+        if key == "max_request_size" and value.isdigit():
+            megabytes = -(-int(value) // 1_000_000)
+            reading.findings.say("max_request_mb", megabytes, f"config.properties:{number}")
+
+
+def settings(path: Path) -> dict[int, tuple[str, str]]:
+    """Return what a file of TorchServe's settings says, by line."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return {
+        number: (key.strip(), value.strip())
+        for number, (key, equals, value) in enumerate((x.partition("=") for x in lines), 1)
+        if equals and not key.lstrip().startswith(("#", "!"))
+    }

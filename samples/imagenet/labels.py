@@ -1,0 +1,11 @@
+"""The names of the classes: those that torchvision trained its weights with."""
+
+from __future__ import annotations
+
+from torchvision.models import ResNet50_Weights
+
+
+def read_labels(num_classes: int) -> list[str]:
+    """Return the names of all classes, in the order of the network's outputs."""
+    names: list[str] = ResNet50_Weights.IMAGENET1K_V2.meta["categories"]
+    return names[:num_classes]

@@ -1,0 +1,209 @@
+"""From the checkpoint as it was saved to the state_dict that the service loads."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
+from model import build_model
+from project import NUM_CLASSES, ProjectError, change_answer
+
+SERVED_NAME = "state_dict.pth"  # in the archive
+
+State = Mapping[str, torch.Tensor]
+
+
+def prepare_weights(source: Path, target: Path) -> str:
+    """Check that `source` fits the network exactly, and write the state_dict to serve.
+
+    What is written has the network's own names and precision and nothing else.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ProjectError: It does not fit; the message names the answer that would mend it.
+    """
+    network = build_model(NUM_CLASSES)
+    own: Any = network.state_dict()
+    names = body_of(own)
+    saved = read_state_dict(source, names)
+    notes: list[str] = []
+    prefixes = find_prefixes(names, saved)
+    if len(prefixes) > 1:
+        commands = "".join(f"\n    {change_answer(state_dict_prefix=x)}" for x in prefixes if x)
+        raise ProjectError(
+            f"{source} holds the network {len(prefixes)} times, with {' and '.join(prefixes)} "
+            f"before its names. Run one of:{commands}"
+        )
+    prefix = prefixes[0] if prefixes else ""
+    state: Any = OrderedDict(
+        (key.removeprefix(prefix), x) for key, x in saved.items() if key.startswith(prefix)
+    )
+    if prefix:
+        notes.append(f"took off {prefix}")
+    if outside := sorted(key for key in saved if not key.startswith(prefix)):
+        notes.append(f"left out, being outside {prefix}: {', '.join(outside)}")
+    # The layout versions of its modules, without which some (MNASNet) refuse to load.
+    state._metadata = own._metadata
+    for key in own:
+        if key.endswith("num_batches_tracked"):  # which torch before 0.4.1 did not save
+            state.setdefault(key, own[key])
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        raise ProjectError(
+            f"{source} does not fit the network.\n{explain_mismatch(own, saved)}"
+        ) from None
+    torch.save(network.state_dict(), target)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+
+
+class StandIn:
+    """Stands for any class or function of Python that a checkpoint names: nothing of it is run.
+
+    Its instances take attributes, so that a pickled network shows its parameters.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+def read_state_dict(path: Path, names: Iterable[str]) -> State:
+    """Return the tensors of the state_dict in a checkpoint. No code in the file is run.
+
+    Args:
+        path: The checkpoint.
+        names: Those of the network: of several state_dicts the one that has them is meant.
+
+    Raises:
+        ProjectError: There is none, or no telling which is meant.
+    """
+    check_kind(path, "torch")
+    states = find_states(load_inert(path))
+    names = list(names)
+    fitting = [key for key, state in states.items() if find_prefix(names, state) is not None]
+    if len(fitting) > 1:
+        commands = "".join(f"\n    {change_answer(checkpoint_key=key)}" for key in fitting)
+        raise ProjectError(
+            f"{path} holds weights that fit under {' and '.join(fitting)}. Run one of:{commands}"
+        )
+    if not states:
+        raise ProjectError(f"{path} holds no state_dict")
+    return states[fitting[0]] if fitting else max(states.values(), key=len)
+
+
+def load_inert(path: Path) -> Any:
+    """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
+
+    Raises:
+        ProjectError: It is damaged, or names what torch lets nobody stand in for.
+    """
+    is_zip = zipfile.is_zipfile(path)
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zip else []
+        stand_ins: list[Any] = [(type(name, (StandIn,), {}), name) for name in foreign]
+        with torch.serialization.safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        raise ProjectError(
+            f"{path} cannot be read without running code in it ({first_line(error)}). "
+            "If you trust it, convert it where it was trained:\n"
+            f'    content = torch.load("{path}", weights_only=False)\n'
+            "    state = content.state_dict()    # of a dict: content['model'].state_dict()\n"
+            f'    torch.save(state, "{path}")'
+        ) from error
+    except Exception as error:  # whatever damaged bytes make the reader trip over
+        raise ProjectError(
+            f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
+        ) from error
+
+
+def find_states(content: Any, place: str = "") -> dict[str, Mapping[str, Any]]:
+    """Return the state_dicts in a training checkpoint by their place: "", "model", "ema.model".
+
+    A pickled network counts as one: its parameters and buffers under their usual names.
+    """
+    if isinstance(content, Mapping) and is_state(content):
+        return {place: content}
+    if hasattr(content, "_modules") and (state := state_of(content)):
+        return {place: state}
+    states: dict[str, Mapping[str, Any]] = {}
+    if isinstance(content, Mapping) and place.count(".") < 3:
+        for key, value in content.items():
+            if isinstance(key, str) and "optim" not in key:
+                states |= find_states(value, f"{place}.{key}" if place else key)
+    return states
+
+
+def is_state(content: Mapping[Any, Any]) -> bool:
+    """Tell whether this is a state_dict: tensors by name, at least one called a weight."""
+    tensors = all(isinstance(key, str) and hasattr(x, "shape") for key, x in content.items())
+    return tensors and any("weight" in key for key in content)
+
+
+def state_of(module: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the parameters and buffers of a module, and of those in it, by their dotted names."""
+    state = {}
+    own = {**(module._parameters or {}), **(module._buffers or {})}
+    for name, tensor in own.items():
+        if tensor is not None and name not in getattr(module, "_non_persistent_buffers_set", ()):
+            state[prefix + name] = tensor
+    for name, child in module._modules.items():
+        if child is not None:
+            state |= state_of(child, f"{prefix}{name}.")
+    return state
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first sentence of an error; torch adds paragraphs of advice."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def kind_of(path: Path) -> str:
+    """Tell from the first bytes what a file is: "torch" or an answer to the question `weights`.
+
+    Raises:
+        ProjectError: It is no checkpoint at all, whatever its name says.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise ProjectError(f"{path} is empty; copy the checkpoint again")
+    if head.startswith(b"version https://git-lfs"):
+        raise ProjectError(f"{path} is a Git LFS pointer, not the weights; run: git lfs pull")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise ProjectError(f"{path} is a web page, saved in place of the file; download it again")
+    if head[8:9] == b"{":  # after the length of this header
+        return "safetensors"
+    if head[0] == 8:  # the tag of ir_version, an ONNX model's first field
+        return "onnx"
+    if not zipfile.is_zipfile(path):
+        return "torch"
+    names = zipfile.ZipFile(path).namelist()
+    if any(name.endswith("/archive_format") for name in names):
+        return "exported_program"
+    return "torchscript" if any("/code/" in name for name in names) else "torch"
+
+
+def check_kind(path: Path, expected: str) -> None:
+    """Raise the ProjectError that names the right answer if a file is of another kind."""
+    kind = kind_of(path)
+    if kind != expected:
+        answer = change_answer(weights="checkpoint" if kind == "torch" else kind)
+        raise ProjectError(f"{path} is a {kind} file, not {expected}. Run: {answer}")

@@ -1,0 +1,285 @@
+"""Services as people write them by hand, in the style of TorchServe's tutorials."""
+
+from __future__ import annotations
+
+# A BaseHandler that makes its network, with a weights file whose name is in the code.
+BASE = {
+    "handler.py": '''
+import io
+import logging
+import os
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from PIL import Image
+from torchvision import models, transforms
+from ts.torch_handler.base_handler import BaseHandler
+
+logger = logging.getLogger(__name__)
+
+CLASSES = ["daisy", "dandelion", "rose"]
+IMG_SIZE = 128
+
+
+class FlowerHandler(BaseHandler):
+    """
+    Classifies flowers.
+    """
+
+    def __init__(self):
+        super(FlowerHandler, self).__init__()
+        self.initialized = False
+
+    def initialize(self, ctx):
+        properties = ctx.system_properties
+        model_dir = properties.get("model_dir")
+        self.device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+        model = models.mobilenet_v3_small(weights=None)
+        model.classifier[3] = nn.Linear(1024, len(CLASSES))
+        state_dict = torch.load(
+            os.path.join(model_dir, "flowers_mobilenet.pth"), map_location=self.device
+        )
+        model.load_state_dict(state_dict)
+        self.model = model.to(self.device)
+        self.model.eval()
+        self.transform = transforms.Compose([
+            transforms.Resize((IMG_SIZE, IMG_SIZE)),
+            transforms.ToTensor(),
+            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+        ])
+        self.initialized = True
+
+    def preprocess(self, data):
+        images = []
+        for row in data:
+            image = row.get("data") or row.get("body")
+            image = Image.open(io.BytesIO(image)).convert("RGB")
+            images.append(self.transform(image))
+        return torch.stack(images).to(self.device)
+
+    def inference(self, x):
+        with torch.no_grad():
+            return F.softmax(self.model(x), dim=1)
+
+    def postprocess(self, outputs):
+        results = []
+        for output in outputs:
+            probs, indices = torch.topk(output, 2)
+            results.append([
+                {"class": CLASSES[i], "prob": p} for p, i in zip(probs.tolist(), indices.tolist())
+            ])
+        return results
+''',
+    "build.sh": """#!/bin/bash
+set -e
+NAME=flowers
+rm -f model_store/$NAME.mar
+torch-model-archiver --model-name ${NAME} --version 2.1 \\
+    --serialized-file flowers_mobilenet.pth \\
+    --handler handler.py --export-path model_store --force
+""",
+    "requirements.txt": "torch\ntorchvision\n",
+    ".gitignore": "*.pth\nsecrets.env\n",
+}
+
+# A class that wraps torchvision's network, given to the archive as --model-file.
+WRAPPER = {
+    "model.py": """
+import torch.nn as nn
+import torchvision.models as models
+
+
+class PetClassifier(nn.Module):
+    def __init__(self, num_classes=4):
+        super().__init__()
+        self.resnet18 = models.resnet18(pretrained=False)
+        in_features = self.resnet18.fc.in_features
+        self.resnet18.fc = nn.Sequential(
+            nn.Linear(in_features, 64),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(64, num_classes),
+        )
+
+    def forward(self, x):
+        return self.resnet18(x)
+""",
+    "pet_handler.py": """
+import io
+
+import torch
+from PIL import Image
+from torchvision import transforms as T
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class PetHandler(BaseHandler):
+    image_processing = T.Compose([
+        T.Resize(256),
+        T.CenterCrop(224),
+        T.ToTensor(),
+        T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ])
+
+    def preprocess(self, data):
+        images = []
+        for row in data:
+            image = Image.open(io.BytesIO(row.get("data") or row.get("body"))).convert("RGB")
+            images.append(self.image_processing(image))
+        return torch.stack(images).to(self.device)
+
+    def postprocess(self, data):
+        probabilities = torch.nn.functional.softmax(data, dim=1)
+        confidence, classes = torch.max(probabilities, 1)
+        return [
+            {"label": self.mapping[str(c)], "score": p}
+            for c, p in zip(classes.tolist(), confidence.tolist())
+        ]
+""",
+    "index_to_name.json": '{"0": "cat", "1": "dog", "2": "hamster", "3": "猫"}\n',
+    "README.md": """# Pets at Home
+
+Our pets. To make the archive:
+
+```bash
+$ torch-model-archiver --model-name pets --version 1.0 --model-file model.py \\
+    --serialized-file pets.pt --handler pet_handler.py --extra-files index_to_name.json
+```
+""",
+    "config.properties": "inference_address=http://0.0.0.0:8080\nmax_request_size=30000000\n",
+}
+
+# A module with handle(), and a network of one's own beside it.
+HANDLE = {
+    "model_handler.py": '''
+"""
+ModelHandler defines a custom model handler.
+"""
+import io
+
+import torch
+from torch import nn
+from torchvision import transforms
+from PIL import Image
+
+WIDTH = 8
+
+
+def block(inputs, outputs):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+
+
+class DigitNet(nn.Module):
+    """Small, for digits."""
+
+    def __init__(self, in_channels, num_classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(block(in_channels, WIDTH), block(WIDTH, 2 * WIDTH))
+        self.fc = nn.Linear(2 * WIDTH * 8 * 8, num_classes)
+
+    def forward(self, x):
+        x = self.layers(x)
+        return self.fc(torch.flatten(x, 1))
+
+
+class ModelHandler(object):
+    """
+    A custom model handler implementation.
+    """
+
+    def __init__(self):
+        self.initialized = False
+        self.model = None
+
+    def initialize(self, context):
+        properties = context.system_properties
+        self.manifest = context.manifest
+        weights = properties.get("model_dir") + "/" + self.manifest["model"]["serializedFile"]
+        self.model = DigitNet(1, 10)
+        self.model.load_state_dict(torch.load(weights)["model_state_dict"])
+        self.model.eval()
+        self.initialized = True
+
+    def handle(self, data, context):
+        transform = transforms.Compose([
+            transforms.Grayscale(),
+            transforms.Resize((32, 32)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.1307,), (0.3081,)),
+        ])
+        batch = torch.stack([transform(Image.open(io.BytesIO(row["body"]))) for row in data])
+        with torch.no_grad():
+            probabilities = torch.softmax(self.model(batch), dim=1)
+        return [p.tolist() for p in probabilities]
+
+
+_service = ModelHandler()
+
+
+def handle(data, context):
+    if not _service.initialized:
+        _service.initialize(context)
+    if data is None:
+        return None
+    return _service.handle(data, context)
+''',
+    "Makefile": """NAME := digits
+
+archive:
+\ttorch-model-archiver --model-name $(NAME) --version 1.0 --handler model_handler.py \\
+\t\t--serialized-file checkpoints/last.ckpt -f
+""",
+}
+
+# TorchServe's ImageClassifier with another image_processing, and the model file of the tutorial.
+CLASSIFIER = {
+    "mnist.py": """
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super(Net, self).__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3, 1)
+        self.conv2 = nn.Conv2d(8, 16, 3, 1)
+        self.dropout1 = nn.Dropout2d(0.25)
+        self.fc1 = nn.Linear(2304, 32)
+        self.fc2 = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = F.relu(self.conv1(x))
+        x = F.relu(self.conv2(x))
+        x = F.max_pool2d(x, 2)
+        x = self.dropout1(x)
+        x = torch.flatten(x, 1)
+        x = F.relu(self.fc1(x))
+        x = self.fc2(x)
+        output = F.log_softmax(x, dim=1)
+        return output
+""",
+    "mnist_handler.py": '''
+from torchvision import transforms
+from ts.torch_handler.image_classifier import ImageClassifier
+
+
+class MNISTDigitClassifier(ImageClassifier):
+    """
+    MNISTDigitClassifier handler class. The probability of each digit is its answer.
+    """
+
+    topk = 3
+    image_processing = transforms.Compose([
+        transforms.ToTensor(),
+        transforms.Normalize((0.1307,), (0.3081,))
+    ])
+''',
+    "docs/serving.md": """# Serving
+
+    torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py \
+      --serialized-file mnist_cnn.pt --handler mnist_handler.py && mv mnist.mar model_store/
+""",
+}

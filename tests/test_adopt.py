@@ -1,0 +1,566 @@
+"""ts-template adopt: from a hand-written service to a project, beside its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+import yaml
+from PIL import Image
+
+import handwritten
+from conftest import Project, noise, save_random_weights
+
+# Loads an unpacked archive as TorchServe does, and answers pictures. The package captum, which
+# TorchServe's ImageClassifier imports for explanations, is nowhere installed.
+RUN = """
+import json, sys, types
+captum, attr = types.ModuleType("captum"), types.ModuleType("captum.attr")
+attr.IntegratedGradients = lambda model: None
+sys.modules |= {"captum": captum, "captum.attr": attr}
+from ts.context import RequestProcessor
+from ts.model_loader import TsModelLoader
+folder, handler, *pictures = sys.argv[1:]
+sys.path.insert(0, folder)
+service = TsModelLoader().load("theirs", folder, handler, batch_size=1)
+context = service.context
+context.metrics = types.SimpleNamespace(add_time=lambda *values: None)
+for picture in pictures:
+    context.request_ids = {0: "0"}
+    context.request_processor = [RequestProcessor({})]
+    with open(picture, "rb") as file:
+        (answer,) = service._entry_point([{"body": file.read()}], context)
+    print(json.dumps(answer))
+"""
+
+Services = Callable[..., Path]
+
+
+def adopt(
+    folder: Path, *arguments: str, code: int = 0, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `ts-template adopt`, without a terminal."""
+    result = subprocess.run(
+        [sys.executable, "-m", "generator.cli", "adopt", str(folder), *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "300"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git and return what it prints."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    result = subprocess.run(
+        ["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return result.stdout
+
+
+def commit(folder: Path) -> None:
+    """Make the folder a git repository with everything in it."""
+    git(folder, "init", "-q")
+    git(folder, "add", "-A", "-f")
+    git(folder, "commit", "-qm", "Start")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Services:
+    """Write a hand-written service: its files, then what changes in them."""
+
+    def write(files: dict[str, str], **changes: tuple[str, str]) -> Path:
+        folder = tmp_path / "service"
+        for name, text in files.items():
+            for old, new in (x for key, x in changes.items() if key == Path(name).stem):
+                assert old in text, old
+                text = text.replace(old, new)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.removeprefix("\n"), encoding="utf-8")
+        return folder
+
+    return write
+
+
+def network_of(folder: Path, file: str, name: str, *arguments: Any) -> torch.nn.Module:
+    """Return the network that a class of theirs makes."""
+    namespace: dict[str, Any] = {"__name__": "theirs"}
+    exec((folder / file).read_text(encoding="utf-8"), namespace)
+    network: torch.nn.Module = namespace[name](*arguments)
+    return network
+
+
+def theirs(folder: Path, archive: list[str], handler: str, *pictures: Path) -> list[Any]:
+    """Return what their own handler answers, in an archive as their own command makes it."""
+    store, scratch = folder.parent / "theirs", folder.parent / "scratch"
+    store.mkdir()
+    scratch.mkdir()
+    command = [sys.executable, "-m", "model_archiver.model_packaging", *archive]
+    command += ["--model-name", "m", "--version", "1", "--archive-format", "no-archive"]
+    subprocess.run(
+        [*command, "--handler", handler, "--export-path", str(store)],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        check=True,
+        capture_output=True,
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, str(store / "m"), handler, *map(str, pictures)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith(("[", "{"))]
+
+
+def answers_of(folder: Path) -> dict[str, Any]:
+    """Return the answers of the project."""
+    answers: dict[str, Any] = yaml.safe_load((folder / ".copier-answers.yml").read_text("utf-8"))
+    return answers
+
+
+def pictures(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
+    """Save pictures of noise beside the folder."""
+    paths = []
+    for seed, size in enumerate(sizes):
+        paths.append(folder.parent / f"{seed}.png")
+        noise(seed, size).save(paths[-1])
+    return paths
+
+
+SIZES = ((200, 120), (90, 300), (64, 64))
+
+
+def test_a_handler_with_a_hard_coded_weights_file(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    samples = pictures(folder, *SIZES)
+    expected = theirs(
+        folder, ["--serialized-file", "flowers_mobilenet.pth"], "handler.py", *samples
+    )
+    result = adopt(folder, "--defaults")
+    assert "replaced: handler.py" in result.stdout
+    assert "build.sh:5" in result.stdout
+    assert "archive.py --version 2.1" in result.stdout
+    assert {
+        "architecture": "mobilenet_v3_small",
+        "model_name": "flowers",
+        "num_classes": 3,
+        "weights": "state_dict",
+        "transforms": "custom",
+        "resize_mode": "stretch",
+        "image_size": 128,
+        "label_format": "list",
+        "response_format": "predictions",
+        "top_k": 2,
+    }.items() <= answers_of(folder).items()
+    ignored = (folder / ".gitignore").read_text()
+    assert ignored.startswith("*.pth\nsecrets.env\n")
+    assert "model-store/" in ignored
+    assert "flowers_mobilenet.pth" in git(folder, "ls-files")
+
+    project = Project(folder)
+    project.archive("--version", "2.1")
+    for answer, known in zip(project.predict(*samples), expected, strict=True):
+        assert [x["label"] for x in answer] == [x["class"] for x in known]
+        for one, other in zip(answer, known, strict=True):
+            assert abs(one["probability"] - other["prob"]) < 1e-5
+
+
+def test_a_wrapper_class(service: Services) -> None:
+    folder = service(handwritten.WRAPPER)
+    save_random_weights(network_of(folder, "model.py", "PetClassifier"), folder / "pets.pt")
+    commit(folder)
+    samples = pictures(folder, *SIZES)
+    words = ["--model-file", "model.py", "--serialized-file", "pets.pt"]
+    words += ["--extra-files", "index_to_name.json"]
+    expected = theirs(folder, words, "pet_handler.py", *samples)
+    result = adopt(folder, "--defaults", "-d", "response_format=scores")
+    assert "response_format: scores  " in result.stdout
+    assert {
+        "project_name": "Pets at Home",
+        "model_name": "pets",
+        "architecture": "resnet18",
+        "weights": "wrapped",
+        "state_dict_prefix": "resnet18.",
+        "head": "mlp_dropout",
+        "head_units": 64,
+        "transforms": "imagenet",
+        "label_format": "index_to_name",
+    }.items() <= answers_of(folder).items()
+    assert "no longer needed: pet_handler.py" in result.stdout
+    assert "config.properties:1 had inference_address=http://0.0.0.0:8080" in result.stdout
+    assert (folder / "index_to_name.json").read_text("utf-8") == handwritten.WRAPPER[
+        "index_to_name.json"
+    ]
+    assert "pet_handler.py" not in git(folder, "diff", "--name-only")
+
+    project = Project(folder)
+    project.archive()
+    for answer, known in zip(project.predict(*samples), expected, strict=True):
+        assert next(iter(answer)) == known["label"]
+        assert abs(answer[known["label"]] - known["score"]) < 1e-5
+
+
+def test_a_module_with_handle_and_a_network_of_ones_own(service: Services) -> None:
+    folder = service(handwritten.HANDLE)
+    torch.manual_seed(0)
+    network = network_of(folder, "model_handler.py", "DigitNet", 1)
+    (folder / "checkpoints").mkdir()
+    torch.save(
+        {"epoch": 3, "model_state_dict": network.state_dict()}, folder / "checkpoints/last.ckpt"
+    )
+    commit(folder)
+    samples = pictures(folder, *SIZES)
+    words = ["--serialized-file", "checkpoints/last.ckpt"]
+    expected = theirs(folder, words, "model_handler.py", *samples)
+    result = adopt(folder, "--defaults")
+    assert {
+        "architecture": "custom",
+        "num_classes": 10,
+        "color_mode": "L",
+        "weights": "checkpoint",
+        "transforms": "custom",
+        "image_size": 32,
+        "mean": [0.1307],
+        "label_format": "none",
+    }.items() <= answers_of(folder).items()
+    assert "no longer needed: model_handler.py" in result.stdout
+    model = (folder / "model.py").read_text()
+    assert "class DigitNet" in model
+    assert "def block(" in model
+    assert "WIDTH = 8" in model
+    for other in ("ModelHandler", "transforms", "PIL"):
+        assert other not in model
+
+    project = Project(folder)
+    project.archive()
+    for answer, known in zip(project.predict(*samples), expected, strict=True):
+        assert [x["index"] for x in answer] == torch.tensor(known).topk(5).indices.tolist()
+        assert abs(answer[0]["probability"] - max(known)) < 1e-5
+
+
+def test_a_subclass_of_image_classifier(service: Services) -> None:
+    folder = service(handwritten.CLASSIFIER)
+    save_random_weights(network_of(folder, "mnist.py", "Net"), folder / "mnist_cnn.pt")
+    commit(folder)
+    samples = pictures(folder, (28, 28), (28, 28))
+    for path in samples:
+        Image.open(path).convert("L").save(path)
+    words = ["--model-file", "mnist.py", "--serialized-file", "mnist_cnn.pt"]
+    expected = theirs(folder, words, "mnist_handler.py", *samples)
+    result = adopt(folder, "--defaults", "-d", "image_size=28")
+    assert {
+        "architecture": "custom",
+        "model_name": "mnist",
+        "color_mode": "L",
+        "num_classes": 10,
+        "mean": [0.1307],
+        "response_format": "scores",
+        "top_k": 3,
+    }.items() <= answers_of(folder).items()
+    assert "no longer needed: mnist.py (model.py has its class)" in result.stdout
+
+    project = Project(folder)
+    project.archive()
+    for answer, known in zip(project.predict(*samples), expected, strict=True):
+        assert list(answer) == list(known)
+        assert answer == pytest.approx(known, abs=1e-5)
+    tested = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0, tested.stdout
+
+
+# ------------------------------------------------------------ what is not lost
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, git's own aside."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+def test_nothing_in_their_files_is_run(service: Services, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    touch = f"open({str(canary)!r}, 'w').close()"
+    files = {name: f"{touch}\n{text}" for name, text in handwritten.CLASSIFIER.items()}
+    files["docs/serving.md"] = handwritten.CLASSIFIER["docs/serving.md"].replace(
+        "--version 1.0", f"--version $(touch {canary})"
+    )
+    files["mnist.py"] = files["mnist.py"].replace(
+        "class Net(nn.Module):", f"class Net(nn.Module):\n    {touch}"
+    )
+    for name in ("sitecustomize", "json", "labels", "torch", "project", "yaml", "setup"):
+        files[f"{name}.py"] = touch
+    files["build.sh"] = files["Makefile"] = f"touch {canary}\n"
+    folder = service(files)
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {canary}",)
+
+    weights = {"state_dict": {"fc2.weight": torch.zeros(10, 32)}, "evil": Evil()}
+    torch.save(weights, folder / "mnist_cnn.pt")
+    commit(folder)
+    adopt(folder, "--defaults")
+    assert "class Net" in (folder / "model.py").read_text()
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("state", ["no git", "changed", "ignored"])
+def test_what_is_not_committed_is_not_overwritten(service: Services, state: str) -> None:
+    folder = service(handwritten.BASE)
+    if state != "no git":
+        (folder / "config.properties").write_text("default_workers_per_model=4\n")
+        commit(folder)
+    if state == "changed":
+        (folder / "handler.py").write_text(handwritten.BASE["handler.py"] + "# mine\n")
+    if state == "ignored":
+        git(folder, "rm", "-q", "--cached", "config.properties")
+        (folder / ".gitignore").write_text("config.properties\n")
+        git(folder, "commit", "-qam", "Ignore")
+    before = content(folder)
+    refused = adopt(folder, "--defaults", code=1)
+    assert "would be replaced" in refused.stderr
+    assert content(folder) == before
+
+    # The command that the message names makes it safe.
+    command = refused.stderr.partition("Run: ")[2].strip()
+    identity = {
+        f"GIT_{who}_{what}": "t@e" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    subprocess.run(["bash", "-c", command], env={**os.environ, **identity}, check=True)
+    result = adopt(folder, "--defaults")
+    assert "replaced: handler.py" in result.stdout
+    for name, data in before.items():
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:{name}"], cwd=folder, capture_output=True, check=True
+        )
+        assert shown.stdout == data
+
+
+def test_an_error_leaves_the_folder_as_it_was(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    commit(folder)
+    before = content(folder)
+    for words, said in {
+        ("--defaults", "-d", "top_k=0"): "top_k is 0",
+        ("--defaults", "-d", "colour=RGB"): "did you mean color_mode?",
+        ("--defaults", "--weights", "absent.pth"): "absent.pth",
+        ("--defaults", "--weights", str(folder / "build.sh")): "build.sh",
+        (): "--defaults",
+    }.items():
+        result = adopt(folder, *words, code=1)
+        assert said in result.stderr, (words, result.stderr)
+        assert content(folder) == before, words
+    (folder / "tests").write_text("a file where a project has a folder\n")
+    commit(folder)
+    assert "tests is a file" in adopt(folder, "--defaults", code=1).stderr
+    assert content(folder).keys() == before.keys() | {"tests"}
+
+
+def test_a_project_is_not_adopted_twice(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    commit(folder)
+    adopt(folder, "--defaults")
+    assert "copier update" in adopt(folder, "--defaults", code=1).stderr
+
+
+# ------------------------------------------------------------ what is not certain
+
+
+def test_code_and_checkpoint_that_differ_are_shown(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    network = torchvision.models.mobilenet_v3_small(num_classes=5)
+    torch.save(network.state_dict(), folder / "flowers_mobilenet.pth")
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    assert "CONTRADICTION num_classes: 5 in flowers_mobilenet.pth, 3 in handler.py" in result.stdout
+    assert answers_of(folder)["num_classes"] == 5
+
+
+def test_code_tells_what_a_checkpoint_cannot(service: Services) -> None:
+    folder = service(
+        handwritten.BASE,
+        handler=("models.mobilenet_v3_small(weights=None)", 'timm.create_model("resnetblur18")'),
+    )
+    handler = (folder / "handler.py").read_text()
+    handler = "import timm\n" + handler.replace("model.classifier[3] = nn.Linear(1024, ", "print(")
+    (folder / "handler.py").write_text(handler)
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    torch.save(state, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    adopt(folder, "--defaults")
+    assert answers_of(folder)["architecture"] == "timm/resnetblur18"
+
+
+def test_a_change_that_weights_do_not_show_makes_the_network_ones_own(service: Services) -> None:
+    folder = service(
+        handwritten.WRAPPER,
+        model=(
+            "    def forward(self, x):",
+            "        self.resnet18.maxpool = nn.Identity()\n\n    def forward(self, x):",
+        ),
+    )
+    theirs = network_of(folder, "model.py", "PetClassifier")
+    save_random_weights(theirs, folder / "pets.pt")
+    commit(folder)
+    before = (folder / "model.py").read_text()
+    result = adopt(folder, "--defaults")
+    assert "self.resnet18.maxpool = nn.Identity()" in result.stdout
+    answers = answers_of(folder)
+    assert answers["architecture"] == "custom"
+    assert answers["weights"] == "state_dict"
+    assert (folder / "model.py").read_text().startswith(before)
+    mine = network_of(folder, "model.py", "build_model", 4)
+    mine.load_state_dict(torch.load(folder / "weights" / "pets.pt"))
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mine.eval()(picture), theirs.eval()(picture))
+
+
+def test_a_network_whose_making_is_not_certain_is_left_to_the_user(service: Services) -> None:
+    folder = service(
+        handwritten.HANDLE, model_handler=("DigitNet(1, 10)", 'DigitNet(json.load(f)["channels"])')
+    )
+    commit(folder)
+    result = adopt(folder, "--defaults", "-d", "color_mode=L", "-d", "num_classes=10")
+    assert "Let its build_model(num_classes) return a DigitNet" in result.stdout
+    assert "makes it with in_channels=json.load" in result.stdout
+    assert "DigitNet" not in (folder / "model.py").read_text()
+
+
+def test_several_handlers_are_told_apart_by_the_user(service: Services) -> None:
+    folder = service({**handwritten.BASE, "other.py": handwritten.CLASSIFIER["mnist_handler.py"]})
+    (folder / "build.sh").unlink()
+    commit(folder)
+    refused = adopt(folder, "--defaults", code=1)
+    assert "handler.py, other.py" in refused.stderr
+    adopt(folder, "--defaults", "--handler", str(folder / "handler.py"))
+    assert answers_of(folder)["architecture"] == "mobilenet_v3_small"
+
+
+def test_without_a_checkpoint_the_code_tells(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    assert "flowers_mobilenet.pth (build.sh:5) is not in" in result.stdout
+    assert "ASSUMED weights: state_dict" in result.stdout
+    assert {"architecture": "mobilenet_v3_small", "num_classes": 3}.items() <= answers_of(
+        folder
+    ).items()
+
+
+def test_torchserves_own_image_classifier(service: Services) -> None:
+    model = """
+from torchvision.models.squeezenet import SqueezeNet
+
+class ImageClassifier(SqueezeNet):
+    def __init__(self):
+        super(ImageClassifier, self).__init__("1_1", num_classes=4)
+"""
+    command = "torch-model-archiver --model-name=sq -v 1 --model-file m.py --serialized-file s.pth"
+    folder = service({"m.py": model, "README": f"    {command} --handler image_classifier\n"})
+    torch.save(torchvision.models.squeezenet1_1(num_classes=4).state_dict(), folder / "s.pth")
+    result = adopt(folder, "--defaults")
+    assert "git init" in result.stdout
+    assert "no longer needed: m.py (model.py makes the network)" in result.stdout
+    assert {
+        "architecture": "squeezenet1_1",
+        "model_name": "sq",
+        "transforms": "imagenet",
+        "response_format": "scores",
+        "top_k": 5,
+    }.items() <= answers_of(folder).items()
+
+
+def test_what_is_no_classifier_of_pictures_is_refused(service: Services, tmp_path: Path) -> None:
+    handler = "from ts.torch_handler.object_detector import ObjectDetector\n"
+    folder = service({"handler.py": f"{handler}class Mine(ObjectDetector):\n    pass\n"})
+    (tmp_path / "empty").mkdir()
+    broken = {"broken.py": "print 'Python 2'\n"}
+    assert "no handler" in adopt(folder, "--defaults", code=1).stderr
+    given = ("--handler", str(folder / "handler.py"))
+    assert "ObjectDetector" in adopt(folder, "--defaults", *given, code=1).stderr
+    assert "ts-template new" in adopt(tmp_path / "empty", "--defaults", code=1).stderr
+    assert "no folder" in adopt(tmp_path / "absent", "--defaults", code=1).stderr
+    folder = service(broken)
+    given = ("--handler", str(folder / "broken.py"))
+    assert "broken.py:1 is no Python 3" in adopt(folder, "--defaults", *given, code=1).stderr
+
+
+OLD = handwritten.BASE["handler.py"].partition("transform = ")[2].partition("        self.init")[0]
+TRANSFORMS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "weights": (
+        "models.MobileNet_V3_Small_Weights.DEFAULT.transforms()",
+        {"transforms": "pretrained"},
+        "",
+    ),
+    "imagenet": (
+        "T.Compose([T.Resize(256), T.CenterCrop(224), T.ToTensor(), NORMALIZE])",
+        {"transforms": "imagenet"},
+        "",
+    ),
+    "bicubic": (
+        "T.Compose([T.Resize(int(IMG_SIZE * 1.125), 3), T.CenterCrop(128), T.ToTensor()])",
+        {
+            "transforms": "custom",
+            "image_size": 128,
+            "resize_size": 144,
+            "resize_mode": "crop",
+            "mean": [0.0],
+            "std": [1.0],
+            "interpolation": "bicubic",
+        },
+        "",
+    ),
+    "v2": (
+        "v2.Compose([v2.ToImage(), v2.Resize((96, 96)), v2.ToDtype(torch.float32, True)])",
+        {"transforms": "to_tensor", "image_size": 96},
+        "",
+    ),
+    "own step": (
+        "T.Compose([T.Resize((64, 64)), sharpen, T.ToTensor(), NORMALIZE])",
+        {"transforms": "custom", "image_size": 64},
+        "no answer says sharpen",
+    ),
+    "any size": (
+        "T.Compose([T.ToTensor(), NORMALIZE])",
+        {"transforms": "custom", "image_size": 0},
+        "NOT KNOWN image_size: the handler takes pictures of any size",
+    ),
+    "unknown": ("make_transform()", {"transforms": "pretrained"}, "NOT KNOWN transforms"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_are_read(service: Services, name: str) -> None:
+    code, expected, said = TRANSFORMS[name]
+    normalize = "T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])"
+    code = re.sub(r"\bT\.|\b(?=v2)", "transforms.", code.replace("NORMALIZE", normalize))
+    folder = service(handwritten.BASE, handler=(OLD, f"{code}\n"))
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    assert said in result.stdout
+    if not said:
+        assert "NOTE handler.py:4" not in result.stdout
+    assert expected.items() <= answers_of(folder).items()
