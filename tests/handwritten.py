@@ -94,7 +94,7 @@ import torchvision.models as models
 class PetClassifier(nn.Module):
     def __init__(self, num_classes=4):
         super().__init__()
-        self.resnet18 = models.resnet18(pretrained=False)
+        self.resnet18 = models.resnet18(weights=None)
         in_features = self.resnet18.fc.in_features
         self.resnet18.fc = nn.Sequential(
             nn.Linear(in_features, 64),

@@ -449,6 +449,47 @@ def test_a_network_whose_making_is_not_certain_is_left_to_the_user(service: Serv
     assert "DigitNet" not in (folder / "model.py").read_text()
 
 
+def test_a_function_that_makes_the_network_is_copied_with_all_that_it_does(
+    service: Services,
+) -> None:
+    factory = """
+import torch.nn as nn
+from torchvision.models import resnet18
+from torchvision.datasets import ImageFolder
+
+LAYERS = ["maxpool"]
+
+def make_model(channels, num_classes, pretrained=False):
+    model = resnet18(num_classes=num_classes)
+    for name in LAYERS:
+        setattr(model, name, nn.Identity())
+    return model
+
+def train(folder):
+    data = ImageFolder(folder)
+"""
+    folder = service(
+        {**handwritten.BASE, "training/zoo.py": factory},
+        handler=("models.mobilenet_v3_small(weights=None)", "make_model(3, 3)"),
+    )
+    handler = (folder / "handler.py").read_text()
+    handler = handler.replace("model.classifier[3] = nn.Linear(1024, len(CLASSES))", "")
+    handler = "from training.zoo import make_model\n" + handler
+    (folder / "handler.py").write_text(handler)
+    theirs = network_of(folder, "training/zoo.py", "make_model", 3, 3)
+    torch.save(theirs.state_dict(), folder / "flowers_mobilenet.pth")
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    assert "setattr(model, name, nn.Identity()) changes the network" in result.stdout
+    assert answers_of(folder)["architecture"] == "custom"
+    model = (folder / "model.py").read_text()
+    assert "ImageFolder" not in model
+    assert "return make_model(channels=3, num_classes=num_classes)" in model
+    mine = network_of(folder, "model.py", "build_model", 3)
+    assert isinstance(mine.maxpool, torch.nn.Identity)
+    mine.load_state_dict(theirs.state_dict())
+
+
 def test_several_handlers_are_told_apart_by_the_user(service: Services) -> None:
     folder = service({**handwritten.BASE, "other.py": handwritten.CLASSIFIER["mnist_handler.py"]})
     (folder / "build.sh").unlink()
@@ -547,6 +588,16 @@ TRANSFORMS: dict[str, tuple[str, dict[str, Any], str]] = {
         "T.Compose([T.ToTensor(), NORMALIZE])",
         {"transforms": "custom", "image_size": 0},
         "NOT KNOWN image_size: the handler takes pictures of any size",
+    ),
+    "by hand": (
+        "lambda image: torch.tensor(cv2.resize(numpy.array(image), (96, 96)))",
+        {"transforms": "pretrained"},
+        "no answer says cv2.resize",
+    ),
+    "timm": (
+        "timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))",
+        {"transforms": "pretrained"},
+        "taken for what timm prepares",
     ),
     "unknown": ("make_transform()", {"transforms": "pretrained"}, "NOT KNOWN transforms"),
 }

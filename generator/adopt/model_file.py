@@ -8,7 +8,7 @@ import symtable
 from collections.abc import Iterable
 from pathlib import Path
 
-from generator.adopt.networks import OwnClass
+from generator.adopt.networks import Maker
 from generator.adopt.source import Source
 
 BUILD = '''
@@ -19,13 +19,13 @@ def build_model(num_classes: int) -> {module}:
 '''
 
 
-def extended(own: OwnClass, channels: int) -> str:
+def extended(own: Maker, channels: int) -> str:
     """Return the file of the class, with build_model at its end."""
     head, module = with_module(own.source.text, own.source)
     return head.rstrip("\n") + "\n" + BUILD.format(module=module, channels=channels, call=own.call)
 
 
-def extracted(own: OwnClass, channels: int) -> str:
+def extracted(own: Maker, channels: int) -> str:
     """Return a module with the class, what it needs of its file, and build_model.
 
     Raises:
@@ -44,7 +44,7 @@ def extracted(own: OwnClass, channels: int) -> str:
     return head + BUILD.format(module=module, channels=channels, call=own.call)
 
 
-def local_imports(own: OwnClass, folder: Path, whole: bool) -> list[str]:
+def local_imports(own: Maker, folder: Path, whole: bool) -> list[str]:
     """Return the user's own modules that model.py imports, which the archive must have, too."""
     statements = own.source.tree.body if whole else definitions(own.source, own.name)
     names: set[str] = set()

@@ -35,11 +35,11 @@ NUMBER_OF_CLASSES = re.compile(r"(num|n|nb|nr)_?(of_)?(classes|class|labels|outp
 
 
 @dataclass(frozen=True)
-class OwnClass:
-    """A network's class in the user's own code.
+class Maker:
+    """A class or a function of the user's own that makes the network.
 
     Attributes:
-        name: of the class.
+        name: of the class or the function.
         source: the file.
         node: its definition.
         call: Python that makes the network, with the variable num_classes; "" if that is not sure.
@@ -48,7 +48,7 @@ class OwnClass:
 
     name: str
     source: Source = field(repr=False)
-    node: ast.ClassDef = field(repr=False)
+    node: ast.ClassDef | ast.FunctionDef = field(repr=False)
     call: str = ""
     why: str = ""
 
@@ -77,7 +77,7 @@ class Network:
         output_at: where it says so.
         changes: what differs from the architecture as torchvision or timm makes it, each with its
             place.
-        own: the class, if there is one.
+        own: what makes it in the user's own code, if that is a class or a function.
         attribute: where in the class the architecture is, if the class does nothing but call it.
         last: the attribute of the class that is its last linear layer.
     """
@@ -94,7 +94,7 @@ class Network:
     output: str = ""
     output_at: str = ""
     changes: tuple[str, ...] = ()
-    own: OwnClass | None = None
+    own: Maker | None = None
     attribute: str = ""
     last: str = ""
 
@@ -118,12 +118,13 @@ def find_network(
         modules: The user's own modules that these import, by name.
     """
     made: dict[str, Network] = {}
-    if handler is not None:
-        for call in outer_calls(handler, modules):
-            network = read_call(handler, call, modules)
-            made.setdefault(
-                network.architecture or f"class {network.own and network.own.name}", network
-            )
+    for source, scope, caller in scopes(handler, modules):
+        for call in outer_calls(source, modules, scope):
+            network = read_call(source, call, modules)
+            if caller is not None and isinstance(scope, ast.FunctionDef):
+                network = made_by_function(network, source, scope, caller)
+            what = network.architecture or f"class {network.own and network.own.name}"
+            made.setdefault(what, network)
     if len(made) > 1:
         places = ", ".join(f"{what} ({network.where})" for what, network in made.items())
         return None, [f"the handler makes several networks: {places}"]
@@ -141,17 +142,52 @@ def find_network(
     ]
 
 
-def outer_calls(source: Source, modules: Mapping[str, Source]) -> list[ast.Call]:
+Made = tuple[Source, ast.Call]
+Scope = tuple[Source, ast.Module | ast.FunctionDef, Made | None]
+
+
+def scopes(handler: Source | None, modules: Mapping[str, Source]) -> Iterator[Scope]:
+    """Yield where a network may be made: the handler, and functions of modules that it calls."""
+    if handler is None:
+        return
+    yield handler, handler.tree, None
+    seen: set[int] = set()
+    for node in handler.nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        module, _, name = handler.full_name(node.func).lstrip(".").rpartition(".")
+        home = modules.get(module.rpartition(".")[2])
+        if home is None:
+            continue
+        for function in home.tree.body:
+            is_it = isinstance(function, ast.FunctionDef) and function.name == name
+            if is_it and id(function) not in seen and len(seen) < MAX_CALLS:
+                seen.add(id(function))
+                assert isinstance(function, ast.FunctionDef)
+                yield home, function, (handler, node)
+
+
+def made_by_function(
+    network: Network, source: Source, function: ast.FunctionDef, made: Made
+) -> Network:
+    """Add the function that makes a network, where the class alone would not do."""
+    if network.own is not None and network.own.call and not network.changes:
+        return network
+    return replace(network, own=with_call(Maker(function.name, source, function), made))
+
+
+def outer_calls(source: Source, modules: Mapping[str, Source], scope: ast.AST) -> list[ast.Call]:
     """Return the calls that make networks, but for those in networks, and in other such calls."""
     inner: set[int] = set()
     for definition in source.classes():
         if is_network(source, definition, modules):
             inner |= {id(x) for x in ast.walk(definition)}
+    within = {id(x) for x in ast.walk(scope)}
     found: list[ast.Call] = []
     for node in source.nodes:
         if len(found) == MAX_CALLS:
             break
-        if not isinstance(node, ast.Call) or id(node) in inner:
+        if not isinstance(node, ast.Call) or id(node) in inner or id(node) not in within:
             continue
         if named_architecture(source, node) or local_class(source, node.func, modules):
             found.append(node)
@@ -418,7 +454,7 @@ def tidy(values: dict[str, Any]) -> dict[str, Any] | None:
 def read_class(
     source: Source,
     node: ast.ClassDef,
-    made: tuple[Source, ast.Call] | None,
+    made: Made | None,
     modules: Mapping[str, Source],
 ) -> Network:
     """Read a network's class.
@@ -429,7 +465,7 @@ def read_class(
         made: The call that makes it, and where; None if TorchServe does, without arguments.
         modules: The user's own modules.
     """
-    own = with_call(OwnClass(node.name, source, node), made)
+    own = with_call(Maker(node.name, source, node), made)
     network = Network(own.where, own=own)
     values = parameters(source, node, made)
     output, place = output_of(source, node)
@@ -490,9 +526,7 @@ def attributes(source: Source, node: ast.ClassDef) -> Iterator[tuple[str, ast.Ca
                 yield name, statement.value
 
 
-def parameters(
-    source: Source, node: ast.ClassDef, made: tuple[Source, ast.Call] | None
-) -> dict[str, Any]:
+def parameters(source: Source, node: ast.ClassDef, made: Made | None) -> dict[str, Any]:
     """Return the plain values that __init__ gets, by parameter."""
     init = method(node, "__init__")
     if init is None:
@@ -527,29 +561,33 @@ def argument_value(
     return source.value_or(node, None)
 
 
-def with_call(own: OwnClass, made: tuple[Source, ast.Call] | None) -> OwnClass:
+def with_call(own: Maker, made: Made | None) -> Maker:
     """Add the Python that makes the network, if it is sure."""
-    init = method(own.node, "__init__")
-    if init is None:
-        return replace(own, call=f"{own.name}()")
-    parameters = [*init.args.posonlyargs, *init.args.args][1:]
-    required = len(parameters) - len(init.args.defaults)
+    if isinstance(own.node, ast.FunctionDef):
+        signature = own.node.args
+        parameters = [*signature.posonlyargs, *signature.args]
+    else:
+        init = method(own.node, "__init__")
+        if init is None:
+            return replace(own, call=f"{own.name}()")
+        signature = init.args
+        parameters = [*signature.posonlyargs, *signature.args][1:]
+    required = parameters[: len(parameters) - len(signature.defaults)]
     given: dict[str, ast.expr] = {}
     if made is not None:
         where, call = made
-        if any(isinstance(x, ast.Starred) for x in call.args) or None in {
-            k.arg for k in call.keywords
-        }:
+        is_open = any(isinstance(x, ast.Starred) for x in call.args)
+        if is_open or any(k.arg is None for k in call.keywords):
             return replace(own, why=f"{where.at(call)} makes it with arguments from elsewhere")
         given |= dict(zip((x.arg for x in parameters), call.args, strict=False))
         given |= {str(k.arg): k.value for k in call.keywords}
-    arguments = []
-    names = [x.arg for x in (*parameters, *init.args.kwonlyargs)]
-    needed = {x.arg for x in parameters[:required]} | {
+    needed = {x.arg for x in required} | {
         x.arg
-        for x, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        for x, default in zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
         if default is None
     }
+    arguments = []
+    names = [x.arg for x in (*parameters, *signature.kwonlyargs)]
     for name in dict.fromkeys((*names, *given)):
         if NUMBER_OF_CLASSES.fullmatch(name):
             arguments.append(f"{name}=num_classes")
@@ -561,7 +599,7 @@ def with_call(own: OwnClass, made: tuple[Source, ast.Call] | None) -> OwnClass:
                 return replace(own, why=f"{where.at(call)} makes it with {name}={shown}")
             arguments.append(f"{name}={value!r}")
         elif name in needed:
-            return replace(own, why=f"its __init__ needs {name}")
+            return replace(own, why=f"it needs {name}")
     return replace(own, call=f"{own.name}({', '.join(arguments)})")
 
 

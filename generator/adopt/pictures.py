@@ -14,6 +14,7 @@ from generator.adopt.source import Source, argument, chain
 TRANSFORMS = "torchvision.transforms."
 FUNCTIONAL = ("torchvision.transforms.functional.", "torchvision.transforms.v2.functional.")
 OTHER_WORK = ("cv2.", "skimage.", "albumentations.", "imgaug.", "kornia.", "PIL.ImageOps.")
+TIMM = ("timm.data.create_transform", "timm.data.transforms_factory.create_transform")
 METHODS = ("crop", "thumbnail", "rotate")  # of PIL's images
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -41,7 +42,8 @@ class Preparation:
         std: likewise.
         interpolation: an answer to the question of that name.
         gray: the channels that Grayscale leaves; 0 if there is none.
-        weights: torchvision's weights whose transforms these are, as in ResNet18_Weights.DEFAULT.
+        weights: torchvision's weights whose transforms these are, as in ResNet18_Weights.DEFAULT;
+            "timm" for timm's.
         unclear: what no answer says, each with its place.
     """
 
@@ -54,6 +56,11 @@ class Preparation:
     gray: int = 0
     weights: str = ""
     unclear: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing that an answer could say."""
+        return not (self.resize or self.crop or self.mean or self.weights)
 
     def but(self, why: str, **changes: Any) -> Preparation:
         """Return the same, with one more thing that no answer says."""
@@ -83,6 +90,8 @@ def find_preparations(source: Source) -> list[Preparation]:
         if name.startswith(TRANSFORMS) and name.endswith(".Compose"):
             inner |= {id(x) for x in ast.walk(node)}
             preparation = read_compose(source, node)
+        elif name in TIMM:
+            preparation = Preparation(source.at(node), weights="timm")
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "transforms":
             weights = weights_of(source, node.func.value)
             if not weights:
@@ -292,6 +301,9 @@ def answers_of(
     """
     unclear = list(found.unclear)
     arch = catalogue.load().get(architecture)
+    if found.weights == "timm":
+        unclear.append(f"{found.where}: taken for what timm prepares for this network by itself")
+        return ({"transforms": "pretrained"} if arch is None else {}), unclear
     if found.weights:
         if arch is not None and is_default(found.weights, arch.weights):
             return {"transforms": "pretrained"}, unclear

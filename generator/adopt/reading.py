@@ -13,7 +13,7 @@ from generator import catalogue, options
 from generator.adopt import pictures, responses
 from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
-from generator.adopt.networks import Network, OwnClass, find_network
+from generator.adopt.networks import Maker, Network, find_network
 from generator.adopt.source import Source, read_source, relative
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
@@ -262,7 +262,7 @@ class Reading:
     labels: Labels | None = None
 
     @property
-    def own(self) -> OwnClass | None:
+    def own(self) -> Maker | None:
         """The class of the user's that is served, if the network is their own."""
         is_own = self.findings.answer("architecture") == "custom"
         return self.network.own if is_own and self.network is not None else None
@@ -622,6 +622,9 @@ def add_pictures(reading: Reading) -> None:
     size = reading.inspection.image_size if reading.inspection is not None else None
     if not found:
         findings.unknown["transforms"] = f"{service.handler_name} has no transforms that are known"
+    elif len(found) == 1 and found[0].is_empty and found[0].unclear:
+        findings.unknown["transforms"] = f"{service.handler_name} prepares pictures by hand"
+        findings.remarks += found[0].unclear
     elif len(found) > 1:
         places = ", ".join(x.where for x in found)
         findings.unknown["transforms"] = f"there are several that differ: {places}"
@@ -702,6 +705,7 @@ def add_response(reading: Reading) -> None:
             f"{found.where or service.handler_name}: answers will have the project's form, not "
             f"that of your handler; {chosen} is {meaning}"
         )
+    findings.remarks += responses.oddities(service.handler)
     if found.scores == "sigmoid":
         findings.remarks.append(
             f"{service.handler_name} has a sigmoid; the project computes softmax: its "

@@ -68,6 +68,32 @@ def read_response(source: Source, node: ast.ClassDef | None, is_classifier: bool
     return Response(form, top_k or attribute, where, sure=False, scores=scores)
 
 
+def oddities(source: Source) -> list[str]:
+    """Return what a handler does with the network that a project does not."""
+    notes = []
+    calls = [x for x in source.nodes if isinstance(x, ast.Call)]
+    forwards = [x for x in calls if chain(x.func) in ("self.model", "self.model.forward")]
+    if len(forwards) > 1:
+        notes.append(
+            f"{source.at(forwards[1])}: the handler calls the network {len(forwards)} times"
+        )
+    for call in calls:
+        name = chain(call.func).rpartition(".")[2]
+        scores = call.args[0] if call.args else call.func
+        if name == "quantize_dynamic":
+            notes.append(
+                f"{source.at(call)}: the handler quantizes the network; the project does not"
+            )
+        elif name == "half":
+            notes.append(
+                f"{source.at(call)}: the handler computes in half precision, a project does not"
+            )
+        elif name == "softmax" and any(isinstance(x, ast.BinOp) for x in ast.walk(scores)):
+            shown = ast.unparse(call)[:60]
+            notes.append(f"{source.at(call)}: the scores are changed before softmax: {shown}")
+    return notes
+
+
 def is_max(source: Source, call: ast.Call) -> bool:
     """Tell whether it is torch.max(scores, 1) or scores.max(1)."""
     position = 1 if source.full_name(call.func) == "torch.max" else 0
