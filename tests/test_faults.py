@@ -136,6 +136,19 @@ def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Proj
 
 
 @pytest.mark.serve
+def test_a_server_whose_workers_do_not_come_back_ends(project: Project) -> None:
+    with project.serve("--timeout", "40") as service:
+        (java,) = psutil.Process(service.process.pid).children()
+        # As a cleaner of temporary files does: new workers find nothing to load.
+        shutil.rmtree(Path(java.environ()["TMPDIR"], "models"))
+        for victim in ready(service):
+            os.kill(victim, signal.SIGKILL)
+        assert service.process.wait(40 + BOUND) == 1
+        assert service.process.stdout is not None
+        assert "no worker was ready for 40 s" in service.process.stdout.read()
+
+
+@pytest.mark.serve
 def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
     ports = [str(free_port()) for _ in range(3)]
     options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
