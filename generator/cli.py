@@ -169,6 +169,22 @@ def catalogue(
 
 
 @app.command()
+def release(
+    version: Annotated[str, typer.Argument(help="The version, as PEP 440 has them: 1.2.0.")],
+) -> None:
+    """Name what is committed a release: changelog, version, commit, tag. For maintainers.
+
+    Push it with: git push --follow-tags
+
+    Example: ts-template release 1.2.0
+    """
+    from generator.release import make_release
+
+    make_release(version)
+    typer.echo(f"released {version}; publish it with: git push --follow-tags")
+
+
+@app.command()
 def options(
     question: Annotated[
         str, typer.Argument(help="Print only this question, with all its values.")
@@ -310,6 +326,58 @@ def matrix(
         typer.echo(f"FAILED {failure}", err=True)
     if outcome.failures:
         raise UserError(f"{len(outcome.failures)} combinations failed")
+
+
+@app.command()
+def torture(
+    project: Annotated[Path, typer.Argument(help="The folder of a project, with its archive.")],
+    requests: Annotated[int, typer.Option(help="How many requests to send in all.")] = 2000,
+    hostile: Annotated[int, typer.Option(help="How many of them are hostile.")] = 200,
+    clients: Annotated[int, typer.Option(help="How many clients send at once.")] = 16,
+    seed: Annotated[int, typer.Option(help="Decides what is sent.")] = 0,
+    decode: Annotated[
+        int, typer.Option(help="No server: only read so many hostile inputs in-process.")
+    ] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the figures to this file, as Markdown.")
+    ] = None,
+) -> None:
+    """Serve a project under load and hostile input, and check every answer.
+
+    Hostile are damaged files of every format, bombs, other media, broken JSON, forms and HTTP. The
+    answers to good requests must be those of predict.py, whatever is sent beside them.
+
+    Example: ts-template torture my-service --requests 10000 --hostile 1000
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from generator import torture as module
+
+    if not 0 <= hostile <= requests or clients < 1:
+        raise UserError("--hostile must be from 0 to --requests, and --clients 1 or more")
+    with Progress(console=Console(stderr=True)) as bars:
+        task = bars.add_task("torture", total=decode or requests)
+
+        def progress(done: int, of: int) -> None:
+            bars.update(task, completed=done, total=of)
+
+        if decode:
+            command = f"ts-template torture PROJECT --decode {decode} --seed {seed}"
+            decoded = module.decode(project, decode, seed, progress)
+            text, failed = module.decode_report(decoded, command), bool(decoded.failures)
+        else:
+            command = (
+                f"ts-template torture PROJECT --requests {requests} --hostile {hostile} "
+                f"--clients {clients} --seed {seed}"
+            )
+            outcome = module.torture(project, requests, hostile, clients, seed, progress)
+            text, failed = module.report(outcome, command), outcome.failed
+    typer.echo(text)
+    if report:
+        module.write(report, text)
+    if failed:
+        raise UserError("the service did not withstand; see above")
 
 
 def main() -> None:

@@ -61,6 +61,10 @@ SAMPLES: dict[str, list[Any]] = {
     "mean": [[0.5], 0.1307],
     "std": [[0.5], 0.3081],
     "top_k": [5, 1],
+    "max_request_mb": [20, 3],
+    "max_megapixels": [50, 4],
+    "max_pictures": [64, 1],
+    "max_label_length": [200, 30],
 }
 NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a project
 
@@ -570,6 +574,8 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
         answers |= {"architecture": name, "num_classes": 5}
         if answers["weights"] == "pretrained":
             answers |= {"num_classes": 1000} if arch.params else {"weights": "state_dict"}
+        if (arch.params or 0) > 150e6 and answers["weights"] in ("exported_program", "onnx"):
+            answers["weights"] = "safetensors"  # to export a gigabyte takes minutes
         if answers["transforms"] != "to_tensor":
             answers["transforms"] = "custom"  # the others would mean the full size
         answers["resize_size"] = 0

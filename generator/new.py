@@ -54,25 +54,29 @@ def make_project(
         answers = {"architecture": "custom", **answers}
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]1.[/] Inspect {weights}{f' and {labels}' if labels else ''}")
-    known = {**answers_of(inspect_file(weights), answers, console, ask), **answers}
-    graph = known.get("weights") in GRAPHS  # which brings its own network
-    if known["architecture"] == "custom" and model is None and not graph:
+    found = inspect_file(weights)
+    for note in found.notes:
+        console.print(f"   {note}")
+    known = {**answers_of(found, answers), **answers}
+    # What brings its own network needs no model.py.
+    if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
         raise UserError(
             f"{weights} is of a network of your own, or of one whose last layer is: bring the file "
             "that defines build_model(num_classes) with --model FILE"
         )
+    likely = likely_of(found, known, destination)
     if "label_format" not in answers:
-        known |= label_answers(labels, known.get("num_classes"), console)
-    if not ask:
-        name = destination.resolve().name.replace("-", " ").replace("_", " ").title()
-        known.setdefault("project_name", name)
+        known |= label_answers(labels, {**likely, **known}.get("num_classes"), console)
     for name, value in known.items():
         console.print(f"   {name}: {value}")
+    if not ask:
+        for name in likely.keys() - known.keys():
+            console.print(f"   {name}: {likely[name]} (assumed, not found in the file)")
 
     console.print(f"[bold]2.[/] Render {destination}")
     existed = destination.exists()
     try:
-        render(destination, known, ask=ask)
+        render(destination, known, proposals=likely, ask=ask)
         put_files(destination, weights, labels)
         if model is not None:
             shutil.copyfile(model, destination / "model.py")
@@ -104,37 +108,36 @@ def make_project(
     )
 
 
-def answers_of(
-    found: Inspection, given: Mapping[str, Any], console: Console, ask: bool
-) -> dict[str, Any]:
-    """Return the answers that follow from a checkpoint, saying what does not.
+def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers that follow from a checkpoint, and are not given.
 
     Raises:
         UserError: It is one of several networks of timm, and there is no telling which.
     """
     known = {name: value for name, value in found.answers.items() if name not in given}
-    for note in found.notes:
-        console.print(f"   {note}")
-    architecture = given.get("architecture", known.get("architecture"))
-    if architecture is None:
+    if "architecture" not in known and "architecture" not in given:
         if found.timm:
             commands = "".join(f"\n    -d architecture=timm/{name}" for name in found.timm)
             raise UserError(
                 f"{found.path} is of one of several networks that weights cannot tell apart. Add "
                 f"the one that it is:{commands}"
             )
-        architecture = known["architecture"] = "custom"
-    if "checkpoint_key" in found.open_questions and "checkpoint_key" not in given and not ask:
-        known["checkpoint_key"] = found.places[0].key
-        console.print(f"   assumed: {found.open_questions['checkpoint_key']}; the first is taken")
-    arch = catalogue.load().get(str(architecture))
-    if arch is not None and arch.params is not None and "image_size" in known and not ask:
-        # The size is in the weights, the rest of the transforms is not: what torchvision trained
-        # this architecture with is likely, not certain.
-        known |= {"mean": list(arch.mean), "std": list(arch.std)}
-        known["interpolation"] = arch.interpolation
-        console.print(f"   assumed, not found: mean, std and interpolation of {architecture}")
+        known["architecture"] = "custom"
     return known
+
+
+def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) -> dict[str, Any]:
+    """Return answers that are likely, not certain: defaults to be confirmed."""
+    name = destination.resolve().name.replace("-", " ").replace("_", " ")
+    likely = {"project_name": name.title(), **found.likely}
+    if "checkpoint_key" in found.open_questions:
+        likely["checkpoint_key"] = found.places[0].key
+    arch = catalogue.load().get(str(known["architecture"]))
+    if arch is not None and arch.params is not None and "image_size" in known:
+        # The size is in the weights, the rest of the transforms is not.
+        likely |= {"mean": list(arch.mean), "std": list(arch.std)}
+        likely["interpolation"] = arch.interpolation
+    return {name: value for name, value in likely.items() if name not in known}
 
 
 def label_answers(labels: Path | None, num_classes: int | None, console: Console) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,32 @@ def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.
     state = {f"{prefix}{key}": tensor for key, tensor in network.state_dict().items()}
     torch.save(state, path)
     return network.eval()
+
+
+def build_and_save(project: Project) -> None:
+    """Save seeded weights for the project's own network, so large that its answers tell apart."""
+    code = (
+        "import torch; from model import build_model; from project import NUM_CLASSES; "
+        "torch.manual_seed(0); network = build_model(NUM_CLASSES); "
+        "[parameter.data.mul_(2) for parameter in network.parameters()]; "
+        "torch.save(network.state_dict(), 'weights/w.pth')"
+    )
+    result = project.run("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def spoil_archive(path: Path, member: str, old: bytes = b"", new: bytes | None = None) -> None:
+    """Replace bytes in a member of an archive; leave the member out if `new` is None."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if new is None:
+        del members[member]
+    else:
+        assert old in members[member]
+        members[member] = members[member].replace(old, new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def encode(image: Image.Image, file_format: str = "PNG") -> bytes:

@@ -31,6 +31,7 @@ from generator.errors import UserError
 from generator.inspection import inspect_file, signatures
 from generator.inspection.matching import recognise
 from generator.inspection.pickles import Tensor, refused_by_torch
+from generator.options import questions
 from generator.rendering import render, template_root
 from inspected import (
     ARCHS,
@@ -65,40 +66,37 @@ def one_thread() -> Iterator[None]:
 # ------------------------------------------------------------------------------------ recognising
 
 
-@pytest.mark.parametrize("name", ARCHS)
-def test_each_architecture_in_each_container_with_each_head(name: str, tmp_path: Path) -> None:
-    arch = ARCHS[name]
-    heads = [head for head in HEADS if can_have(arch, head)]
-    for number, (container_name, container) in enumerate(CONTAINERS.items()):
-        head = heads[number % len(heads)]
-        channels = 1 if number % 3 == 2 else 3
-        path = tmp_path / "x.pth"
-        container.save(build(name, head, channels), path)
-        found = inspect_file(path)
-        shown = f"{name} {head} {container_name}"
-        assert found.architecture == name, shown
-        assert found.classes == CLASSES, shown
-        assert found.channels == channels, shown
-        assert found.prefix == container.prefix + ("backbone." * (head == "outside")), shown
-        assert found.head == HEADS[head], shown
-        assert found.kind == container.kind, shown
-        assert found.answers["weights"] == container.weights, shown
-        assert found.answers["num_classes"] == CLASSES, shown
-        assert found.answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
-        is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
-        assert found.answers["architecture"] == (name if is_answer else "custom"), shown
-        assert found.answers.get("head") == (head if is_answer else None), shown
-        assert found.answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
-        half = container_name == "half"
-        assert set(found.precision) == {"float16" if half else "float32"}, shown
-
-
-@pytest.mark.parametrize("name", ARCHS)
-def test_parameters_are_counted_as_torch_counts_them(name: str, tmp_path: Path) -> None:
-    network = build(name)
-    save_state(network, tmp_path / "x.pth")
-    expected = sum(parameter.numel() for parameter in network.parameters())
-    assert inspect_file(tmp_path / "x.pth").parameters == expected
+@pytest.mark.parametrize(("number", "name"), enumerate(ARCHS))
+def test_each_architecture_in_each_container(number: int, name: str, tmp_path: Path) -> None:
+    heads = [head for head in HEADS if can_have(ARCHS[name], head)]
+    for turn in range(3):  # the heads take turns over the architectures
+        head, channels = heads[(number + turn) % len(heads)], 1 if turn == 2 else 3
+        network = build(name, head, channels)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        for container_name in list(CONTAINERS)[turn::3]:
+            container = CONTAINERS[container_name]
+            path = tmp_path / "x.pth"
+            container.save(network, path)
+            found = inspect_file(path)
+            shown = f"{name} {head} {container_name}"
+            assert found.architecture == name, shown
+            assert found.classes == CLASSES, shown
+            assert found.channels == channels, shown
+            assert found.prefix == container.prefix + "backbone." * (head == "outside"), shown
+            assert found.head == HEADS[head], shown
+            assert found.kind == container.kind, shown
+            assert head == "outside" or found.parameters == parameters, shown
+            half = container_name == "half"
+            assert set(found.precision) == {"float16" if half else "float32"}, shown
+            answers = found.answers
+            is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
+            assert answers["architecture"] == (name if is_answer else "custom"), shown
+            assert answers["num_classes"] == CLASSES, shown
+            assert answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
+            assert answers["weights"] == container.weights, shown
+            assert answers.get("state_dict_prefix", "") == container.prefix, shown
+            assert answers.get("head") == (head if is_answer else None), shown
+            assert answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
@@ -147,7 +145,8 @@ def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:
     assert (found.architecture, found.classes, found.channels) == (None, None, None)
     assert "it is frozen" in found.notes[0]
     assert found.answers == {"weights": "torchscript"}
-    assert {"architecture", "num_classes", "color_mode"} <= found.open_questions.keys()
+    open_questions = {"architecture", "num_classes", "color_mode", "model_output", "transforms"}
+    assert open_questions <= found.open_questions.keys()
 
 
 @pytest.mark.parametrize("size", [32, 64, 384])
@@ -218,6 +217,38 @@ def test_one_network_among_other_weights(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "x.pth")
     assert found.architecture == "resnet34"
     assert found.answers["checkpoint_key"] == "encoder"
+
+
+def test_a_head_on_top_of_the_networks_own(tmp_path: Path) -> None:
+    on_top = nn.Sequential(nn.Linear(CLASSES, 40), nn.ReLU(), nn.Linear(40, 5))
+    save_state(Wrapper(build("resnet18"), on_top), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "outside", 5)
+    assert found.answers["architecture"] == "custom"
+    assert found.answers["weights"] == "state_dict"
+
+
+def test_weights_beside_the_network_are_named(tmp_path: Path) -> None:
+    CONTAINERS["Lightning"].save(build("resnet18"), tmp_path / "x.ckpt")
+    notes = inspect_file(tmp_path / "x.ckpt").notes
+    assert "beside the network, and no part of it: criterion.weight" in notes
+
+
+def test_classes_are_not_read_from_heads_that_part(tmp_path: Path) -> None:
+    network: Any = build("resnet18")
+    network.fc = nn.ModuleDict({"kind": nn.Linear(512, 3), "colour": nn.Linear(512, 5)})
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "other", None)
+    assert "num_classes" in found.open_questions
+
+
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    network: Any = build("resnet18")
+    network.fc = nn.ModuleDict({"²": nn.Linear(512, 3)})
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head, found.classes) == ("resnet18", "other", 3)
 
 
 # -------------------------------------------------------------------------------------- strangers
@@ -517,6 +548,7 @@ def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
     answers = yaml.safe_load(text)
     assert answers == inspect_file(tmp_path / "x.pth").answers
     for question in inspect_file(tmp_path / "x.pth").open_questions:
+        assert question in questions()
         assert f"\n# {question}: " in text
     result = CliRunner().invoke(app, ["check", str(answers_file)])
     assert result.exit_code == 0, result.output
@@ -540,13 +572,44 @@ def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path
 
 
 def test_names_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    torch.save({"\x1b[2J[red].weight": torch.zeros(3, 3)}, tmp_path / "x.pth")
-    state = {**build("resnet18").state_dict(), "\x1b[2J[bold]x": torch.zeros(3)}
-    torch.save(state, tmp_path / "y.pth")
-    for name in ("x.pth", "y.pth"):
-        printed = run(tmp_path / name, "--answers", tmp_path / "answers.yml")
-        assert "\x1b" not in printed + (tmp_path / "answers.yml").read_text()
-    assert "?[2J[bold]x" in printed
+    evil = "\x1b[2J[red]\u202e\ud800"
+    state = build("resnet18").state_dict()
+    contents: dict[str, Any] = {
+        "weights": {f"{evil}.weight": torch.zeros(3, 3)},
+        "unknown": {**state, f"{evil}x": torch.zeros(3)},
+        "prefix": {f"{evil}.{key}": x for key, x in state.items()},
+        "key": {
+            evil: state,
+            "other": {"a.weight": torch.zeros(3)},
+            "arch": evil,
+            "classes": [evil],
+        },
+        "refused": {evil: 3},
+    }
+    for name, content in contents.items():
+        torch.save(content, tmp_path / name)
+        answers = tmp_path / f"{name}.yml"
+        result = CliRunner().invoke(
+            app, ["inspect", str(tmp_path / name), "--answers", str(answers)]
+        )
+        text = result.output + str(result.exception or "")
+        text += answers.read_text("utf-8") if answers.exists() else ""
+        assert not set(evil) - set("[2Jred]") & set(text), name
+        assert name == "weights" or "?[2J[red]??" in text, name
+        CliRunner().invoke(app, ["inspect", str(tmp_path / name), "--json"]).output.encode()
+
+
+def test_what_a_checkpoint_says_of_itself_is_passed_on(tmp_path: Path) -> None:
+    content = {
+        "state_dict": build("resnet50").state_dict(),
+        "arch": "resnetblur50",
+        "class_to_idx": {"cat": 0, "dog": 1},
+    }
+    torch.save(content, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert "it calls its network resnetblur50 (under arch)" in found.notes
+    assert "class_to_idx has 2 names, of its classes perhaps: cat, dog" in found.notes
+    assert {"resnet50", "resnetaa50", "resnetblur50"} == set(found.timm)
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,54 @@ def test_files_that_are_cut_short_or_changed(tmp_path: Path) -> None:
             assert found.architecture in (None, "squeezenet1_1"), name
 
 
+@pytest.mark.parametrize("container", ["pickled", "EMA", "state_dict"])
+def test_pickles_that_are_changed(container: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    CONTAINERS[container].save(build("squeezenet1_1"), path)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(next(x for x in archive.namelist() if x.endswith("data.pkl")))
+    chance = random.Random(0)
+    known = 0
+    for _ in range(400):
+        changed = bytearray(content)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            start, other = chance.randrange(len(changed)), chance.randrange(len(changed))
+            size = chance.randrange(1, 40)
+            match chance.randrange(3):
+                case 0:
+                    changed[start] = chance.randrange(256)
+                case 1:
+                    del changed[start : start + size]
+                case 2:
+                    changed[start : start + size] = changed[other : other + size]
+        path.write_bytes(torch_zip(bytes(changed)))
+        try:
+            found = inspect_file(path)
+        except UserError:
+            continue
+        assert found.architecture in (None, "squeezenet1_1")
+        known += found.architecture is not None
+    assert known  # some changes do not matter
+
+
 # ------------------------------------------------------------------------------------ hostile files
 
 
-def torch_zip(pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Return a file as torch.save writes it, with this pickle."""
+def torch_zip(
+    pickled: bytes,
+    compression: int = zipfile.ZIP_STORED,
+    others: Sequence[str] = (),
+    **contents: bytes,
+) -> bytes:
+    """Return a file as torch.save writes it, with this pickle, and with other files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", b"3\n")
+        for name in others:
+            archive.writestr(f"archive/{name}", b"{}")
+        for name, content in contents.items():
+            archive.writestr(f"archive/{name}", content)
     return buffer.getvalue()
 
 
@@ -198,6 +237,32 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     for name, content in pickles.items():
         yield name, torch_zip(content)
         yield f"{name}, legacy", legacy(content)
+        yield f"{name}, TorchScript", torch_zip(content, others=["constants.pkl"])
+    yield "many state_dicts", torch_zip(
+        b"\x80\x02" + shared_tensor((64, 3, 11, 11)) + b"q\x000}("
+        + b"".join(text(str(n)) + b"}" + text("a.weight") + b"h\x00s" for n in range(30_000))
+        + b"u."
+    )  # fmt: skip
+    body = {k: x for k, x in build("alexnet").state_dict().items() if k.startswith("features")}
+    shapes = list(dict.fromkeys(tuple(x.shape) for x in body.values()))
+    yield (
+        "many networks",
+        torch_zip(
+            b"\x80\x02"
+            + b"".join(shared_tensor(shape) + b"q%c0" % n for n, shape in enumerate(shapes))
+            + b"}("
+            + b"".join(
+                text(f"n{n}.{key}") + b"h%c" % shapes.index(tuple(x.shape))
+                for n in range(4_000)
+                for key, x in body.items()
+            )
+            + b"u."
+        ),
+    )
+    yield "deep JSON of an export", torch_zip(
+        b"", others=["archive_format", "models/model.json"],
+        **{"data/weights/model_weights_config.json": b'{"config":' + b"[" * 1_000_000},
+    )  # fmt: skip
     yield "zip bomb", torch_zip(bytes(200_000_000), zipfile.ZIP_DEFLATED)
     lying = bytearray(torch_zip(b"\x80\x02" + b"N0" * 5_000_000 + b".", zipfile.ZIP_DEFLATED))
     size = struct.pack("<I", 10_000_003)
@@ -251,6 +316,12 @@ def module_bomb() -> bytes:
         content += b"cx\nM\n)\x81}(" + text("_modules") + inner + text("_parameters") + b"}"
         content += text("_buffers") + b"}ubq\x01"
     return content + b"."
+
+
+def shared_tensor(shape: tuple[int, ...]) -> bytes:
+    """Return the part of a pickle that is a tensor."""
+    sizes = b"(" + b"".join(b"M" + struct.pack("<H", size) for size in shape) + b"t"
+    return tensor(sizes[1:-1]).partition(b"conv1.weight")[2].removesuffix(b"s.")
 
 
 def tensor(size: bytes) -> bytes:

@@ -82,7 +82,7 @@ def test_a_network_of_ones_own_brings_its_file(tmp_path: Path, own_model: Path) 
     assert refused.returncode == 1
     assert "--model FILE" in refused.stderr
     assert not (tmp_path / "own").exists()
-    result = new(tmp_path, *words, "--model", own_model.name, "-d", "num_classes=4")
+    result = new(tmp_path, *words, "--model", own_model.name)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "own" / "labels.txt").read_text() == "a\nb\nc\nd\n"
     assert (tmp_path / "own" / "model-store" / "own.mar").is_file()

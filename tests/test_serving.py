@@ -18,7 +18,16 @@ from PIL import Image
 from skimage import data
 from torch import nn
 
-from conftest import Project, Service, encode, labels_of, noise, save_random_weights
+from conftest import (
+    Project,
+    Service,
+    build_and_save,
+    encode,
+    labels_of,
+    noise,
+    save_random_weights,
+    spoil_archive,
+)
 
 pytestmark = pytest.mark.serve
 
@@ -193,7 +202,12 @@ def test_serve_tells_at_once_why_a_model_does_not_load(
     build_and_save(project)
     # A handler that breaks only in the server: archive.py's trial would have refused it.
     project.archive()
-    spoil_archive(project.path / "model-store" / "image-classifier.mar")
+    spoil_archive(
+        project.path / "model-store" / "image-classifier.mar",
+        "handler.py",
+        b"import os\n",
+        b"import os\nimport a_package_that_nobody_has\n",
+    )
     result = project.run("serve.py", "--port", "0", "--management-port", "0", "--metrics-port", "0")
     assert result.returncode == 1
     assert "ModuleNotFoundError: No module named 'a_package_that_nobody_has'" in result.stderr
@@ -227,31 +241,6 @@ def test_torchserve_is_gone_after_serve_has_ended(copy_project: Callable[..., Pr
     assert service.process.returncode == 0
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-
-
-def build_and_save(project: Project) -> None:
-    """Save seeded weights for the project's own network."""
-    code = (
-        "import torch; from model import build_model; from project import NUM_CLASSES; "
-        "torch.manual_seed(0); "
-        "torch.save(build_model(NUM_CLASSES).state_dict(), 'weights/w.pth')"
-    )
-    result = project.run("-c", code)
-    assert result.returncode == 0, result.stderr
-
-
-def spoil_archive(path: Path) -> None:
-    """Add an import to the archived handler that fails."""
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["handler.py"] = members["handler.py"].replace(
-        b"import os\n", b"import os\nimport a_package_that_nobody_has\n"
-    )
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
 
 
 @pytest.mark.parametrize("way", ["custom", "torchscript"])

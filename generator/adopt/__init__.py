@@ -21,7 +21,8 @@ from generator.adopt.reading import Reading, find_service, read_service, setting
 from generator.adopt.source import read_source
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
-from generator.inspection.report import as_text, printable
+from generator.inspection.refusals import printable
+from generator.inspection.report import as_text
 from generator.matrix import LABEL_FILES
 from generator.new import put_files
 from generator.rendering import render

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from generator.inspection.answers import answers_of
+from generator.inspection.answers import COLOR_MODES, answers_of
 from generator.inspection.matching import (
     HEADS,
     Match,
@@ -24,7 +24,8 @@ from generator.inspection.matching import (
     wrapper_of,
 )
 from generator.inspection.pickles import Tensor
-from generator.inspection.reading import Reading, State, read
+from generator.inspection.reading import GRAPHS, Reading, State, read
+from generator.inspection.refusals import printable
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Inspection:
         notes: what else people should know.
         answers: the answers for `copier copy` that follow.
         open_questions: the questions that the file cannot answer, each with why.
+        likely: answers for a network that is not known, if its weights are in the usual order.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class Inspection:
     notes: tuple[str, ...]
     answers: dict[str, Any] = field(default_factory=dict)
     open_questions: dict[str, str] = field(default_factory=dict)
+    likely: dict[str, Any] = field(default_factory=dict)
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -110,7 +113,13 @@ def inspect_file(path: Path) -> Inspection:
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
     answers, open_questions = answers_of(inspection, reading)
-    return replace(inspection, answers=answers, open_questions=open_questions)
+    return replace(
+        inspection,
+        what=printable(inspection.what),
+        notes=tuple(map(printable, inspection.notes)),
+        answers=answers,
+        open_questions={name: printable(why) for name, why in open_questions.items()},
+    )
 
 
 def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:
@@ -139,8 +148,17 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         parameters=match.parameters,
         nearest=(),
         objects=tuple(reading.objects),
-        notes=(*reading.notes, *notes_on(reading, match)),
+        notes=(*reading.notes, *notes_on(reading, match), *beside(reading.states[key], match)),
     )
+
+
+def beside(state: State, match: Match) -> list[str]:
+    """Return a note on the weights that are not the network's."""
+    names = [key for key in state if not key.startswith(match.prefix)]
+    if not names or match.head.kind == "outside":
+        return []
+    more = f", ... ({len(names)} in all)" if len(names) > 3 else ""
+    return [f"beside the network, and no part of it: {', '.join(names[:3])}{more}"]
 
 
 def unknown(path: Path, reading: Reading) -> Inspection:
@@ -148,6 +166,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     main = min(reading.states, key=lambda key: (is_copy(key), -len(reading.states[key])))
     state = reading.states[main]
     prefix = wrapper_of(state)
+    likely, hints = ends_of({} if reading.kind in GRAPHS else state)
     return Inspection(
         path=path,
         size=path.stat().st_size,
@@ -173,8 +192,33 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         or None,
         nearest=tuple(nearest(state)),
         objects=tuple(reading.objects),
-        notes=(*reading.notes, *notes_on(reading, None)),
+        notes=(*reading.notes, *notes_on(reading, None), *hints),
+        likely=likely,
     )
+
+
+def ends_of(state: State) -> tuple[dict[str, Any], list[str]]:
+    """Return what the first and the last weights of a network would mean, and a note on each.
+
+    Their order is that of the code that built the network, which most write from first to last.
+    """
+    images = [key for key, x in state.items() if len(x.shape) == 4]
+    matrices = [key for key, x in state.items() if len(x.shape) == 2]
+    likely: dict[str, Any] = {}
+    notes = []
+    if images and state[images[0]].shape[1] in COLOR_MODES:
+        likely["color_mode"] = COLOR_MODES[state[images[0]].shape[1]]
+        notes.append(
+            f"{images[0]} {state[images[0]].shape} comes first, so pictures may be "
+            f"{'in colour' if likely['color_mode'] == 'RGB' else 'grayscale'}"
+        )
+    if matrices:
+        likely["num_classes"] = state[matrices[-1]].shape[0]
+        notes.append(
+            f"{matrices[-1]} {state[matrices[-1]].shape} is the last matrix, so there may be "
+            f"{likely['num_classes']} classes"
+        )
+    return likely, notes
 
 
 def copied(key: str, prefix: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from generator.inspection.reading import GRAPHS, Reading
 if TYPE_CHECKING:
     from generator.inspection import Inspection
 
+PREFIX = re.compile(r"[A-Za-z0-9_.-]+\.")  # as the validator in copier.yml
+MANY = 5  # keys that are named
 COLOR_MODES = {3: "RGB", 1: "L"}
 
 
@@ -45,8 +48,10 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
                 "networks that were built with torchvision's pretrained weights rescale their "
                 "input, which weights do not show"
             )
+    if architecture in (None, "custom") or reading.kind in GRAPHS:
+        questions["model_output"] = "whether the network ends in a softmax does not show in weights"
     add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
-    questions["label_format"] = "the names of the classes are in no checkpoint"
+    questions["label_format"] = "weights do not name the classes"
     return answers, questions
 
 
@@ -79,8 +84,9 @@ def add_weights(
     keys = list(dict.fromkeys(place.key for place in inspection.places))
     prefix = inspection.prefix
     if inspection.head in ("outside", "none"):
-        # The network that is served is the one around it.
-        prefix = common_prefix(reading.states[keys[0]])
+        # The network that is served is what is around it and its head's matrices.
+        matrices = [name for name, shape in inspection.head_layers.items() if len(shape) == 2]
+        prefix = common_prefix([f"{prefix}*", *matrices])
     if reading.kind in (*GRAPHS, "safetensors"):
         answers["weights"] = reading.kind
     elif reading.is_bare and not reading.objects:
@@ -89,15 +95,18 @@ def add_weights(
         answers["weights"] = "checkpoint"
     if answers["weights"] == "checkpoint":
         if len(keys) > 1:
-            questions["checkpoint_key"] = f"weights of a network are under {', '.join(keys)}"
-        elif len(reading.states) > 1:
+            names = ", ".join(keys[:MANY]) + ", ..." * (len(keys) > MANY)
+            questions["checkpoint_key"] = f"weights of a network are under {names}"
+        elif len(reading.states) > 1 and keys[0].isprintable():
             answers["checkpoint_key"] = keys[0]
     if answers["weights"] in ("wrapped", "checkpoint", "safetensors"):
         if len(prefixes) > len(keys):
             names = ", ".join(dict.fromkeys(p or "nothing" for _, p in sorted(prefixes)))
             questions["state_dict_prefix"] = f"a network's names follow after {names}"
-        elif prefix:
+        elif PREFIX.fullmatch(prefix):
             answers["state_dict_prefix"] = prefix
+        elif prefix:
+            questions["state_dict_prefix"] = f"no answer can be {prefix}: rename the weights"
 
 
 def common_prefix(names: Collection[str]) -> str:

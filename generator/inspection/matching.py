@@ -19,6 +19,7 @@ from generator import catalogue
 from generator.catalogue import Arch
 from generator.inspection import signatures
 from generator.inspection.pickles import Tensor
+from generator.inspection.refusals import printable
 from generator.inspection.signatures import COUNTER, Shape
 from generator.parts import load
 
@@ -28,6 +29,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 MAX_PREFIX = 10  # parts of a prefix
 MIN_SHARE = 0.2  # of a network's weights, for it to count as near
 MIN_TIMM_SHARE = 0.3  # of a file's weights, for a prefix to be compared with timm's networks
+MAX_MATCHES = 20  # of networks in a state_dict
+MAX_TIMM = 5_000  # weights; no network of timm has as many
 NEAREST = 3
 EXAMPLES = 3  # of names that differ
 STATISTICS = ("running_mean", "running_var", COUNTER)  # which no network trains
@@ -126,7 +129,9 @@ class Near:
                 parts.append(f"{len(names)} {title} ({', '.join(names[:EXAMPLES])}{more})")
         after = f" after {self.prefix}" if self.prefix else ""
         differing = "; ".join(parts) or "nothing, but what is beside it is no classifier"
-        return f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+        return printable(
+            f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
+        )
 
 
 # ------------------------------------------------------------------------------------- the known
@@ -236,11 +241,15 @@ def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
 def recognise(state: State) -> list[Match]:
     """Return the networks in a state_dict: plain ones first, then copies such as EMA's."""
     networks = known()
-    found = [
-        match
+    complete = [
+        (networks[name], prefix)
         for (name, prefix), count in shared_weights(state).items()
         if count >= len(networks[name].body)
-        and (match := verify(networks[name], state, prefix)) is not None
+    ]
+    found = [
+        match
+        for network, prefix in complete[:MAX_MATCHES]
+        if (match := verify(network, state, prefix)) is not None
     ]
     found = with_outer_heads(found, state)
     if not found:
@@ -369,7 +378,7 @@ def last_matrix(layers: Shapes, inputs: int | None) -> str:
     matrices = [
         key for key, x in layers.items() if len(x) == 2 or (len(x) == 4 and x[2:] == (1, 1))
     ]
-    if all(any(part.isdigit() for part in key.split(".")) for key in matrices):
+    if all(any(part.isdecimal() for part in key.split(".")) for key in matrices):
         matrices.sort(key=natural)  # safetensors come in alphabetical order: 10 before 2
     for key in matrices:
         if inputs is not None and layers[key][1] != inputs:
@@ -380,28 +389,36 @@ def last_matrix(layers: Shapes, inputs: int | None) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key to sort by that has 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
 
 
 def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
-    """Find the heads of networks without one in what wraps them; leave out what is none then.
+    """Find the heads of networks that go on in what wraps them; leave out what is none then.
 
     A backbone of a detector or of a segmentation is no classifier: what is beside it convolves.
     """
     prefixes = tuple(match.prefix for match in matches)
     outer = {key: x.shape for key, x in state.items() if not key.startswith(prefixes)}
-    if any(len(shape) > 2 for shape in outer.values()):
-        return [match for match in matches if match.head.kind != "none"]
+    inputs = {shape[1] for shape in outer.values() if len(shape) == 2}
+    is_classifier = all(len(shape) <= 2 for shape in outer.values())
     found = []
     for match in matches:
         if match.head.kind == "none" and outer:
             network = known().get(match.name or "")
-            inputs = network.arch.classifier_in if network and not network.inner else None
-            source = last_matrix(outer, inputs)
-            classes = outer[source][0] if source else None
-            match = replace(match, head=Head("outside", classes, None, outer, source))
-        found.append(match)
+            features = network.arch.classifier_in if network and not network.inner else None
+            if is_classifier:
+                found.append(replace(match, head=outer_head(outer, features)))
+        elif match.head.classes in inputs:  # its scores are not the last
+            found.append(replace(match, head=outer_head(outer, match.head.classes)))
+        else:
+            found.append(match)
     return found
+
+
+def outer_head(layers: Shapes, inputs: int | None) -> Head:
+    """Return the head that lies beside a network."""
+    source = last_matrix(layers, inputs)
+    return Head("outside", layers[source][0] if source else None, None, layers, source)
 
 
 # ------------------------------------------------------------------------------------------ ONNX
@@ -416,7 +433,7 @@ def recognise_onnx(weights: State) -> list[Match]:
     """
     found = [
         match
-        for (name, prefix), _ in shared_weights(weights).items()
+        for (name, prefix), _ in shared_weights(weights).most_common(MAX_MATCHES)
         if (match := verify_onnx(known()[name], weights, prefix)) is not None
     ]
     return found if len(found) == 1 else []
@@ -516,6 +533,8 @@ def timm_pairs(
     own: Shapes,
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], list[str]]]:
     """Yield last layers, first layers and names of timm's networks with these shapes."""
+    if len(own) > MAX_TIMM:
+        return
     stored = signatures.load_timm()
     for last, first in stored.layers:
         if all(f"{name}.weight" in own for name in first) and (

@@ -15,6 +15,7 @@ from pathlib import Path
 from generator.inspection.pickles import MAX_DIMENSIONS, MAX_SIZE, Tensor
 
 MAX_FIELDS = 500_000
+MAX_INPUT = 2**31  # of what a network takes or gives, in one dimension
 MAX_TEXT = 4096  # bytes of a name
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -193,17 +194,17 @@ def read_tensor(scanner: Scanner, message: Field, model: OnnxModel) -> tuple[str
 
 def read_value(scanner: Scanner, message: Field) -> tuple[str, tuple[int | None, ...]]:
     """Read a ValueInfoProto: a name and a shape."""
-    name, shape = "", []
+    name = ""
+    shape: list[int | None] = []
     for part in scanner.fields(message.start, message.end):
         if part.number == 1:
             name = scanner.text(part)
         if part.number != 2:
             continue
         for dimension in descend(scanner, part, 1, 2, 1):  # tensor_type, shape, dim
-            sizes = [
-                x.value for x in scanner.fields(dimension.start, dimension.end) if x.number == 1
-            ]
-            shape.append(sizes[0] if sizes else None)
+            fields = scanner.fields(dimension.start, dimension.end)
+            size = next((x.value for x in fields if x.number == 1), 0)
+            shape.append(size if 0 < size < MAX_INPUT else None)
     return name, tuple(shape)
 
 

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 MAX_BYTES = 50_000_000  # of a pickle; tensors lie outside of it
 MAX_OPERATIONS = 2_000_000  # a network of 1,000 tensors takes 50,000, with its optimizer
+MAX_NAME = 200  # characters of a class or function; none that is known has as many
 MAX_DIMENSIONS = 64  # as torch
 MAX_SIZE = 2**63
 MAX_INT_KEY = 2**60  # greater integers can be made to have equal hashes
@@ -146,6 +147,7 @@ class Machine:
 
     def named(self, name: str) -> Global:
         """Return a class or function by its name."""
+        name = name[:MAX_NAME]
         self.names[name] = None
         return Global(name)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,6 +36,9 @@ MAX_JSON = 8_000_000  # bytes; of a header or a config, 200 for each tensor
 MAX_DIRECTORY = 8_000_000  # bytes; of a zip archive's list of files, 80 for each tensor
 MAX_NODES = 100_000  # dicts, modules and tensors on the way through a checkpoint
 MAX_DEPTH = 60  # of modules in modules
+DICTS = 4  # of dicts in dicts, as deep as find_states goes
+MAX_STATES = 1_000  # state_dicts in a checkpoint
+MAX_NAME = 500  # characters of a weight's name
 
 GRAPHS = ("torchscript", "exported_program", "onnx")  # kinds that bring their network
 
@@ -87,22 +92,30 @@ def read(path: Path) -> Reading:
     """
     try:
         refuse_other_kinds(path)
-        with path.open("rb") as file:
-            head = file.read(16)
-            file.seek(0)
-            if head.startswith(b"PK\x03\x04"):
-                return read_zip(path, file)
-            if head.startswith(b"PK\x05\x06"):
-                raise refuse_archive(path, [])
-            if is_safetensors(head, path.stat().st_size):
-                return read_safetensors(path, file)
-            if is_pickle(head):
-                return read_legacy(path, file)
-            return read_onnx(path)
+        reading = read_kind(path)
+        if any(len(name) > MAX_NAME for state in reading.states.values() for name in state):
+            raise damaged(path, "a weight has a name that is longer than names are")
+        return reading
     except PickleError as error:
         raise damaged(path, str(error)) from error
     except OSError as error:
         raise RefusedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_kind(path: Path) -> Reading:
+    """Read a file that may be a checkpoint, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        if head.startswith(b"PK\x03\x04"):
+            return read_zip(path, file)
+        if head.startswith(b"PK\x05\x06"):
+            raise refuse_archive(path, [])
+        if is_safetensors(head):
+            return read_safetensors(path, file)
+        if is_pickle(head):
+            return read_legacy(path, file)
+    return read_onnx(path)
 
 
 # ----------------------------------------------------------------------------------- zip archives
@@ -203,7 +216,7 @@ class Archive:
 # What zipfile trips over in damaged bytes.
 ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, ValueError, KeyError, IndexError, EOFError, RuntimeError,
-    NotImplementedError, OverflowError,
+    NotImplementedError, OverflowError, struct.error,
 )  # fmt: skip
 
 
@@ -287,6 +300,10 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
             what = "a PyTorch Lightning checkpoint"
     if not states:
         raise refuse_content(path, content)
+    if len(states) > MAX_STATES:
+        raise PickleError("it holds more state_dicts than a checkpoint does")
+    if isinstance(content, dict):
+        notes += said_of_itself(content)
     return Reading(
         kind=kind,
         states=states,
@@ -295,6 +312,25 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         is_bare=isinstance(content, dict) and "" in states,
         notes=notes,
     )
+
+
+def said_of_itself(content: dict[Any, Any]) -> Iterator[str]:
+    """Yield what a training checkpoint says of its network and its classes, apart from weights."""
+    for key, value in content.items():
+        if not isinstance(key, str):
+            continue
+        if key in ("arch", "architecture", "model_name") and isinstance(value, str):
+            yield f"it calls its network {value[:60]} (under {key})"
+        named = [name for name in value if isinstance(name, str)] if is_list(value) else []
+        if named and len(named) == len(value) and re.search("class|label|names", key):
+            more = ", ..." if len(named) > 3 else ""
+            names = ", ".join(name[:20] for name in named[:3])
+            yield f"{key[:60]} has {len(named)} names, of its classes perhaps: {names}{more}"
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether a value may list classes."""
+    return isinstance(value, list | tuple | dict)
 
 
 def tensors_of(state: Mapping[Any, Any]) -> State:
@@ -318,23 +354,32 @@ def refuse_endless(content: Any) -> None:
         value, depth = waiting.pop()
         inner: list[Any] = []
         if hasattr(value, "_modules"):
-            parts = [getattr(value, name, None) for name in ("_parameters", "_buffers", "_modules")]
-            if any(not isinstance(part, dict | None) for part in parts):
-                raise PickleError(f"{value.name} is no module, though it looks like one")
-            nodes -= sum(len(part) for part in parts if part)
-            children = list((parts[2] or {}).values())
-            if not all(child is None or hasattr(child, "_modules") for child in children):
-                raise PickleError(f"{value.name} holds modules that are none")
-            inner = [child for child in children if child is not None]
+            check_module(value)
+            nodes -= len(value._parameters or {}) + len(value._buffers or {})
+            inner = [child for child in value._modules.values() if child is not None]
         elif isinstance(value, dict):
             nodes -= len(value)
-            inner = [x for x in value.values() if isinstance(x, dict) or hasattr(x, "_modules")]
-            if depth > 4 and not hasattr(value, "_modules"):  # as deep as find_states goes
-                inner = []
+            if depth <= DICTS:
+                inner = [x for x in value.values() if isinstance(x, dict) or hasattr(x, "_modules")]
         nodes -= 1
         if nodes < 0 or depth > MAX_DEPTH:
             raise PickleError("it holds more, or deeper, than a checkpoint does")
         waiting += [(x, depth + 1) for x in inner]
+
+
+def check_module(module: Inert) -> None:
+    """Raise PickleError for what has the attributes of a module, and not what belongs there."""
+    names = ("_parameters", "_buffers", "_modules")
+    parts: list[Any] = [getattr(module, name, False) for name in names]
+    left_out = getattr(module, "_non_persistent_buffers_set", [])
+    if (
+        not all(isinstance(part, dict | None) for part in parts)
+        or not all(isinstance(name, str) for part in parts for name in part or ())
+        or not isinstance(parts[-1], dict)
+        or not all(x is None or hasattr(x, "_modules") for x in parts[-1].values())
+        or not isinstance(left_out, list)
+    ):
+        raise PickleError(f"{module.name} is no module, though it looks like one")
 
 
 def refuse_content(path: Path, content: Any) -> RefusedFileError:
@@ -377,7 +422,7 @@ SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
-def is_safetensors(head: bytes, size: int) -> bool:
+def is_safetensors(head: bytes) -> bool:
     """Tell whether a file that begins so may be safetensors: a length, then JSON."""
     return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 2**40
 
@@ -432,6 +477,8 @@ def checked_shape(path: Path, shape: list[Any]) -> tuple[int, ...]:
 def read_torchscript(archive: Archive) -> Reading:
     """Read the attributes of a TorchScript network: tensors and modules by name."""
     root = Machine().run(io.BytesIO(archive.read("data.pkl", MAX_BYTES)))
+    if not isinstance(root, Inert) or not root.name.startswith("__torch__."):
+        raise PickleError("what it holds is no network in TorchScript")
     state: State = {}
     nodes = MAX_NODES
     waiting: list[tuple[Any, str, int]] = [(root, "", 0)]

@@ -14,8 +14,19 @@ EXPECTED = (
 )
 
 
+MAX_MESSAGE = 1500  # characters
+
+
 class RefusedFileError(UserError):
     """The file is no checkpoint, or not one that can be read; the message says what it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message)[:MAX_MESSAGE])
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: names come from the file."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 # What archive.py says of a file's beginning. It is not to open zip archives: here, their size is

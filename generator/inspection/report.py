@@ -17,13 +17,14 @@ from rich.text import Text
 from generator.inspection import Inspection
 from generator.inspection.matching import HEADS
 from generator.inspection.reading import KINDS
+from generator.inspection.refusals import printable
 from generator.rendering import template_root
 
 if TYPE_CHECKING:
     from generator.labels import Labels
 
 INDENT = 14  # characters, of the second column
-MANY = 12  # lines of layers that are shown of a head
+MANY = 12  # lines of places, or of a head's layers, that are shown
 HEAD_TITLES = {
     "linear": "the architecture's own layer",
     "dropout": "nn.Sequential(Dropout, Linear)",
@@ -75,6 +76,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "notes": inspection.notes,
         "answers": inspection.answers | (labels.answers if labels else {}),
         "open_questions": open_questions(inspection, labels),
+        "likely": inspection.likely,
         "labels": None
         if labels is None
         else {
@@ -86,7 +88,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
             "notes": labels.notes,
         },
     }
-    return json.dumps(content, indent=2, ensure_ascii=False)
+    return json.dumps(content, indent=2)
 
 
 def open_questions(inspection: Inspection, labels: Labels | None) -> dict[str, str]:
@@ -110,23 +112,21 @@ def show(
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for title, text in (*rows(inspection), *label_rows(labels)):
         # Wrapped at spaces alone: paths and names are there to be copied.
-        line = Text(
-            textwrap.fill(
-                f"{title:{INDENT}}{printable(text)}",
-                width=console.width,
-                subsequent_indent=" " * INDENT,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+        lines = textwrap.wrap(
+            printable(text),
+            max(console.width - INDENT, INDENT),
+            break_long_words=False,
+            break_on_hyphens=False,
         )
+        line = Text(f"{title:{INDENT}}" + f"\n{' ' * INDENT}".join(lines))
         line.stylize("bold", 0, len(title))
         console.print(line)
     console.print("\nWhat the file cannot tell", style="bold")
     for name, why in open_questions(inspection, labels).items():
-        console.print(f"  {name}: {printable(why)}")
+        console.print(f"  {name}: {why}")
     console.print("\nNext", style="bold")
     for command in commands(inspection, labels, labels_file, answers_file):
-        console.print(f"  {command}")
+        console.print(f"  {printable(command)}")
 
 
 def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
@@ -136,12 +136,14 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     yield "kind", f"{KINDS[inspection.kind]}{what}"
     size = inspection.size
     yield "size", f"{size / 1e6:,.1f} MB" if size > 1e5 else f"{size:,} bytes"
-    for number, place in enumerate(inspection.places):
+    for number, place in enumerate(inspection.places[:MANY]):
         where = place.key or "the top"
         names = f", names after {place.prefix}" if place.prefix else ""
         copy = ", a copy" if place.is_copy else ""
         network = f": {place.network}" if len(inspection.places) > 1 and place.network else ""
         yield "weights at" if not number else "", f"{where}{names}{copy}{network}"
+    if len(inspection.places) > MANY:
+        yield "", f"... {len(inspection.places)} in all"
     yield "architecture", architecture(inspection)
     for number, near in enumerate(inspection.nearest):
         yield "nearest" if not number else "", str(near)
@@ -205,11 +207,6 @@ def label_rows(labels: Labels | None) -> Iterator[tuple[str, str]]:
             yield "", note
 
 
-def printable(text: str) -> str:
-    """Return text that cannot steer a terminal: names come from the file."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def commands(
     inspection: Inspection,
     labels: Labels | None,
@@ -246,9 +243,7 @@ def write_answers(path: Path, inspection: Inspection, labels: Labels | None) -> 
     lines = [f"# What ts-template inspect found in {printable(inspection.path.name)}."]
     lines += [yaml.safe_dump({name: x}, allow_unicode=True).rstrip() for name, x in answers.items()]
     lines += ["", "# What it could not tell:"]
-    lines += [
-        f"# {name}: {printable(why)}" for name, why in open_questions(inspection, labels).items()
-    ]
+    lines += [f"# {name}: {why}" for name, why in open_questions(inspection, labels).items()]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

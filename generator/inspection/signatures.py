@@ -107,7 +107,7 @@ def digest(
             continue
         sizes = ["*" if i == 1 and name in seeing else str(n) for i, n in enumerate(shape)]
         lines.append(f"{name} {' '.join(sizes)}\n")
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:20]
+    return hashlib.sha256("".join(sorted(lines)).encode(errors="surrogatepass")).hexdigest()[:20]
 
 
 # --------------------------------------------------------------------------------------- building

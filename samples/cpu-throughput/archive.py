@@ -8,14 +8,21 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import project  # first: it keeps Ctrl-C quiet while the others import torch
+
+# isort: split
+
+import torch
 
 from checkpoint import SERVED_NAME, prepare_weights
 from inprocess import is_archive, open_archive
@@ -29,12 +36,13 @@ from project import (
     WEIGHTS_DIR,
     ProjectError,
     change_answer,
-    run,
+    uninterrupted,
 )
 from samples import NOT_A_PICTURE, sample_pictures
 
 # What the handler imports.
 MODULES = ("loading.py", "images.py", "preprocessing.py", "response.py")
+MAX_LABEL_LENGTH = 200  # characters
 SUFFIXES = {"zip-store": ".mar", "default": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 
 
@@ -130,9 +138,8 @@ def build(
     target = output / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
     if target.is_dir() and not is_archive(target):
         raise ProjectError(f"{target} is a folder, but no archive; choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that the finished archive can be moved there in one step.
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
+    with working_in(output) as folder:
         stage = Path(folder, "files")
         stage.mkdir()
         step(1, "weights", f"{weights}")
@@ -141,6 +148,7 @@ def build(
         done(prepare_weights(weights, stage / SERVED_NAME))
         step(2, "labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
+        refuse_long_labels(names, labels)
         done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
         for note in notes:
             done(note)
@@ -152,10 +160,44 @@ def build(
         done(target.name)
         step(4, "trial", "TorchServe's own loader, on pictures of many kinds")
         done(f"{try_out(built)} pictures answered, a broken one refused")
-        if target.is_dir():
-            target.rename(Path(folder, "before"))
-        os.replace(built, target)
+        with uninterrupted():
+            if target.is_dir():
+                target.rename(Path(folder, "before"))
+            os.replace(built, target)
     return target
+
+
+@contextlib.contextmanager
+def working_in(output: Path) -> Iterator[str]:
+    """Make a folder in `output` to build in, and remove it in the end.
+
+    Raises:
+        ProjectError: The disk is full, or something cannot be read or written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
+            yield folder
+    except (OSError, RuntimeError) as error:
+        # torch.save turns a full disk into a RuntimeError of its inline_container.cc.
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        free = shutil.disk_usage(output if output.is_dir() else ROOT).free
+        raise ProjectError(
+            f"cannot build in {output}, where {free / 1e6:.1f} MB are free: {error}\n"
+            "Another place: --output FOLDER"
+        ) from error
+
+
+def refuse_long_labels(names: list[str], path: Path) -> None:
+    """Raise ProjectError for a name that is too long; it is rather text than a name."""
+    longest = max(names, key=len)
+    if len(longest) > MAX_LABEL_LENGTH:
+        raise ProjectError(
+            f"{path}: class {names.index(longest)}, {longest[:30]}..., has {len(longest)} "
+            f"characters; at most {MAX_LABEL_LENGTH} are allowed. If the name is right, run: "
+            f"{change_answer(max_label_length=len(longest))}"
+        )
 
 
 def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[Path]) -> Path:
@@ -185,7 +227,8 @@ def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[P
         check=False,
     )
     if result.returncode:
-        raise ProjectError(f"torch-model-archiver failed:\n{result.stderr.strip()}")
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ProjectError(f"torch-model-archiver failed: {reason}")
     return export / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
 
 
@@ -198,7 +241,7 @@ def try_out(archive: Path) -> int:
     pictures = sample_pictures()
     try:
         with open_archive(archive) as service:
-            scores = service.probabilities(list(pictures.values()))
+            outputs = service.outputs(list(pictures.values()))
             *answers, refused = service.predict(
                 [{"body": data} for data in (*pictures.values(), NOT_A_PICTURE)]
             )
@@ -206,19 +249,37 @@ def try_out(archive: Path) -> int:
         raise
     except Exception as error:
         raise ProjectError(f"the archive does not run: {explain(error)}") from error
-    if scores.shape[1] != NUM_CLASSES:
+    if outputs.ndim != 2:
+        found = tuple(outputs.shape[1:])
+        raise ProjectError(f"the network returns {found} numbers per picture, not {NUM_CLASSES}")
+    if outputs.shape[1] != NUM_CLASSES:
         raise ProjectError(
-            f"the network tells {scores.shape[1]} classes apart, the project has {NUM_CLASSES}. "
-            f"Run: {change_answer(num_classes=scores.shape[1])}"
+            f"the network tells {outputs.shape[1]} classes apart, the project has {NUM_CLASSES}. "
+            f"Run: {change_answer(num_classes=outputs.shape[1])}"
         )
-    if not scores.isfinite().all():
+    if outputs.isnan().any() or outputs.isposinf().any():
         raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
+    check_outputs(outputs)
     for kind, answer in zip(pictures, answers, strict=True):
         if answer.status != 200:
             raise ProjectError(f"a {kind} is answered with {answer.status}: {answer.body}")
     if refused.status != 400:
         raise ProjectError(f"a broken picture is answered with {refused.status}, not with 400")
     return len(answers)
+
+
+def check_outputs(outputs: torch.Tensor) -> None:
+    """Raise ProjectError if the network ends in softmax, which the service would take again."""
+    if NUM_CLASSES > 1 and are_probabilities(outputs):
+        raise ProjectError(
+            "the network returns probabilities; the service expects scores before softmax. Run: "
+            f"{change_answer(model_output='probabilities')}"
+        )
+
+
+def are_probabilities(rows: torch.Tensor) -> bool:
+    """Tell whether the numbers in every row (N, C) are positive and add up to 1, or nearly so."""
+    return bool((rows > -0.01).all() and ((rows.sum(dim=1) - 1).abs() < 0.01).all())
 
 
 def explain(error: BaseException) -> str:
@@ -242,4 +303,4 @@ def done(result: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    project.run(main)

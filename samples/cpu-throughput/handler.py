@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,19 @@ import torch
 from ts.context import Context
 from ts.torch_handler.base_handler import BaseHandler
 
-from images import InputError, decode_image, payload_bytes, read_request
+from images import (
+    MAX_REQUEST_PIXELS,
+    PictureError,
+    decode_image,
+    open_image,
+    payload_bytes,
+    read_request,
+)
 from loading import load_model
 from preprocessing import IMAGE_SIZE, normalize, preprocess
 from response import make_answers
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH = 32  # pictures in a forward pass; requests may carry many
 
@@ -22,7 +34,7 @@ MAX_BATCH = 32  # pictures in a forward pass; requests may carry many
 class ImageClassifierHandler(BaseHandler):
     """Classifies the pictures of a batch in one forward pass.
 
-    A picture that cannot be read gets status 400 and a message of its own; the other requests of
+    A picture that cannot be answered gets a status and a message of its own; the other requests of
     its batch are answered as if it had not been there.
     """
 
@@ -56,45 +68,77 @@ class ImageClassifierHandler(BaseHandler):
             data: One dict per request: {"body": ...} or {<multipart field>: ...}.
             context: Takes the status and the content type of each answer.
         """
-        requests = [read_request(row) for row in data]
-        pictures = [self.read_picture(item) for request in requests for item in request.items]
+        pictures: list[torch.Tensor | PictureError] = []
+        forms: list[tuple[int, bool]] = []
+        for row in data:  # one by one: decoded requests take several times their size
+            request = read_request(row)
+            pictures += self.read_pictures(request.items)
+            forms.append((len(request.items), request.is_list))
         results = iter(self.classify(pictures))
         answers = []
-        for index, request in enumerate(requests):
-            items = [next(results) for _ in request.items]
+        for index, (count, is_list) in enumerate(forms):
+            items = [next(results) for _ in range(count)]
             context.set_response_content_type(index, "application/json")
-            if not request.is_list and isinstance(items[0], InputError):
-                context.set_response_status(400, "Bad Request", index)
-            contents = [{"error": str(x)} if isinstance(x, InputError) else x for x in items]
+            if not is_list and isinstance(items[0], PictureError):
+                status = HTTPStatus(items[0].status)
+                context.set_response_status(status.value, status.phrase, index)
+            contents = [{"error": str(x)} if isinstance(x, PictureError) else x for x in items]
             # ensure_ascii would turn labels such as 猫 into \u escapes.
-            answers.append(
-                json.dumps(contents if request.is_list else contents[0], ensure_ascii=False)
-            )
+            answers.append(json.dumps(contents if is_list else contents[0], ensure_ascii=False))
         return answers
 
-    def read_picture(self, item: Any) -> torch.Tensor | InputError:
-        """Return a picture as uint8 (3, IMAGE_SIZE, IMAGE_SIZE), or what is wrong with it."""
-        try:
-            return preprocess(decode_image(payload_bytes(item)))
-        except InputError as error:
-            return error
+    def read_pictures(self, items: Iterable[Any]) -> list[torch.Tensor | PictureError]:
+        """Return each picture of a request, or what is wrong with it.
 
-    def classify(self, pictures: list[torch.Tensor | InputError]) -> list[Any]:
-        """Return an answer for each picture, in order; an InputError stays what it is."""
+        Returns:
+            uint8 (3, IMAGE_SIZE, IMAGE_SIZE) or a PictureError, for each item.
+        """
+        pictures: list[torch.Tensor | PictureError] = []
+        left = MAX_REQUEST_PIXELS
+        for item in items:
+            try:
+                image = open_image(payload_bytes(item))
+                left -= image.width * image.height
+                if left < 0:
+                    message = f"the pictures have more than {MAX_REQUEST_PIXELS} pixels together"
+                    raise PictureError(message, 413)
+                pictures.append(preprocess(decode_image(image)))
+            except PictureError as error:
+                pictures.append(error)
+        return pictures
+
+    def classify(self, pictures: list[torch.Tensor | PictureError]) -> list[Any]:
+        """Return an answer for each picture, in order; a PictureError stays what it is."""
         batch = [picture for picture in pictures if isinstance(picture, torch.Tensor)]
         parts = torch.stack(batch).split(MAX_BATCH) if batch else []
-        answers = iter([x for part in parts for x in self.postprocess(self.inference(part))])
-        return [x if isinstance(x, InputError) else next(answers) for x in pictures]
+        answers = iter([answer for part in parts for answer in self.answer(part)])
+        return [x if isinstance(x, PictureError) else next(answers) for x in pictures]
+
+    def answer(self, batch: torch.Tensor) -> list[Any]:
+        """Return an answer or a PictureError for each picture of a uint8 batch (N, 3, H, W)."""
+        try:
+            return self.postprocess(self.inference(batch))
+        except Exception:
+            if len(batch) == 1:
+                logger.exception("the network fails on a picture")
+                return [PictureError("the network fails on this picture", 500)]
+        return [answer for picture in batch.split(1) for answer in self.answer(picture)]
 
     @torch.inference_mode()
     def inference(self, data: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return probabilities (N, classes) for a uint8 batch (N, 3, H, W)."""
-        logits = self.model(normalize(data.to(self.device)))
-        return logits.float().softmax(dim=1)
+        return self.outputs(data).softmax(dim=1)
+
+    def outputs(self, data: torch.Tensor) -> torch.Tensor:
+        """Return what the network returns, as float32 (N, classes), for such a batch."""
+        return self.model(normalize(data.to(self.device))).float()
 
     def postprocess(self, data: torch.Tensor) -> list[Any]:
-        """Return one answer per row of the probabilities (N, classes)."""
-        return make_answers(data.cpu(), self.labels)
+        """Return an answer or a PictureError for each row of the probabilities (N, classes)."""
+        finite = data.isfinite().all(dim=1).tolist()
+        nothing = PictureError("the network returns NaN or infinity for this picture", 500)
+        answers = make_answers(data.cpu(), self.labels)
+        return [answer if ok else nothing for answer, ok in zip(answers, finite, strict=True)]
 
 
 def share_cores(workers: int | None) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
 
 # In the URL: http://127.0.0.1:8080/predictions/<MODEL_NAME>
 MODEL_NAME = "image-classifier"
@@ -14,6 +17,9 @@ ROOT = Path(__file__).resolve().parent
 WEIGHTS_DIR = ROOT / "weights"
 MODEL_STORE = ROOT / "model-store"
 ARCHIVE = MODEL_STORE / f"{MODEL_NAME}.mar"
+
+
+HANGUP = 1  # the signal of a terminal that is closed; Windows has none
 
 
 class ProjectError(Exception):
@@ -30,10 +36,37 @@ def change_answer(**answers: object) -> str:
 
 
 def run(main: Callable[[], int]) -> None:
-    """Exit with what `main` returns; a ProjectError or Ctrl-C ends it without a traceback."""
+    """Exit with what `main` returns; what the user can mend ends it without a traceback."""
     try:
         sys.exit(main())
-    except ProjectError as error:
+    except (ProjectError, OSError) as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+
+
+def print_error(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print what ended the program, unless that was Ctrl-C."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+
+
+# At once, and not in `run`: what the scripts import next takes seconds.
+sys.excepthook = print_error
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C, and what else would end the program, wait until the block is done."""
+    received: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in signal.valid_signals() & {signal.SIGINT, signal.SIGTERM, HANGUP}
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for again in received[:1]:
+            signal.raise_signal(again)

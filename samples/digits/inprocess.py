@@ -57,8 +57,13 @@ class LocalService:
     def probabilities(self, pictures: Sequence[bytes]) -> torch.Tensor:
         """Return the probability of every class (N, C) for N picture files."""
         handler = self._service._entry_point.__self__
-        batch = torch.stack([handler.read_picture(data) for data in pictures])
-        return handler.inference(batch).cpu()
+        return handler.inference(torch.stack(handler.read_pictures(pictures))).cpu()
+
+    def outputs(self, pictures: Sequence[bytes]) -> torch.Tensor:
+        """Return what the network itself returns (N, C) for N picture files."""
+        handler = self._service._entry_point.__self__
+        with torch.inference_mode():
+            return handler.outputs(torch.stack(handler.read_pictures(pictures))).cpu()
 
 
 @contextlib.contextmanager
@@ -73,12 +78,15 @@ def open_archive(path: Path) -> Iterator[LocalService]:
     """
     with tempfile.TemporaryDirectory(prefix=f"{MODEL_NAME}-") as folder:
         model_dir = unpack(path, Path(folder))
-        manifest = json.loads((model_dir / "MAR-INF" / "MANIFEST.json").read_text(encoding="utf-8"))
+        manifest = model_dir / "MAR-INF" / "MANIFEST.json"
+        try:
+            handler = json.loads(manifest.read_text(encoding="utf-8"))["model"]["handler"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            message = f"{path} has no manifest ({error}); run: python archive.py"
+            raise ProjectError(message) from error
         with modules_from(model_dir):
             yield LocalService(
-                TsModelLoader().load(
-                    MODEL_NAME, str(model_dir), manifest["model"]["handler"], batch_size=1
-                )
+                TsModelLoader().load(MODEL_NAME, str(model_dir), handler, batch_size=1)
             )
 
 
@@ -94,17 +102,31 @@ def unpack(path: Path, folder: Path) -> Path:
     try:
         if path.name.endswith(".tar.gz"):
             with tarfile.open(path) as archive:
+                # Without links, which could lead out of the folder.
+                members = [x for x in archive.getmembers() if x.isfile() or x.isdir()]
+                refuse_escapes(path, [member.name for member in members])
                 # Python before 3.11.4 has no such filter.
                 archive.extraction_filter = getattr(tarfile, "data_filter", None)
-                archive.extractall(folder)
+                archive.extractall(folder, members)
             return next(folder.iterdir())
         with zipfile.ZipFile(path) as archive:
+            refuse_escapes(path, archive.namelist())
             archive.extractall(folder)
         return folder
     except (FileNotFoundError, IsADirectoryError):
         raise ProjectError(f"there is no archive {path}; run: python archive.py") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise ProjectError(f"{path} is damaged ({error}); run: python archive.py") from error
+    except ProjectError:
+        raise
+    except Exception as error:  # a full disk, or whatever a damaged file makes the reader raise
+        message = f"cannot unpack {path} ({error}); if it is damaged, run: python archive.py"
+        raise ProjectError(message) from error
+
+
+def refuse_escapes(path: Path, names: Sequence[str]) -> None:
+    """Raise ProjectError if an archive would write outside of the folder it is unpacked to."""
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in Path(name).parts:
+            raise ProjectError(f"{path} would write to {name}; archive.py makes no such file")
 
 
 @contextlib.contextmanager

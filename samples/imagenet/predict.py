@@ -12,8 +12,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import project  # first: it keeps Ctrl-C quiet while the others import torch
+
+# isort: split
+
 from inprocess import open_archive
-from project import ARCHIVE, ProjectError, run
+from project import ARCHIVE, ProjectError
 
 
 def main() -> int:
@@ -46,4 +50,4 @@ def table(answer: list[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    project.run(main)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import archive
-from images import MAX_PICTURES
+from images import MAX_PICTURES, MAX_PIXELS
 from inprocess import Answer, LocalService, open_archive
 from model import build_model
 from project import NUM_CLASSES, WEIGHTS_DIR, ProjectError
@@ -99,20 +99,39 @@ def test_a_bad_picture_leaves_the_rest_of_its_batch_alone(service: LocalService)
     assert [classes(answer) for answer in (answers[0], *answers[4:])] == list(map(classes, alone))
 
 
-@pytest.mark.parametrize("size", [(20_000, 20_000), (20_000, 1)], ids=["large", "narrow"])
-def test_a_small_file_that_would_take_gigabytes_is_refused(
-    service: LocalService, size: tuple[int, int]
+@pytest.mark.parametrize(
+    ("bad", "status", "said"),
+    [
+        pytest.param(b"", 400, "empty", id="nothing"),
+        pytest.param(b"hello", 400, "base64", id="text"),
+        pytest.param(b'{"data":', 400, "JSON", id="half of a JSON object"),
+        pytest.param(PICTURES["JPEG"][:-99], 400, "damaged", id="truncated"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "SVG", id="SVG"),
+        pytest.param(b"%PDF-1.7", 415, "PDF", id="PDF"),
+        pytest.param(encode(Image.new("1", (20_000, 1)), "PNG"), 422, "pixels", id="narrow"),
+    ],
+)
+def test_what_is_no_usable_picture_is_refused_in_words(
+    service: LocalService, bad: bytes, status: int, said: str
 ) -> None:
-    bomb = encode(Image.new("1", size), "PNG")
+    refused, answer = service.predict([{"body": bad}, {"body": PICTURES["PNG"]}])
+    assert refused.status == status
+    assert said in refused.body["error"]
+    assert classes(answer)
+
+
+def test_a_small_file_that_would_take_gigabytes_is_refused(service: LocalService) -> None:
+    side = int(MAX_PIXELS**0.5) + 1
+    bomb = encode(Image.new("1", (side, side)), "PNG")
     refused, answer = service.predict([{"body": bomb}, {"body": PICTURES["PNG"]}])
-    assert refused.status == 400
-    assert "pixels" in refused.body["error"]
+    assert refused.status == 413
+    assert str(MAX_PIXELS) in refused.body["error"]
     assert classes(answer)
 
 
 def test_a_request_may_not_hold_any_number_of_pictures(service: LocalService) -> None:
     (answer,) = service.predict([{"body": {"instances": [{"data": TEXT}] * (MAX_PICTURES + 1)}}])
-    assert answer.status == 400
+    assert answer.status == 413
     assert str(MAX_PICTURES) in answer.body["error"]
 
 

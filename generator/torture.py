@@ -1,0 +1,630 @@
+"""`ts-template torture`: what a project's service does under load and hostile input.
+
+Every answer is compared with that of the archive in a process of its own, without a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import multiprocessing
+import os
+import queue
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from generator import hostile
+from generator.errors import UserError
+
+TOLERANCE = 1e-3  # of a probability: batches of another size compute in another order
+HANG = 60  # seconds without an answer
+SLOW = 20  # seconds to read one picture in-process
+STARTUP = 180  # seconds
+# What the service may say to hostile input; and where it could be read after all, an answer.
+REFUSALS = {400, 413, 415, 422}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request and what must come back.
+
+    Attributes:
+        kind: For the report.
+        body: The body; the whole request if `raw`.
+        content_type: As the client says.
+        raw: Whether it is no valid HTTP.
+        expected: The answer; a list holds "error" where an error must be. None for hostile ones.
+    """
+
+    kind: str
+    body: bytes
+    content_type: str
+    raw: bool = False
+    expected: Any = None
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        statuses: how often each status came, by kind of request; "end" is a connection that ended.
+        wrong: answers that were not right.
+        lost: good requests without an answer.
+        hung: requests without an answer for HANG seconds.
+        unexpected: statuses that the service should not have given.
+        deaths: workers that died.
+        peak_mb: the most memory that a worker had, in MB; 0 where that cannot be told.
+        seconds: on the clock.
+        slowest: seconds that the slowest request took.
+        distinct: pictures whose answers tell apart.
+        first: the first of each mishap, for people.
+    """
+
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    wrong: int = 0
+    lost: int = 0
+    hung: int = 0
+    unexpected: int = 0
+    deaths: int = 0
+    peak_mb: int = 0
+    seconds: float = 0
+    slowest: float = 0
+    distinct: int = 0
+    first: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+        return sum(self.statuses.values())
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether anything was not as it must be."""
+        return bool(self.wrong or self.lost or self.hung or self.unexpected or self.deaths)
+
+
+def torture(
+    project: Path,
+    requests: int = 2000,
+    hostile_requests: int = 200,
+    clients: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Start a project's TorchServe, drive it, and check each answer.
+
+    Args:
+        project: The project's folder, with an archive.
+        requests: How many requests in all.
+        hostile_requests: How many of them are hostile.
+        clients: How many send at once.
+        seed: Decides what is sent, and in which order.
+        progress: Called with (done, of how many).
+
+    Raises:
+        UserError: The project has no archive, or its service does not start.
+    """
+    if not (project / "serve.py").is_file():
+        raise UserError(f"{project} is no project of this template: it has no serve.py")
+    outcome = Outcome()
+    files, answers = distinct_answers(project, seed)
+    outcome.distinct = len(files)
+    with serving(project) as (url, management):
+        watch = Watch(management)
+        path = urlsplit(url).path
+        plan = planned(files, answers, requests, hostile_requests, seed, path)
+        start = time.perf_counter()
+        drive(url, plan, requests, clients, outcome, progress)
+        outcome.seconds = time.perf_counter() - start
+        outcome.deaths, outcome.peak_mb = watch.stop()
+        # After all that, the service must answer as if nothing had been.
+        again = [
+            Request("good: afterwards", data, hostile.BINARY, expected=answer)
+            for data, answer in zip(files, answers, strict=True)
+        ]
+        drive(url, iter(again), len(again), 1, outcome, None)
+    return outcome
+
+
+# ------------------------------------------------------------------------------------ what is sent
+
+
+def distinct_answers(project: Path, seed: int, count: int = 60) -> tuple[list[bytes], list[Any]]:
+    """Return pictures whose answers tell apart, and those answers from predict.py."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        paths = []
+        for number in range(3 * count):
+            paths.append(Path(folder, f"{number:04}"))
+            paths[-1].write_bytes(hostile.good_file(1000 * seed + number))
+        result = subprocess.run(
+            [sys.executable, "predict.py", "--json", *map(str, paths)],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            raise UserError(f"{project}: predict.py failed:\n{result.stderr.strip()}")
+        files: list[bytes] = []
+        answers: list[Any] = []
+        for path, answer in zip(paths, json.loads(result.stdout), strict=True):
+            if not any(alike(answer, other, 10 * TOLERANCE) for other in answers):
+                files.append(path.read_bytes())
+                answers.append(answer)
+    return files[:count], answers[:count]
+
+
+def chances(answer: Any) -> dict[str, float]:
+    """Return the probability of each class that an answer in any response format names."""
+    if isinstance(answer, list):
+        return {str(entry["index"]): entry["probability"] for entry in answer}
+    if isinstance(answer, dict) and "index" in answer:
+        return {str(answer["index"]): 1.0}
+    return dict(answer)
+
+
+def alike(answer: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
+    """Tell whether two answers are the same but for rounding.
+
+    A class that only one of them names must be no more probable than the last of the other.
+    """
+    try:
+        one, two = chances(answer), chances(other)
+    except (TypeError, ValueError, LookupError):
+        return False
+    if not one or not two:
+        return False
+    last_one, last_two = min(one.values()), min(two.values())
+    return len(one) == len(two) and all(
+        abs(one.get(name, last_one) - two.get(name, last_two)) <= tolerance
+        for name in one.keys() | two.keys()
+    )
+
+
+def planned(
+    files: list[bytes], answers: list[Any], total: int, bad: int, seed: int, path: str
+) -> Iterator[Request]:
+    """Yield the requests of a run, hostile ones among good ones in random order."""
+    chance = random.Random(seed)
+    wicked = hostile.requests(seed, path)
+    for left in range(total, 0, -1):
+        if chance.random() < bad / left:
+            bad -= 1
+            request = next(wicked)
+            yield Request(request.kind, request.body, request.content_type, request.raw)
+        else:
+            yield good_request(files, answers, chance)
+
+
+def good_request(files: list[bytes], answers: list[Any], chance: random.Random) -> Request:
+    """Return a request that must be answered, in any of the ways to send pictures."""
+    number = chance.randrange(len(files))
+    data, answer = files[number], answers[number]
+    match chance.randrange(10):
+        case 0:
+            text = hostile.text_of(data).encode()
+            return Request("good: base64", text, "text/plain", expected=answer)
+        case 1:
+            body = json.dumps({"data": hostile.text_of(data)}).encode()
+            return Request("good: JSON", body, hostile.JSON, expected=answer)
+        case 2:
+            body = hostile.form(("data", data))
+            return Request("good: form", body, hostile.FORM, expected=answer)
+        case 3:
+            picked = [chance.randrange(len(files)) for _ in range(chance.randint(1, 5))]
+            instances = [{"data": hostile.text_of(files[index])} for index in picked]
+            expected = [answers[index] for index in picked]
+            at = chance.randrange(len(picked) + 1)
+            instances.insert(at, {"data": hostile.text_of(b"\x89PNG is all there is")})
+            expected.insert(at, "error")
+            body = json.dumps({"instances": instances}).encode()
+            return Request("good: instances", body, hostile.JSON, expected=expected)
+    return Request("good: file", data, hostile.BINARY, expected=answer)
+
+
+# -------------------------------------------------------------------------------------- the server
+
+
+@contextlib.contextmanager
+def serving(project: Path) -> Iterator[tuple[str, str]]:
+    """Run a project's serve.py on free ports; yield the model's URL and the management address."""
+    ports = [str(free_port()) for _ in range(3)]
+    command = [sys.executable, "serve.py", "--timeout", str(STARTUP), "--port", ports[0]]
+    command += ["--management-port", ports[1], "--metrics-port", ports[2]]
+    process = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"curl -T PICTURE (\S+)", line):
+                break
+        else:
+            raise UserError(f"{project}: serve.py ended with {process.wait()}:\n{said.strip()}")
+        yield found[1], f"http://127.0.0.1:{ports[1]}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.stdout.close()
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Watch:
+    """Counts workers that die, and looks at their memory."""
+
+    def __init__(self, management: str) -> None:
+        self._url = f"{management}/models"
+        self._seen: set[int] = set()
+        self._peaks: dict[int, int] = {}
+        self._done = threading.Event()
+        self._look()
+        self._first = set(self._seen)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._done.wait(1):
+            with contextlib.suppress(OSError, ValueError, LookupError):
+                self._look()
+
+    def _look(self) -> None:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(self._url, timeout=30) as answer:
+            (model,) = json.load(answer)["models"]
+        with direct.open(f"{self._url}/{model['modelName']}", timeout=30) as answer:
+            workers = json.load(answer)[0]["workers"]
+        for worker in workers:
+            self._seen.add(worker["pid"])
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{worker['pid']}/status").read_text()
+                if peak := re.search(r"VmHWM:\s+(\d+) kB", status):
+                    self._peaks[worker["pid"]] = int(peak[1]) // 1024
+
+    def stop(self) -> tuple[int, int]:
+        """Return how many workers died, and the most memory that one had, in MB."""
+        self._done.set()
+        self._thread.join()
+        self._look()
+        return len(self._seen - self._first), max(self._peaks.values(), default=0)
+
+
+def drive(
+    url: str,
+    plan: Iterator[Request],
+    total: int,
+    clients: int,
+    outcome: Outcome,
+    progress: Progress | None,
+) -> None:
+    """Send the requests from several clients at once, and judge what comes back."""
+    todo: queue.Queue[Request | None] = queue.Queue(maxsize=4 * clients)
+    lock = threading.Lock()
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        client = Client(url)
+        while (request := todo.get()) is not None:
+            start = time.perf_counter()
+            reply = client.send_raw(request.body) if request.raw else client.send(request)
+            seconds = time.perf_counter() - start
+            with lock:
+                judge(request, reply, seconds, outcome)
+                done += 1
+                if progress:
+                    progress(done, total)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for request in plan:
+        todo.put(request)
+    for _ in threads:
+        todo.put(None)
+    for thread in threads:
+        thread.join()
+
+
+Reply = tuple[str, bytes]  # a status, "end" or "hang"; and the body
+
+
+class Client:
+    """One client with a connection that it keeps while the server does."""
+
+    def __init__(self, url: str) -> None:
+        place = urlsplit(url)
+        self._host, self._port, self._path = place.hostname or "", place.port or 80, place.path
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, request: Request) -> Reply:
+        """Send a request and return the reply."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=HANG)
+        try:
+            headers = {"Content-Type": request.content_type}
+            self._connection.request("POST", self._path, request.body, headers)
+            response = self._connection.getresponse()
+            reply = str(response.status), response.read()
+            if not response.will_close:
+                return reply
+        except TimeoutError:
+            reply = "hang", b""
+        except (OSError, http.client.HTTPException) as error:
+            reply = "end", repr(error).encode()
+        self._connection.close()
+        self._connection = None
+        return reply
+
+    def send_raw(self, data: bytes) -> Reply:
+        """Send bytes on a connection of their own; return the first status, or how it ended."""
+        answer = b""
+        try:
+            with socket.create_connection((self._host, self._port), timeout=HANG) as connection:
+                connection.sendall(data)
+                # Of what is only begun, the server waits for the rest; so should nobody here.
+                connection.shutdown(socket.SHUT_WR)
+                while b"\r\n" not in answer and (part := connection.recv(65536)):
+                    answer += part
+        except TimeoutError:
+            return "hang", b""
+        except OSError:
+            pass
+        status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+        return (status[1].decode() if status else "end"), b""
+
+
+def judge(request: Request, reply: Reply, seconds: float, outcome: Outcome) -> None:
+    """Count a reply, and what is wrong with it."""
+    status, body = reply
+    outcome.statuses[request.kind, status] += 1
+    outcome.slowest = max(outcome.slowest, seconds)
+    mishap = ""
+    if status == "hang":
+        mishap = "hung"
+    elif request.raw:
+        mishap = "unexpected" if status.startswith("5") else ""
+    elif status == "end":
+        mishap = "lost"
+    elif request.expected is not None:
+        if status != "200":
+            mishap = "unexpected"
+        elif not is_right(body, request.expected):
+            mishap = "wrong"
+    elif status == "200":
+        mishap = "" if is_json(body) else "wrong"
+    elif int(status) in REFUSALS:
+        mishap = "" if is_json(body) else "unexpected"
+    elif not (status == "500" and is_form_error(request.content_type, body)):
+        mishap = "unexpected"
+    if mishap:
+        setattr(outcome, mishap, getattr(outcome, mishap) + 1)
+        outcome.first.setdefault(mishap, f"{request.kind}: {status} {body[:300]!r}")
+
+
+def is_json(body: bytes) -> bool:
+    """Tell whether a body is strict JSON."""
+    try:
+        json.loads(body, parse_constant=lambda name: float("nope" + name))
+    except ValueError:
+        return False
+    return True
+
+
+def is_form_error(content_type: str, body: bytes) -> bool:
+    """Tell whether TorchServe itself could not read a form; it calls whatever it met there a 500.
+
+    "InternalServerException" is what it says of a worker.
+    """
+    is_form = content_type.startswith(("multipart/", "application/x-www-form-urlencoded"))
+    return is_form and b"Exception" in body and b"InternalServerException" not in body
+
+
+def is_right(body: bytes, expected: Any) -> bool:
+    """Tell whether an answer is the expected one."""
+    if not is_json(body):
+        return False
+    found = json.loads(body)
+    if not isinstance(expected, list) or "error" not in expected:
+        return alike(found, expected)
+    return (
+        isinstance(found, list)
+        and len(found) == len(expected)
+        and all(
+            (isinstance(one, dict) and set(one) == {"error"})
+            if other == "error"
+            else alike(one, other)
+            for one, other in zip(found, expected, strict=True)
+        )
+    )
+
+
+# ------------------------------------------------------------------------------------ the decoders
+
+
+@dataclass
+class Decoded:
+    """What came of reading hostile input in-process.
+
+    Attributes:
+        results: how often each result came: "read", "refused with 400", ...
+        failures: what else came out, with the number of the input.
+        slowest: seconds that the slowest input took.
+        seconds: on the clock.
+    """
+
+    results: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0
+    seconds: float = 0
+
+
+def decode(project: Path, count: int, seed: int = 0, progress: Progress | None = None) -> Decoded:
+    """Read hostile input with the code of a project, in a process of its own.
+
+    Whatever comes, each input must either be read or be refused with a PictureError, soon.
+
+    Args:
+        project: The project's folder.
+        count: How many inputs.
+        seed: Decides which.
+        progress: Called with (done, of how many).
+    """
+    context = multiprocessing.get_context("spawn")
+    outcome = Decoded()
+    begin = time.perf_counter()
+    start = 0
+    while start < count:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(
+            target=decode_in_process, args=(project.resolve(), start, count, seed, sender)
+        )
+        process.start()
+        sender.close()
+        with contextlib.suppress(EOFError):
+            while start < count:
+                result, seconds = receiver.recv()
+                outcome.results[result.partition(":")[0]] += 1
+                outcome.slowest = max(outcome.slowest, seconds)
+                if result.startswith("failed"):
+                    outcome.failures.append(f"input {start} of seed {seed}: {result}")
+                start += 1
+                if progress and start % 100 == 0:
+                    progress(start, count)
+        process.join()
+        if process.exitcode:  # it crashed on this one: go on with the next
+            outcome.results["failed"] += 1
+            outcome.failures.append(f"input {start} of seed {seed}: exit {process.exitcode}")
+            start += 1
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+def decode_in_process(project: Path, start: int, count: int, seed: int, sender: Any) -> None:
+    """Send a result and how many seconds it took, for each input from `start` on."""
+    import importlib
+    import warnings
+
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # Pillow has one for each kind of damage
+    sys.path.insert(0, str(project))
+    os.chdir(project)
+    images = importlib.import_module("images")
+    handler = importlib.import_module("handler").ImageClassifierHandler()
+
+    def too_slow(_signal: int, _frame: Any) -> None:
+        raise SystemExit(f"slower than {SLOW} s")
+
+    signal.signal(signal.SIGALRM, too_slow)
+    inputs = (request for request in hostile.requests(seed) if not request.raw)
+    for number, request in enumerate(inputs):
+        if number == count:
+            return
+        if number < start:
+            continue
+        begin = time.perf_counter()
+        signal.alarm(SLOW)
+        try:
+            pictures = handler.read_pictures(images.read_request({"body": request.body}).items)
+            result = "read"
+            for picture in pictures:
+                if isinstance(picture, images.PictureError):
+                    result = f"refused with {picture.status}"
+                elif picture.dtype != torch.uint8:
+                    result = f"failed: {picture.dtype}"
+        except BaseException as error:
+            result = f"failed: {request.kind}: {type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+        sender.send((result, time.perf_counter() - begin))
+
+
+# -------------------------------------------------------------------------------------- the report
+
+
+def report(outcome: Outcome, command: str) -> str:
+    """Return the figures of a run as Markdown."""
+    good = sum(n for (kind, _), n in outcome.statuses.items() if kind.startswith("good"))
+    summary = (
+        f"`{command}`: {outcome.requests:,} requests in {outcome.seconds:.0f} s, of them "
+        f"{outcome.requests - good:,} hostile; {outcome.distinct} pictures with answers that tell "
+        "apart."
+    )
+    lines = [
+        summary,
+        "",
+        "| | |",
+        "|---|---|",
+        f"| wrong answers | {outcome.wrong} |",
+        f"| lost | {outcome.lost} |",
+        f"| hung (no answer for {HANG} s) | {outcome.hung} |",
+        f"| other statuses than expected | {outcome.unexpected} |",
+        f"| workers that died | {outcome.deaths} |",
+        f"| slowest request | {outcome.slowest:.1f} s |",
+        f"| most memory of a worker | {outcome.peak_mb or '?'} MB |",
+        "",
+        "| request | statuses |",
+        "|---|---|",
+    ]
+    for kind in sorted({kind for kind, _ in outcome.statuses}):
+        counts = sorted((s, n) for (name, s), n in outcome.statuses.items() if name == kind)
+        lines.append(f"| {kind} | {', '.join(f'{status}: {n:,}' for status, n in counts)} |")
+    lines += ["", *(f"First {name}: `{text}`" for name, text in outcome.first.items())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def decode_report(outcome: Decoded, command: str) -> str:
+    """Return the figures of reading in-process as Markdown."""
+    total = sum(outcome.results.values())
+    seconds = f"{outcome.seconds:.0f} s, the slowest in {outcome.slowest:.1f} s"
+    lines = [
+        f"`{command}`: {total:,} inputs read in-process in {seconds}.",
+        "",
+        "| result | inputs |",
+        "|---|---|",
+        *(f"| {name} | {count:,} |" for name, count in sorted(outcome.results.items())),
+        "",
+        *outcome.failures[:10],
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

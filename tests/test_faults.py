@@ -1,0 +1,407 @@
+"""Faults, and what people and clients see: a right answer or a clear error, and soon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from conftest import Project, Service, build_and_save, encode, free_port, spoil_archive
+from generator.hostile import picture
+from generator.rendering import render
+from generator.torture import Client, Request, alike
+
+PICTURES = [encode(picture(seed)) for seed in range(8)]
+BOUND = 60  # seconds within which a client must hear something
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with an archive, to be copied."""
+    path = tmp_path_factory.mktemp("faults") / "built"
+    render(path, {"architecture": "custom", "num_classes": 50, "top_k": 3})
+    project = Project(path)
+    build_and_save(project)
+    project.archive()
+    return project
+
+
+@pytest.fixture
+def project(built: Project, tmp_path: Path) -> Project:
+    """A project with an archive."""
+    shutil.copytree(built.path, tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+# -------------------------------------------------------------------------------------- the server
+
+
+class Load:
+    """Clients that send pictures one after another, and count what comes back.
+
+    "right" is a right answer, "wrong" another one; else the status, "end" or "hang".
+    """
+
+    def __init__(self, url: str, expected: list[Any], clients: int = 8) -> None:
+        self.counts: Counter[str] = Counter()
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(url, expected, number))
+            for number in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, url: str, expected: list[Any], number: int) -> None:
+        client = Client(url)
+        while not self._done.is_set():
+            number = (number + 1) % len(PICTURES)
+            status, body = client.send(Request("", PICTURES[number], "image/png"))
+            if status == "200":
+                status = "right" if alike(json.loads(body), expected[number]) else "wrong"
+            with self._lock:
+                self.counts[status] += 1
+            if status == "end":
+                time.sleep(0.05)  # nobody listens
+
+    def more(self, count: int) -> None:
+        """Wait until so many more answers were right."""
+        with self._lock:
+            goal = self.counts["right"] + count
+        end = time.monotonic() + BOUND
+        while self.counts["right"] < goal:
+            assert time.monotonic() < end, self.counts
+            time.sleep(0.01)
+
+    def stop(self) -> Counter[str]:
+        """End the clients and return what they saw."""
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        return self.counts
+
+
+def ready(service: Service) -> list[int]:
+    """Return the process ids of the workers that are ready."""
+    with urllib.request.urlopen(f"{service.management}/models/image-classifier") as answer:
+        workers = json.load(answer)[0]["workers"]
+    return [worker["pid"] for worker in workers if worker["status"] == "READY"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + BOUND
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.serve
+def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Project) -> None:
+    with project.serve() as service:
+        expected = [service.post(data).json for data in PICTURES]
+        number = len(ready(service))
+        load = Load(service.url, expected)
+        for _ in range(3):
+            load.more(50)
+            victims = ready(service)
+            os.kill(victims[0], signal.SIGKILL)
+            wait_for(lambda gone=victims[0]: gone not in ready(service))  # type: ignore[misc]
+            wait_for(lambda: len(ready(service)) == number)
+        load.more(50)
+        for victim in ready(service):  # all at once
+            os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: len(ready(service)) == number)
+        load.more(50)
+        counts = load.stop()
+        assert set(counts) <= {"right", "500", "507"}, counts
+        assert [service.post(data).json for data in PICTURES] == expected
+
+
+@pytest.mark.serve
+def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
+    ports = [str(free_port()) for _ in range(3)]
+    options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
+    with project.serve(*options) as service:
+        expected = [service.post(data).json for data in PICTURES]
+        load = Load(service.url, expected)
+        load.more(50)
+    with project.serve(*options):
+        load.more(50)
+        counts = load.stop()
+    assert set(counts) <= {"right", "end", "500", "503"}, counts
+    assert counts["end"]
+
+
+@pytest.mark.serve
+def test_an_archive_that_lacks_its_labels_is_named(project: Project) -> None:
+    archive = project.path / "model-store" / "image-classifier.mar"
+    spoil_archive(archive, "index_to_name.json")
+    result = project.run(
+        "serve.py", *(x for name in ("", "management-", "metrics-") for x in (f"--{name}port", "0"))
+    )
+    assert result.returncode == 1
+    assert "the model does not load" in result.stderr
+    assert "index_to_name.json" in result.stderr
+    (project.path / "picture.png").write_bytes(PICTURES[0])
+    result = project.run("predict.py", "picture.png")
+    assert result.returncode == 1
+    assert "index_to_name.json" in result.stderr
+    assert "Traceback" not in result.stderr
+    project.archive()
+    assert project.predict(project.path / "picture.png")
+
+
+def test_a_damaged_archive_is_named_at_once(project: Project) -> None:
+    archive = project.path / "model-store" / "image-classifier.mar"
+    (project.path / "picture.png").write_bytes(PICTURES[0])
+    whole = archive.read_bytes()
+    middle = len(whole) // 2
+    for content in (
+        b"",
+        b"no archive at all",
+        whole[:middle],
+        whole[middle:],
+        whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+    ):
+        archive.write_bytes(content)
+        for command in (["serve.py"], ["predict.py", "picture.png"]):
+            result = project.run(*command)
+            assert result.returncode == 1, (len(content), command)
+            assert "python archive.py" in result.stderr, result.stderr
+            assert "Traceback" not in result.stderr
+    project.archive()
+    assert project.predict(project.path / "picture.png")
+
+
+# ---------------------------------------------------------------------------------------- the disk
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something at a folder; skip the test where that is not allowed."""
+    result = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+    if result.returncode:
+        pytest.skip(f"cannot mount: {result.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="needs mount")
+@pytest.mark.parametrize("size", ["100k", "350k", "700k"])
+def test_a_full_disk_is_an_error_and_leaves_what_was(project: Project, size: str) -> None:
+    store = project.path / "model-store"
+    before = (store / "image-classifier.mar").read_bytes()
+    disk = project.path / "disk"
+    disk.mkdir()
+    with mounted(disk, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+        result = project.run("archive.py", "--output", "disk/store")
+        assert result.returncode == 1
+        assert re.search("cannot build in|No space left", result.stderr), result.stderr
+        assert "Traceback" not in result.stderr
+        assert not list((disk / "store").iterdir())
+    assert (store / "image-classifier.mar").read_bytes() == before
+
+
+def test_a_quota_is_an_error_and_leaves_what_was(project: Project) -> None:
+    archive = project.path / "model-store" / "image-classifier.mar"
+    before = archive.read_bytes()
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    result = subprocess.run(
+        [sys.executable, "archive.py"],
+        cwd=project.path,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "cannot build in" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in archive.parent.iterdir()] == [archive.name]
+    assert archive.read_bytes() == before
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nobody write to a folder, root included."""
+    if os.geteuid() == 0:
+        with mounted(folder, "--bind", str(folder)):
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+            yield
+    else:
+        paths = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for path in paths:
+            path.chmod(0o555)
+        try:
+            yield
+        finally:
+            for path in paths:
+                path.chmod(0o755)
+
+
+@pytest.mark.serve
+def test_a_project_that_cannot_be_written_still_serves(project: Project, tmp_path: Path) -> None:
+    (project.path / "picture.png").write_bytes(PICTURES[0])
+    with read_only(project.path):
+        expected = project.predict(project.path / "picture.png")
+        with project.serve() as service:
+            assert alike(service.post(PICTURES[0]).json, expected[0])
+        result = project.run("archive.py")
+        assert result.returncode == 1
+        assert "--output FOLDER" in result.stderr
+        assert "Traceback" not in result.stderr
+        project.archive("--output", str(tmp_path / "elsewhere"))
+        refused = project.run("serve.py", "--tokens", "--port", "0", "--management-port", "0")
+        assert refused.returncode == 1
+        assert "key_file.json" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+# ------------------------------------------------------------------------------------------ Ctrl-C
+
+
+def interrupt(
+    project: Project, command: list[str], tmp_path: Path, when: Callable[[int, str], bool]
+) -> tuple[int, str]:
+    """Run a script in a terminal's place and press Ctrl-C when told; return status and output.
+
+    Args:
+        project: Where to run it.
+        command: The script and its arguments.
+        tmp_path: For the script's temporary files, of which none may stay behind.
+        when: Gets the process id and what was printed so far.
+    """
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(exist_ok=True)
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=project.path,
+            env={**os.environ, "TMPDIR": str(scratch)},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a process group of its own, as in a terminal
+        )
+    family = [psutil.Process(process.pid)]
+    while process.poll() is None and not when(process.pid, output.read_text()):
+        time.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family += family[0].children(recursive=True)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)  # for good measure, as people do
+    status = process.wait(BOUND)
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    # What torch and the JVM leave for their own next start is not the project's.
+    left = [path.name for path in scratch.iterdir() if path.name.startswith(("ts-", "image-"))]
+    assert not left
+    return status, output.read_text()
+
+
+def imports_torch(pid: int, _said: str) -> bool:
+    """Tell whether a process has begun to load torch."""
+    with contextlib.suppress(OSError):
+        return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+    return False
+
+
+def says(word: str) -> Callable[[int, str], bool]:
+    """Return a condition: the script has printed this."""
+    return lambda _pid, said: word in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.parametrize("script", ["archive.py", "predict.py"])
+def test_ctrl_c_while_torch_is_imported_is_quiet(
+    project: Project, tmp_path: Path, script: str
+) -> None:
+    (project.path / "picture.png").write_bytes(PICTURES[0])
+    status, said = interrupt(
+        project, [script, "picture.png"][: 1 + (script == "predict.py")], tmp_path, imports_torch
+    )
+    assert status == -signal.SIGINT
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("step", "archive_format"),
+    [
+        ("[1/4]", "zip-store"),
+        ("[2/4]", "zip-store"),
+        ("[3/4]", "zip-store"),
+        ("[4/4]", "zip-store"),
+        ("[4/4]", "no-archive"),
+    ],
+)
+def test_ctrl_c_while_building_leaves_the_archive_before(
+    project: Project, tmp_path: Path, step: str, archive_format: str
+) -> None:
+    command = ["archive.py", "--format", archive_format]
+    if archive_format == "no-archive":
+        project.archive(*command[1:])
+    store = project.path / "model-store"
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    status, said = interrupt(project, command, tmp_path, says(step))
+    assert status == -signal.SIGINT, said
+    assert "Traceback" not in said
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+def children(pid: int) -> list[str]:
+    """Return the command lines of all processes below one."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                found.append(" ".join(child.cmdline()))
+    return found
+
+
+@pytest.mark.serve
+@pytest.mark.parametrize(
+    "when",
+    [
+        says("starting"),
+        lambda pid, _: any("java" in line for line in children(pid)),
+        lambda pid, _: any("model_service_worker" in line for line in children(pid)),
+        says("is ready"),
+    ],
+    ids=["at the start", "with Java", "with workers", "when ready"],
+)
+def test_ctrl_c_ends_the_server_with_all_its_processes(
+    project: Project, tmp_path: Path, when: Callable[[int, str], bool]
+) -> None:
+    options = [
+        x for name in ("", "management-", "metrics-") for x in (f"--{name}port", str(free_port()))
+    ]
+    status, said = interrupt(project, ["serve.py", *options], tmp_path, when)
+    assert status == 0, said
+    assert said.endswith("stopped\n")
+    assert "Traceback" not in said

@@ -1,0 +1,206 @@
+"""What a network may return: probabilities, tuples, dicts, NaN; and what labels may look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from conftest import Project, encode, labels_of, save_random_weights
+from generator.hostile import picture
+from generator.matrix import imported_from
+
+PICTURES = [encode(picture(seed)) for seed in range(4)]
+
+
+def build(project: Project) -> str:
+    """Build the project's archive with seeded weights, in this process; return what is refused."""
+    with imported_from(project.path):
+        import archive
+        import model
+        from project import NUM_CLASSES, WEIGHTS_DIR, ProjectError
+
+        torch.manual_seed(0)
+        network = model.build_model(NUM_CLASSES)
+        for parameter in network.parameters():
+            parameter.data.mul_(2)  # so that the answers tell apart
+        torch.save(network.state_dict(), WEIGHTS_DIR / "w.pth")
+        try:
+            archive.build(WEIGHTS_DIR / "w.pth")
+        except ProjectError as error:
+            return str(error)
+    return ""
+
+
+def answers(project: Project, pictures: list[bytes] = PICTURES) -> list[Any]:
+    """Return the archive's answers to a batch, status and body of each."""
+    with imported_from(project.path):
+        import inprocess
+
+        rows = [{"body": data} for data in pictures]
+        with inprocess.open_archive(project.path / "model-store" / "image-classifier.mar") as local:
+            return [(answer.status, answer.body) for answer in local.predict(rows)]
+
+
+def change_model(project: Project, old: str, new: str) -> None:
+    """Edit the project's own network."""
+    path = project.path / "model.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def assert_alike(found: list[Any], expected: list[Any]) -> None:
+    """Compare answers in the default format."""
+    assert [status for status, _ in found] == [status for status, _ in expected]
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        assert [x["index"] for x in one] == [x["index"] for x in other]
+        for x, y in zip(one, other, strict=True):
+            assert abs(x["probability"] - y["probability"]) < 1e-5
+
+
+def test_networks_that_end_in_softmax_give_the_same_answers(
+    copy_project: Callable[..., Project],
+) -> None:
+    found = {}
+    for output in ("logits", "log_probabilities", "probabilities"):
+        project = copy_project(output, architecture="custom", num_classes=6, model_output=output)
+        assert not build(project)
+        found[output] = answers(project)
+    assert_alike(found["log_probabilities"], found["logits"])
+    assert_alike(found["probabilities"], found["logits"])
+
+
+@pytest.mark.parametrize(
+    ("returned", "answered", "mend"),
+    [
+        ("probabilities", "logits", "-d model_output=probabilities"),
+        ("logits", "probabilities", "-d model_output=logits"),
+        ("logits", "log_probabilities", "-d model_output=logits"),
+        ("log_probabilities", "probabilities", "-d model_output=logits"),
+    ],
+)
+def test_another_output_than_answered_is_refused(
+    copy_project: Callable[..., Project], returned: str, answered: str, mend: str
+) -> None:
+    project = copy_project(architecture="custom", num_classes=6, model_output=answered)
+    other = copy_project("other", architecture="custom", num_classes=6, model_output=returned)
+    (project.path / "model.py").write_text((other.path / "model.py").read_text())
+    assert mend in build(project)
+
+
+RETURN = "return self.classifier(self.features(images))"
+
+
+@pytest.mark.parametrize(
+    "returned",
+    ["(scores, images)", "[scores]", '{"features": images, "logits": scores}'],
+)
+def test_the_scores_are_found_in_what_a_network_returns(
+    copy_project: Callable[..., Project], returned: str
+) -> None:
+    plain = copy_project("plain", architecture="custom", num_classes=6)
+    more = copy_project("more", architecture="custom", num_classes=6)
+    scores = "scores = self.classifier(self.features(images))"
+    change_model(more, RETURN, f"{scores}\n        return {returned}")
+    for project in (plain, more):
+        assert not build(project)
+    assert_alike(answers(more), answers(plain))
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ('{"scores": scores}', 'expected "logits" among them'),
+        ("scores[:, :, None, None]", "(6, 1, 1) numbers per picture, not 6"),
+        ("scores[:, :4]", "-d num_classes=4"),
+        ("scores / 0", "NaN or infinity"),
+    ],
+    ids=["dict of others", "map", "fewer classes", "infinity"],
+)
+def test_what_is_not_one_score_per_class_is_refused(
+    copy_project: Callable[..., Project], returned: str, said: str
+) -> None:
+    project = copy_project(architecture="custom", num_classes=6)
+    scores = "scores = self.classifier(self.features(images))"
+    change_model(project, RETURN, f"{scores}\n        return {returned}")
+    assert said in build(project)
+    assert not list((project.path / "model-store").iterdir())
+
+
+def test_scripted_googlenet_returns_a_tuple(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(
+        architecture="googlenet", num_classes=5, weights="torchscript", label_format="none"
+    )
+    network = torchvision.models.googlenet(num_classes=5, init_weights=False, aux_logits=False)
+    save_random_weights(network, project.path.parent / "unused.pth")
+    torch.jit.script(network.eval()).save(project.path / "weights" / "googlenet.pt")
+    project.archive()
+    assert [status for status, _ in answers(project)] == [200] * len(PICTURES)
+
+
+def test_a_picture_on_which_the_network_fails_is_one_error(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=6)
+    change_model(
+        project,
+        RETURN,
+        "if (images.mean(dim=(1, 2, 3)) > 0.99).any():\n"
+        '            raise ValueError("white")\n'
+        "        scores = self.classifier(self.features(images))\n"
+        "        grey = (images - 0.5).abs().amax(dim=(1, 2, 3)) < 0.01\n"
+        '        return scores.masked_fill(grey[:, None], float("nan"))',
+    )
+    assert not build(project)
+    white, grey = (encode(Image.new("L", (40, 40), value)) for value in (255, 128))
+    alone = answers(project, PICTURES[:2])
+    found = answers(project, [PICTURES[0], white, grey, PICTURES[1]])
+    assert_alike([found[0], found[3]], alone)
+    assert found[1] == (500, {"error": "the network fails on this picture"})
+    assert found[2] == (500, {"error": "the network returns NaN or infinity for this picture"})
+
+
+def test_one_class(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=1, label_format="none")
+    assert not build(project)
+    expected = [{"label": "0", "index": 0, "probability": 1.0}]
+    assert answers(project) == [(200, expected)] * len(PICTURES)
+
+
+@pytest.mark.parametrize("response_format", ["predictions", "scores", "label"])
+def test_labels_that_repeat_keep_their_classes_apart(
+    copy_project: Callable[..., Project], response_format: str
+) -> None:
+    project = copy_project(
+        architecture="custom", num_classes=3, response_format=response_format, top_k=3
+    )
+    labels_of(project.path, ["crane", "cat", "crane"])
+    assert not build(project)
+    for status, body in answers(project):
+        assert status == 200
+        match response_format:
+            case "predictions":
+                assert {(x["index"], x["label"]) for x in body} == {
+                    (0, "crane"),
+                    (1, "cat"),
+                    (2, "crane"),
+                }
+            case "scores":
+                assert set(body) == {"crane (0)", "cat", "crane (2)"}
+            case "label":
+                assert body["label"] == ["crane", "cat", "crane"][body["index"]]
+
+
+def test_long_labels_and_missing_ones_are_refused(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=3, max_label_length=10)
+    labels_of(project.path, ["a", "b" * 11, "c"])
+    refused = build(project)
+    assert "class 1, bbbbbbbbbbb..., has 11 characters" in refused
+    assert "-d max_label_length=11" in refused
+    labels_of(project.path, ["a", "b" * 10])
+    assert "lacks 2" in build(project)
