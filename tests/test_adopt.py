@@ -520,7 +520,12 @@ class ImageClassifier(SqueezeNet):
         super(ImageClassifier, self).__init__("1_1", num_classes=4)
 """
     command = "torch-model-archiver --model-name=sq -v 1 --model-file m.py --serialized-file s.pth"
-    folder = service({"m.py": model, "README": f"    {command} --handler image_classifier\n"})
+    scripted = "torch-model-archiver --model-name sq_ts --version 1 --serialized-file s.pt"
+    shown = "".join(f"    {x} --handler image_classifier\n" for x in (command, scripted))
+    folder = service({"m.py": model, "README": shown})
+    several = adopt(folder, "--defaults", code=1).stderr  # as long as neither checkpoint is there
+    assert "README:1: sq, handler image_classifier, s.pth" in several
+    assert "README:2: sq_ts, handler image_classifier, s.pt" in several
     torch.save(torchvision.models.squeezenet1_1(num_classes=4).state_dict(), folder / "s.pth")
     result = adopt(folder, "--defaults")
     assert "git init" in result.stdout

@@ -316,8 +316,8 @@ def fate(
     if model_file is not None and network.written and model_file.name not in (*replaced, MODEL):
         why = f"{MODEL} has its class" if reading.own else f"{MODEL} makes the network"
         yield f"no longer needed: {model_file.name} ({why})"
-    if service.command is not None:
-        yield f"no longer needed: the command at {service.command.where} (python archive.py)"
+    for command in service.commands:
+        yield f"no longer needed: the command at {command.where} (python archive.py)"
     weights = service.weights
     if weights is not None and not is_in_place(weights, service.root):
         yield f"copied: {service.name(weights)} to weights/{weights.name}"

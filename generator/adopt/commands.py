@@ -25,6 +25,8 @@ MAX_DEPTH = 3  # folders
 
 MAX_LENGTH = 10_000  # characters of a command
 MAX_VALUE = 500  # characters of a variable
+MAX_WORDS = 100  # of a command
+MAX_COMMANDS = 50  # in a file
 
 ASSIGNMENT = re.compile(
     r"^[ \t]*(?:(?:export|ENV|ARG)[ \t]+)?([A-Za-z_]\w*)[ \t]*[:?]?=[ \t]*(\S.*)$", re.MULTILINE
@@ -68,6 +70,12 @@ class Command:
             self.model_name, self.version, self.handler, self.model_file, self.serialized_file,
             self.extra_files, self.requirements_file, self.config_file,
         )  # fmt: skip
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that make one archive another."""
+        names = (self.handler, self.serialized_file, self.model_file)
+        return tuple(name.replace("\\", "/").rpartition("/")[2] for name in names)
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,18 +139,19 @@ def commands_in(text: str, path: Path, root: Path) -> Iterator[Command]:
     found = ASSIGNMENT.findall(text)
     variables = {name: value.strip(" \t\"'") for name, value in found if len(value) < MAX_VALUE}
     lines = text.splitlines()
-    for number, line in enumerate(lines):
-        _, archiver, rest = line.partition(ARCHIVER)
+    places = [number for number, line in enumerate(lines) if ARCHIVER in line]
+    for number in places[:MAX_COMMANDS]:
+        line = lines[number]
+        rest = line.partition(ARCHIVER)[2]
         following = number + 1
         while (
-            archiver
-            and rest.rstrip().endswith(("\\", "^"))
+            rest.rstrip().endswith(("\\", "^"))
             and len(rest) < MAX_LENGTH
             and following < len(lines)
         ):
             rest = rest.rstrip()[:-1] + " " + lines[following].strip()
             following += 1
-        if archiver and "--model-name" in rest:
+        if "--model-name" in rest:
             yield parse(rest, variables, f"{relative(path, root)}:{number + 1}", path.parent)
 
 
@@ -161,7 +170,7 @@ def parse(text: str, variables: dict[str, str], where: str, folder: Path) -> Com
     except ValueError:
         words = text.split()
     end = next((i for i, word in enumerate(words) if END.match(word)), len(words))
-    words = [word.rstrip(";") for word in words[:end]]
+    words = [word.rstrip(";") for word in words[: min(end, MAX_WORDS)]]
     while words:
         try:
             options, _ = parser().parse_known_args(words)

@@ -21,7 +21,7 @@ OUTPUTS = {
     "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
 }  # fmt: skip
 
-MAX_CALLS = 30  # that make networks, in a handler
+MAX_CALLS = 10  # that make networks, in a handler
 
 # The layers of the `head` answers. Layers after them that only change the scores are OUTPUTS.
 HEADS = {
@@ -297,6 +297,18 @@ def read_construction(source: Source, call: ast.Call) -> Network:
     return network
 
 
+# torchvision's classes, each with one of the architectures that it makes: they call their last
+# layers and their first ones alike.
+CLASSES = {
+    "AlexNet": "alexnet", "ConvNeXt": "convnext_tiny", "DenseNet": "densenet121",
+    "EfficientNet": "efficientnet_b0", "GoogLeNet": "googlenet", "Inception3": "inception_v3",
+    "MNASNet": "mnasnet0_5", "MaxVit": "maxvit_t", "MobileNetV2": "mobilenet_v2",
+    "MobileNetV3": "mobilenet_v3_large", "RegNet": "regnet_y_400mf", "ResNet": "resnet18",
+    "ShuffleNetV2": "shufflenet_v2_x0_5", "SqueezeNet": "squeezenet1_1",
+    "SwinTransformer": "swin_t", "VGG": "vgg11", "VisionTransformer": "vit_b_16",
+}  # fmt: skip
+ONLY = {"alexnet", "googlenet", "inception_v3", "maxvit_t", "mobilenet_v2"}  # of their class
+
 # Arguments of constructors that the weights show, or that only training feels.
 HARMLESS = {
     "num_classes", "weights", "pretrained", "progress", "aux_logits", "init_weights", "dropout",
@@ -307,11 +319,7 @@ HARMLESS = {
 
 def targets_of(source: Source, call: ast.Call) -> set[str]:
     """Return the names that a call's result gets, as in {"model", "self.model"}."""
-    names = {
-        name
-        for name, values in source.bindings.items()
-        if any(value is not None and call in ast.walk(value) for value in values)
-    }
+    names = set(source.results.get(id(call), ()))
     for _ in range(3):  # self.model = model
         names |= {
             name
@@ -469,10 +477,14 @@ def read_class(
     network = Network(own.where, own=own)
     values = parameters(source, node, made)
     output, place = output_of(source, node)
-    if is_thin_subclass(source, node):
-        network = replace(network, attribute="", output="logits", output_at=own.where)
+    if base := thin_subclass(source, node):
+        network = replace(network, architecture=base, output="logits", output_at=own.where)
         network = with_assignments(network, source, {"self"}, node)
-        return replace(network, attribute="self") if not network.changes else network
+        return replace(
+            network,
+            architecture=base if base in ONLY else "",
+            attribute="self" if not network.changes else "",
+        )
     calls = [
         (name.removeprefix("self."), call)
         for name, call in attributes(source, node)
@@ -608,11 +620,15 @@ def method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return next((x for x in node.body if isinstance(x, ast.FunctionDef) and x.name == name), None)
 
 
-def is_thin_subclass(source: Source, node: ast.ClassDef) -> bool:
-    """Tell whether a class of torchvision is subclassed only to give it its arguments."""
-    return any(source.full_name(base).startswith(MODELS) for base in node.bases) and {
-        x.name for x in node.body if isinstance(x, ast.FunctionDef)
-    } <= {"__init__", "load_state_dict"}
+def thin_subclass(source: Source, node: ast.ClassDef) -> str:
+    """Return an architecture like that of a subclass which only gives arguments; "" if it is none.
+
+    The classes are torchvision's.
+    """
+    methods = {x.name for x in node.body if isinstance(x, ast.FunctionDef)}
+    names = [source.full_name(base) for base in node.bases]
+    kinds = [CLASSES.get(x.rpartition(".")[2], "") for x in names if x.startswith(MODELS)]
+    return kinds[0] if kinds and methods <= {"__init__", "load_state_dict"} else ""
 
 
 def is_thin(node: ast.ClassDef, attribute: str) -> bool:

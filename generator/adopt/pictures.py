@@ -15,6 +15,7 @@ TRANSFORMS = "torchvision.transforms."
 FUNCTIONAL = ("torchvision.transforms.functional.", "torchvision.transforms.v2.functional.")
 OTHER_WORK = ("cv2.", "skimage.", "albumentations.", "imgaug.", "kornia.", "PIL.ImageOps.")
 TIMM = ("timm.data.create_transform", "timm.data.transforms_factory.create_transform")
+MAX_FOUND = 5  # pipelines that differ: there is no telling which of so many counts
 METHODS = ("crop", "thumbnail", "rotate")  # of PIL's images
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -84,7 +85,7 @@ def find_preparations(source: Source) -> list[Preparation]:
     found: dict[tuple[Any, ...], Preparation] = {}
     inner: set[int] = set()
     for node in source.nodes:
-        if not isinstance(node, ast.Call) or id(node) in inner:
+        if not isinstance(node, ast.Call) or id(node) in inner or len(found) == MAX_FOUND:
             continue
         name = source.full_name(node.func)
         if name.startswith(TRANSFORMS) and name.endswith(".Compose"):

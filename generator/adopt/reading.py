@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +15,15 @@ from generator.adopt import pictures, responses
 from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
 from generator.adopt.networks import Maker, Network, find_network
-from generator.adopt.source import Source, read_source, relative
+from generator.adopt.source import Source, chain, read_source, relative
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
 from generator.inspection.reading import GRAPHS, read
-from generator.labels import LabelError, Labels, inspect_labels
+from generator.labels import LabelError, inspect_labels
 
 BASES = ("BaseHandler", "VisionHandler", "ImageClassifier")
 BUILT_IN = "image_classifier"
 CHECKPOINTS = re.compile(r"[\w.-]+\.(pth|pt|ckpt|bin|safetensors|onnx|pt2)")
-NOT_ONE_HANDLER = "--handler FILE"
 MAX_MODULES = 30
 
 
@@ -34,6 +34,7 @@ class Service:
     Attributes:
         root: the folder.
         command: what makes the archive, if that was found.
+        commands: all that make an archive of the same files, if there are several.
         handler: the handler, if it is a file.
         base: the class of TorchServe's that it is derived from; "" if none.
         node: its class; None if it has only functions.
@@ -46,6 +47,7 @@ class Service:
 
     root: Path
     command: Command | None = None
+    commands: list[Command] = field(default_factory=list)
     handler: Source | None = None
     base: str = ""
     node: ast.ClassDef | None = None
@@ -85,8 +87,9 @@ def find_service(
     for told in filter(None, (handler, weights, labels)):
         if not told.exists():
             raise UserError(f"there is no file {told}")
-    command = choose_command(find_commands(root), root, handler)
-    service = Service(root, command, weights=weights, labels=labels)
+    commands = choose_commands(find_commands(root), root, handler, weights)
+    command = commands[0] if commands else None
+    service = Service(root, command, commands, weights=weights, labels=labels)
     if handler is None and command is not None and command.handler:
         handler = in_folder(command.handler, service)
         if handler is None and command.handler != BUILT_IN:
@@ -97,7 +100,7 @@ def find_service(
                 )
             raise UserError(
                 f"{command.where} names the handler {command.handler}, and {root} has no such "
-                f"file. Name it: {NOT_ONE_HANDLER}"
+                f"file. Name it: --handler FILE"
             )
     elif handler is None:
         handler = only_handler(root)
@@ -112,22 +115,34 @@ def find_service(
     return service
 
 
-def choose_command(commands: list[Command], root: Path, handler: Path | None) -> Command | None:
-    """Return the command that makes the archive of this handler.
+def choose_commands(
+    commands: list[Command], root: Path, handler: Path | None, weights: Path | None
+) -> list[Command]:
+    """Return the commands that make an archive of this handler and this checkpoint.
 
     Raises:
-        UserError: There are several, which differ.
+        UserError: There are several, of other files.
     """
-    if handler is not None:
-        name = handler.name
-        commands = [x for x in commands if Path(x.handler).name in (name, Path(name).stem)]
-    if len({(x.model_name, x.handler, x.serialized_file, x.model_file) for x in commands}) > 1:
-        shown = "".join(f"\n    {x.where}: {x.model_name}, handler {x.handler}" for x in commands)
+    for told, name in ((handler, "handler"), (weights, "serialized_file")):
+        if told is not None:
+            shared = {x: tail(getattr(x, name), told) for x in commands}
+            longest = max(shared.values(), default=0)
+            if longest or name == "handler":
+                commands = [x for x in commands if longest and shared[x] == longest]
+    if len({x.files for x in commands}) > 1:  # those of checkpoints that are here count
+        files = {path.name for path in files_below(root)}
+        here = [x for x in commands if x.serialized_file.rpartition("/")[2] in files]
+        commands = here or commands
+    if len({x.files for x in commands}) > 1:
+        shown = "".join(
+            f"\n    {x.where}: {x.model_name}, handler {x.handler}, {x.serialized_file}"
+            for x in commands
+        )
         raise UserError(
             f"{root} has several commands that make archives; a project serves one model. Choose "
-            f"with {NOT_ONE_HANDLER}, or remove those that no longer count:{shown}"
+            f"with --weights FILE or --handler FILE:{shown}"
         )
-    return commands[0] if commands else None
+    return commands
 
 
 def in_folder(name: str, service: Service) -> Path | None:
@@ -144,8 +159,18 @@ def in_folder(name: str, service: Service) -> Path | None:
         for place in places:
             if (path := place.joinpath(*parts)).is_file():
                 return path
-    found = [path for path in files_below(root) if path.name == parts[-1]]
+    shared = {path: tail(name, path) for path in files_below(root)}
+    longest = max(shared.values(), default=0)
+    found = [path for path, length in shared.items() if longest and length == longest]
     return found[0] if len(found) == 1 else None
+
+
+def tail(name: str, path: Path) -> int:
+    """Return how many parts at its end a path has in common with one that a command names."""
+    pairs = zip(
+        reversed(Path(name.replace("\\", "/")).parts), reversed(path.resolve().parts), strict=False
+    )
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def only_handler(root: Path) -> Path | None:
@@ -169,11 +194,11 @@ def only_handler(root: Path) -> Path | None:
         raise UserError(
             f"{root} has no handler of TorchServe's kind (a class derived from BaseHandler or "
             "ImageClassifier, or a function handle(data, context)) and no torch-model-archiver "
-            f"command. Name the handler with {NOT_ONE_HANDLER}, or start from the checkpoint: "
+            f"command. Name the handler with --handler FILE, or start from the checkpoint: "
             "ts-template new PROJECT --weights FILE"
         )
     names = ", ".join(relative(path, root) for path in found)
-    raise UserError(f"{root} has several handlers ({names}); choose with {NOT_ONE_HANDLER}")
+    raise UserError(f"{root} has several handlers ({names}); choose with --handler FILE")
 
 
 def is_handler(source: Source) -> bool:
@@ -252,14 +277,12 @@ class Reading:
         findings: the proposed answers.
         inspection: of the checkpoint, if there is one.
         network: what the code says of the network.
-        labels: what the label file says.
     """
 
     service: Service
     findings: Findings
     inspection: Inspection | None = None
     network: Network | None = None
-    labels: Labels | None = None
 
     @property
     def own(self) -> Maker | None:
@@ -288,7 +311,8 @@ def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
     findings.remarks += why
     if service.weights is not None:
         reading.inspection = inspect_file(service.weights)
-        is_named = reading.network is not None and reading.network.architecture
+        network = reading.network
+        is_named = network is not None and (network.architecture or network.attribute)
         findings.remarks += [
             f"{service.name(service.weights)}: {note}"
             for note in reading.inspection.notes
@@ -338,11 +362,10 @@ def find_weights(service: Service, findings: Findings) -> Path | None:
 def add_names(reading: Reading) -> None:
     """Propose what the project and the model are called."""
     service, findings = reading.service, reading.findings
-    command = service.command
-    if command is not None and command.model_name:
+    for command in service.commands:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", command.model_name):
             findings.say("model_name", command.model_name, command.where)
-        else:
+        elif command.model_name:
             findings.unknown["model_name"] = (
                 f"{command.model_name} ({command.where}) has other characters than A-Z a-z 0-9 _ -"
             )
@@ -351,7 +374,7 @@ def add_names(reading: Reading) -> None:
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")[:10_000]
             for number, line in enumerate(text.split("\n"), 1):
-                title = re.match(r"#\s+([^\n#*`\[<]+?)\s*$", line)
+                title = re.match(r"#\s+(\w[^\n#*`\[<]*)$", line[:100].rstrip())
                 if title and title[1].isprintable():
                     findings.say(
                         "project_name", title[1], f"{name}:{number}", sure=False, why="a heading"
@@ -561,14 +584,9 @@ def add_labels(reading: Reading) -> None:
     """Propose how the names of the classes are written down."""
     service, findings = reading.service, reading.findings
     if service.labels is None:
-        service.labels = find_labels(service)
+        service.labels = named_labels(service)
     if service.labels is not None:
-        labels = reading.labels = inspect_labels(service.labels, findings.answer("num_classes"))
-        place = service.name(service.labels)
-        for name, answer in labels.answers.items():
-            findings.say(name, answer, place)
-        findings.remarks += [f"{place}: {note}" for note in labels.notes]
-        findings.say("num_classes", len(labels.names), place)
+        add_label_file(reading, service.labels, "")
         return
     sources = [x for x in (service.handler, *service.modules.values()) if x is not None]
     for source in sources:
@@ -577,27 +595,41 @@ def add_labels(reading: Reading) -> None:
             findings.say("label_format", "list", where)
             findings.say("num_classes", len(service.names), where)
             return
-    findings.say(
-        "label_format", "none", service.handler_name, sure=False, why="it has no names of classes"
-    )
-
-
-def find_labels(service: Service) -> Path | None:
-    """Return the label file, as far as the files name it."""
     own = service.root / "index_to_name.json"
+    if own.is_file():
+        service.labels = own
+        archived = service.command is None or service.command.where
+        why = "" if archived is True else f"the command at {archived} does not name it"
+        add_label_file(reading, own, why)
+        return
+    why = "it has no names of classes"
+    findings.say("label_format", "none", service.handler_name, sure=False, why=why)
+
+
+def add_label_file(reading: Reading, path: Path, doubt: str) -> None:
+    """Propose what a label file says; with a doubt, it is asked."""
+    findings = reading.findings
+    labels = inspect_labels(path, findings.answer("num_classes"))
+    place = reading.service.name(path)
+    for name, answer in labels.answers.items():
+        findings.say(name, answer, place, sure=not doubt, why=doubt)
+    findings.remarks += [f"{place}: {note}" for note in labels.notes]
+    findings.say("num_classes", len(labels.names), place, sure=not doubt, why=doubt)
+
+
+def named_labels(service: Service) -> Path | None:
+    """Return the label file that the files name."""
     extra = service.command.extra_files if service.command else ()
     named = [x for x in extra if responses.LABEL_FILE.fullmatch(x.rpartition("/")[2])]
     if service.handler is not None:
         named += responses.named_files(service.handler, responses.LABEL_FILE)
-    paths = [path for name in named if (path := in_folder(name, service)) is not None]
-    for path in (*paths, own):
-        if path.is_file():
-            try:
-                inspect_labels(path)
-            except LabelError:
-                if path.name != own.name:  # some other data of theirs
-                    continue
-            return path
+    for path in filter(None, (in_folder(name, service) for name in named)):
+        try:
+            inspect_labels(path)
+        except LabelError:
+            if path.name != "index_to_name.json":  # some other data of theirs
+                continue
+        return path
     return None
 
 
@@ -660,21 +692,30 @@ def preparations(service: Service) -> list[pictures.Preparation]:
     found = pictures.find_preparations(handler)
     if found:
         return found
-    if service.base in ("ImageClassifier", "VisionHandler"):
-        own = (
-            {x.name for x in service.node.body if isinstance(x, ast.FunctionDef)}
-            if service.node
-            else set()
-        )
-        replaced = "self.image_processing" in handler.bindings
-        if not replaced and "preprocess" not in own and service.base == "ImageClassifier":
-            return [pictures.BUILT_IN]
+    replaced = "self.image_processing" in handler.bindings
+    if service.base == "ImageClassifier" and not replaced and uses_own_pictures(service):
+        return [pictures.BUILT_IN]
     names = {full.rpartition(".")[0].lstrip(".") for full in handler.imported.values()}
     for module, source in service.modules.items():
         if module in names:
             found += pictures.find_preparations(source)
     by_hand = pictures.work_by_hand(handler)
     return found or ([by_hand] if by_hand is not None else [])
+
+
+def uses_own_pictures(service: Service) -> bool:
+    """Tell whether a handler derived from ImageClassifier prepares pictures as that does."""
+    assert service.handler is not None
+    body = service.node.body if service.node else []
+    own = [x for x in body if isinstance(x, ast.FunctionDef) and x.name in ("preprocess", "handle")]
+    parents = {ast.unparse(base) for base in service.node.bases} if service.node else set()
+    used = {chain(x) for x in service.handler.nodes if isinstance(x, ast.Attribute)}
+    supers = any(
+        isinstance(x, ast.Attribute) and x.attr == "preprocess" and isinstance(x.value, ast.Call)
+        for x in service.handler.nodes
+    )
+    calls_parent = supers or bool(used & {f"{parent}.preprocess" for parent in parents})
+    return not own or calls_parent or "self.image_processing" in used
 
 
 def add_response(reading: Reading) -> None:

@@ -77,6 +77,9 @@ def oddities(source: Source) -> list[str]:
         notes.append(
             f"{source.at(forwards[1])}: the handler calls the network {len(forwards)} times"
         )
+    metrics = [x for x in calls if re.search(r"(^|\.)metrics\.\w+$", chain(x.func))]
+    if metrics:
+        notes.append(f"{source.at(metrics[0])}: the handler's own metrics are not in the project")
     for call in calls:
         name = chain(call.func).rpartition(".")[2]
         scores = call.args[0] if call.args else call.func

@@ -101,6 +101,17 @@ class Source:
                             bind(target, statement.value, "self.")
         return found
 
+    @cached_property
+    def results(self) -> dict[int, list[str]]:
+        """The names to which a call's result goes, by the id of the call's node."""
+        found: dict[int, list[str]] = defaultdict(list)
+        for name, values in self.bindings.items():
+            for value in filter(None, values):
+                for node in ast.walk(value):
+                    if isinstance(node, ast.Call):
+                        found[id(node)].append(name)
+        return found
+
     def only(self, name: str) -> ast.expr | None:
         """Return the one expression that is ever assigned to a name, else None."""
         values = self.bindings.get(name, [])
