@@ -217,9 +217,9 @@ def prove(title: str) -> Counter[str]:
             counts[verdict.partition(":")[0]] += 1
             if verdict.startswith("wrong"):
                 print(f"  {what}: {verdict}", flush=True)
-            if counts.total() % 200 == 0:
+            if counts.total() % 100 == 0:
                 print(f"  {what}: {dict(counts)}", flush=True)
-            gc.collect()
+                gc.collect()  # networks hold themselves
     print(f"{title}: {dict(counts)} in {time.monotonic() - start:.0f} s", flush=True)
     return counts
 
