@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 import zipfile
@@ -28,6 +29,10 @@ from PIL import Image
 from torch import nn
 
 from generator.rendering import render, template_root
+
+# A run in the background of a shell ignores Ctrl-C, and so would what the tests start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 180
