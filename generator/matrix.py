@@ -102,6 +102,11 @@ FILES = frozenset(
     }
 )
 
+# What each value of `deploy` adds.
+DEPLOY_FILES = {
+    "ray_serve": {"deploy/ray_serve/requirements.txt"},
+}
+
 LABEL_FILES = {
     "index_to_name": "index_to_name.json",
     "imagenet": "index_to_name.json",
@@ -120,6 +125,7 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.add(label_file)
     if answers["weights"] in ("torchscript", "exported_program", "onnx"):
         files.remove("mismatch.py")  # there are no names to compare
+    files.update(*(DEPLOY_FILES[way] for way in answers["deploy"]))
     return frozenset(files)
 
 
@@ -139,12 +145,19 @@ def questions() -> dict[str, list[Any]]:
         if name == "architecture":
             values[name] = list(catalogue.load())
         elif isinstance(choices, dict):
-            values[name] = [x["value"] if isinstance(x, dict) else x for x in choices.values()]
+            each = [x["value"] if isinstance(x, dict) else x for x in choices.values()]
+            values[name] = subsets(each) if question.get("multiselect") else each
         elif name in SAMPLES:
             values[name] = SAMPLES[name]
         else:
             raise LookupError(f"{name} has no choices: add values to try to SAMPLES in {__file__}")
     return values
+
+
+def subsets(values: list[Any]) -> list[list[Any]]:
+    """Return what may be chosen where several may be: none, each alone, ..., all together."""
+    sizes = range(len(values) + 1)
+    return [list(some) for size in sizes for some in itertools.combinations(values, size)]
 
 
 def combinations(seed: int = 0) -> list[Answers]:

@@ -124,11 +124,15 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "weights": "torchscript",
         "model_output": "log_probabilities",
     },
+    "everything to deploy": {"architecture": "custom", "deploy": matrix.questions()["deploy"][-1]},
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
     },
 }
+
+# The sections of the README.
+DEPLOY_TITLES = {"ray_serve": "On a cluster, with Ray Serve"}
 
 
 def files_of(project: Project) -> set[str]:
@@ -149,6 +153,21 @@ def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]
 def test_exactly_these_files(copy_project: Callable[..., Project]) -> None:
     assert files_of(copy_project()) == matrix.FILES | {"index_to_name.json"}
     assert files_of(copy_project("none", label_format="none")) == matrix.FILES
+
+
+EVERYTHING = matrix.questions()["deploy"][-1]
+
+
+@pytest.mark.parametrize("deploy", [*([way] for way in EVERYTHING), EVERYTHING], ids="+".join)
+def test_exactly_these_files_where_it_is_deployed(
+    copy_project: Callable[..., Project], deploy: list[str]
+) -> None:
+    project = copy_project(label_format="none", deploy=deploy)
+    added = set().union(*(matrix.DEPLOY_FILES[way] for way in deploy))
+    assert files_of(project) == matrix.FILES | added
+    # Each chosen one has its section in the README, the others have no word.
+    readme = (project.path / "README.md").read_text()
+    assert {way for way, title in DEPLOY_TITLES.items() if f"## {title}\n" in readme} == set(deploy)
 
 
 def test_every_file_parses_and_is_clean(project: Project) -> None:
@@ -201,6 +220,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
     assert visible == {
         "architecture",
         "color_mode",
+        "deploy",
         "head",
         "label_format",
         "max_label_length",
@@ -275,6 +295,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"max_megapixels": 2000}, "from 1 to 1000"),
         ({"max_pictures": 0}, "from 1 to 1000"),
         ({"max_label_length": 0}, "from 1 to 10000"),
+        ({"deploy": ["ray"]}, "'ray' is not in"),
         ({"arch": {}}, "computed"),
         ({"channels": 7}, "computed"),
         ({"preset": {}}, "computed"),
