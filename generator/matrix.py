@@ -113,9 +113,27 @@ FILES = frozenset(
     }
 )
 
+IMAGE_FILES = {".dockerignore", "Dockerfile"}
 # What each value of `deploy` adds.
 DEPLOY_FILES = {
     "ray_serve": {"deploy/ray_serve/requirements.txt"},
+    "docker": {*IMAGE_FILES, "compose.yaml"},
+    "kubernetes": {
+        *IMAGE_FILES,
+        "deploy/kubernetes/deployment.yaml",
+        "deploy/kubernetes/hpa.yaml",
+        "deploy/kubernetes/networkpolicy.yaml",
+        "deploy/kubernetes/pdb.yaml",
+        "deploy/kubernetes/service.yaml",
+    },
+    "monitoring": {
+        "deploy/monitoring/alerts.yml",
+        "deploy/monitoring/dashboard.json",
+        "deploy/monitoring/prometheus.yml",
+        "metrics.py",
+        "metrics.yaml",
+    },
+    "github_actions": {".github/workflows/ci.yml"},
 }
 
 LABEL_FILES = {

@@ -132,7 +132,13 @@ PROJECTS: dict[str, dict[str, Any]] = {
 }
 
 # The sections of the README.
-DEPLOY_TITLES = {"ray_serve": "On a cluster, with Ray Serve"}
+DEPLOY_TITLES = {
+    "ray_serve": "On a cluster, with Ray Serve",
+    "docker": "In a container",
+    "kubernetes": "On Kubernetes",
+    "monitoring": "Watching it",
+    "github_actions": "Checks on GitHub",
+}
 
 
 def files_of(project: Project) -> set[str]:
