@@ -285,24 +285,15 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
         case ["tutorial"]:
             return TorchServe(name, "the tutorials' handler", "tutorial_handler.py")
         case ["litserve"]:
-            app = "litserve_app.py", "{port}"
-            return Peer(name, "LitServe", "litserve", peers_python, "/predict", form, app)
+            place = peers_python, "/predict", form
+            return Peer(name, "LitServe", "litserve", *place, ("litserve_app.py", "{port}"))
         case ["ray"]:
-            app = "ray_app.py", "{port}"
-            return Peer(name, "Ray Serve", "ray.serve", peers_python, "/", BINARY, app)
+            place = peers_python, "/", BINARY
+            return Peer(name, "Ray Serve", "ray.serve", *place, ("ray_app.py", "{port}"))
         case ["bentoml"]:
-            words = [
-                "-m",
-                "bentoml",
-                "serve",
-                "bentoml_app:Classifier",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "{port}",
-            ]
+            app = "serve", "bentoml_app:Classifier", "--host", "127.0.0.1", "--port", "{port}"
             place = peers_python, "/predict", "image/jpeg"
-            return Peer(name, "BentoML", "bentoml", *place, tuple(words))
+            return Peer(name, "BentoML", "bentoml", *place, ("-m", "bentoml", *app))
         case ["ours" | "limit" as kind, *rest] if len(rest) <= 2:
             answers = {**dict(zip(("backend", "precision"), rest, strict=False)), **data}
             ours = Ours("-".join(["ours", *rest]), " ".join(["ours", *rest]), answers)
