@@ -426,6 +426,7 @@ def bench(
     Examples: ts-template bench / ts-template bench --models all --pictures all --output big /
     ts-template bench --targets --contenders image-classifier-one-thread,ours,limit --rounds 5
     """
+    import signal
     import sys
 
     from generator.bench import cases, report
@@ -463,6 +464,8 @@ def bench(
         peers_python=peers_python or Path(sys.executable),
         data=parse(data or []),
     )
+    # `kill` ends it as Ctrl-C does: servers are stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = module.bench(settings, lambda line: typer.echo(line, err=True))
     if rounds:
         result["commands"].append(report.command_line())

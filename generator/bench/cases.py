@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MODELS = ("resnet18", "mobilenet_v3_small", "vit_b_16", DIGITS)
 SMALL = "28x28"  # for the digits; the others get photographs
 PICTURES = (SMALL, "640x480", "1920x1080", "4000x3000")
 COUNT = 8  # pictures of each size
+EXAMPLES = 64  # pictures of 640 x 480 that int8 is fitted to, and other backends compared on
 CLASSES = 1000
 MARGIN = 10  # logits between the right class and the others, so that rounding flips no answer
 GRAIN = 1.5  # grey levels of noise, as a sensor has; without, a scaled photograph is too easy
@@ -76,6 +78,7 @@ class Model:
             its transforms: what servers other than ours are given.
         weights: the state_dict of the network itself: what our projects are given.
         answers: what a project for it is rendered with.
+        examples: a folder with further pictures of the same classes.
         pictures: the files, by size.
         expected: the class that comes first for each of them, computed in-process.
     """
@@ -83,6 +86,7 @@ class Model:
     name: str
     folder: Path
     weights: Path
+    examples: Path
     answers: dict[str, Any]
     pictures: dict[str, list[Path]]
     expected: dict[str, list[str]]
@@ -112,8 +116,11 @@ def make_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
         network, pictures, answers = make_digits(folder)
         import_line, call = "from digits_model import build_model", "build_model(10)"
     else:
-        pictures = {size: make_photographs(size, folder / size) for size in sizes}
-        network = make_network(name, pictures)
+        photographs = load_photographs()
+        pictures = {size: make_pictures(photographs, size, folder / size) for size in sizes}
+        make_examples(photographs, folder / "examples")
+        samples = [*pictures.values(), sorted((folder / "examples").iterdir())]
+        network = make_network(name, [path for paths in samples for path in paths])
         answers = {"architecture": name, "num_classes": CLASSES, "label_format": "none"}
         import_line = "from torchvision.models import get_model"
         call = f'get_model("{name}", weights=None, num_classes={CLASSES})'
@@ -128,7 +135,9 @@ def make_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
             best = network(read(paths, digits=name == DIGITS)).argmax(dim=1)
         expected[size] = [str(index) for index in best.tolist()]
     (folder / "expected.json").write_text(json.dumps(expected))
-    return Model(name, folder, folder / "bare.pth", answers, pictures, expected)
+    return Model(
+        name, folder, folder / "bare.pth", folder / "examples", answers, pictures, expected
+    )
 
 
 def open_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
@@ -139,7 +148,9 @@ def open_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
         answers = {"architecture": name, "num_classes": CLASSES, "label_format": "none"}
         if name == DIGITS:
             answers = digits_answers()
-        return Model(name, folder, folder / "bare.pth", answers, pictures, expected)
+        return Model(
+            name, folder, folder / "bare.pth", folder / "examples", answers, pictures, expected
+        )
     shutil.rmtree(folder, ignore_errors=True)
     return make_model(name, sizes, folder)
 
@@ -167,23 +178,26 @@ def make_digits(folder: Path) -> tuple[nn.Module, dict[str, list[Path]], dict[st
     network = demo.train(
         demo.build_model(folder / "digits_model.py"), x[:-COUNT], y[:-COUNT], Console(quiet=True)
     )
-    paths = []
-    (folder / SMALL).mkdir()
-    for number, picture in enumerate(x[-COUNT:]):
-        paths.append(folder / SMALL / f"{number}.png")
-        Image.fromarray(picture).save(paths[-1])
-    return network, {SMALL: paths}, answers
+    for name, few in ((SMALL, x[-COUNT:]), ("examples", x[:EXAMPLES])):
+        (folder / name).mkdir()
+        for number, picture in enumerate(few):
+            Image.fromarray(picture).save(folder / name / f"{number:02}.png")
+    return network, {SMALL: sorted((folder / SMALL).iterdir())}, answers
 
 
-def make_network(name: str, pictures: dict[str, list[Path]]) -> nn.Module:
-    """Return a network of torchvision's with seeded weights that tell the photographs apart."""
+def make_network(name: str, paths: Sequence[Path]) -> nn.Module:
+    """Return a network of torchvision's with seeded weights that tell the photographs apart.
+
+    Args:
+        name: As torchvision has it.
+        paths: Pictures of the photographs, COUNT for each after another.
+    """
     import torch
     from torch import nn
     from torchvision.models import get_model
 
     network: nn.Module = get_model(name, weights=None, num_classes=CLASSES)
-    paths = [path for each in pictures.values() for path in each]
-    classes = torch.arange(COUNT).repeat(len(pictures))
+    classes = torch.arange(COUNT).repeat(len(paths) // COUNT)
     images = read(paths, digits=False)
     network.eval()
     features: list[torch.Tensor] = []
@@ -224,10 +238,9 @@ def read(paths: Sequence[Path], *, digits: bool) -> torch.Tensor:
     return torch.stack([transform(Image.open(path).convert(place["MODE"])) for path in paths])
 
 
-def make_photographs(size: str, folder: Path) -> list[Path]:
-    """Save photographs of a size, such as "640x480", as JPEG of quality 90."""
-    import numpy as np
-    from PIL import Image, ImageOps
+def load_photographs() -> list[Image.Image]:
+    """Return COUNT photographs that differ."""
+    from PIL import Image
 
     try:
         from skimage import data
@@ -235,19 +248,41 @@ def make_photographs(size: str, folder: Path) -> list[Path]:
         raise UserError(
             "the photographs come from scikit-image: pip install scikit-image"
         ) from None
-    width, height = map(int, size.split("x"))
     sources = [
         *(data.astronaut(), data.chelsea(), data.coffee(), data.rocket()),
         *(data.stereo_motorcycle()[0], data.hubble_deep_field(), data.retina()),
         data.immunohistochemistry(),
     ]
+    return [Image.fromarray(pixels) for pixels in sources[:COUNT]]
+
+
+def make_pictures(photographs: Sequence[Image.Image], size: str, folder: Path) -> list[Path]:
+    """Save photographs in a size, such as "640x480", as JPEG of quality 90."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    width, height = map(int, size.split("x"))
     chance = np.random.default_rng(0)
     paths = []
     folder.mkdir()
-    for number, pixels in enumerate(sources[:COUNT]):
-        image = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)
+    for number, photograph in enumerate(photographs):
+        image = ImageOps.fit(photograph, (width, height), Image.Resampling.LANCZOS)
         grain = chance.standard_normal((height, width, 3), dtype=np.float32) * GRAIN
         grainy = (np.asarray(image) + grain).clip(0, 255).astype(np.uint8)
-        paths.append(folder / f"{number}.jpg")
+        paths.append(folder / f"{number:02}.jpg")
         Image.fromarray(grainy).save(paths[-1], quality=90)
     return paths
+
+
+def make_examples(photographs: Sequence[Image.Image], folder: Path) -> None:
+    """Save EXAMPLES parts of photographs, each of them in turn."""
+    chance = random.Random(0)
+    parts = []
+    for number in range(EXAMPLES):
+        photograph = photographs[number % len(photographs)]
+        share = chance.uniform(0.6, 0.9)
+        width, height = (round(share * side) for side in photograph.size)
+        left = chance.randint(0, photograph.width - width)
+        top = chance.randint(0, photograph.height - height)
+        parts.append(photograph.crop((left, top, left + width, top + height)))
+    make_pictures(parts, "640x480", folder)

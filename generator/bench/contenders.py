@@ -181,11 +181,7 @@ class Ours(Contender):
         except ValueError as error:
             raise UserError(str(error)) from error
         shutil.copy(model.weights, folder / "weights" / "model.pth")
-        if self.answers.get("precision") == "int8":
-            for size, paths in model.pictures.items():
-                for path in paths:
-                    (folder / "calibration").mkdir(exist_ok=True)
-                    shutil.copy(path, folder / "calibration" / f"{size}-{path.name}")
+        shutil.copytree(model.examples, folder / "pictures")
         run([sys.executable, "archive.py"], folder, {})
 
     def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:

@@ -72,7 +72,7 @@ class Settings:
 
 
 def bench(settings: Settings, say: Say) -> dict[str, Any]:
-    """Measure, writing the report anew after each round.
+    """Measure, writing the figures down after each contender.
 
     Args:
         settings: What to measure.
@@ -103,7 +103,8 @@ def bench(settings: Settings, say: Say) -> dict[str, Any]:
         raise UserError("there is nothing to measure")
     chance = random.Random(len(result["rounds"]))
     for number in range(settings.rounds):
-        rows = []
+        rows: list[dict[str, Any]] = []
+        result["rounds"].append(rows)
         for name, model in models.items():
             for one, folder in chance.sample(ready[name], len(ready[name])):
                 say(f"round {number + 1} of {settings.rounds}, {name}: {one.title}")
@@ -114,10 +115,9 @@ def bench(settings: Settings, say: Say) -> dict[str, Any]:
                     say(f"   failed: {error}")
                     row["failed"] = str(error)
                 rows.append(row)
+                report.write_json(output, result)
                 for line in report.lines(row):
                     say(f"   {line}")
-        result["rounds"].append(rows)
-        report.write_json(output, result)
     return result
 
 
