@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
+from torchvision.transforms import functional
 
 from conftest import Project
 
@@ -45,15 +45,17 @@ def reference(image: Image.Image, name: str) -> torch.Tensor:
     image = ImageOps.exif_transpose(image)
     answers = PRESETS[name]
     if name == "grayscale":
-        return F.pil_to_tensor(F.resize(image.convert("L"), [28, 28]))
+        return functional.pil_to_tensor(functional.resize(image.convert("L"), [28, 28]))
     image = image.convert("RGB")
     if name == "crop":
-        return F.pil_to_tensor(F.center_crop(F.resize(image, [256]), [224]))
+        return functional.pil_to_tensor(
+            functional.center_crop(functional.resize(image, [256]), [224])
+        )
     mode = InterpolationMode(answers.get("interpolation", "bilinear"))
     size = answers.get("resize_size", answers["image_size"])
     sides = [size, size] if name == "stretch" else [size]
-    image = F.resize(image, sides, mode)
-    return F.pil_to_tensor(F.center_crop(image, [answers["image_size"]]))
+    image = functional.resize(image, sides, mode)
+    return functional.pil_to_tensor(functional.center_crop(image, [answers["image_size"]]))
 
 
 def files(folder: Path, photograph: Image.Image) -> list[Path]:
@@ -97,7 +99,8 @@ import torch
 from images import decode_image, open_image
 from preprocessing import preprocess
 paths = [Path(x) for x in sys.argv[2:]]
-torch.save({x.name: preprocess(decode_image(open_image(x.read_bytes()))) for x in paths}, sys.argv[1])
+pictures = {path.name: decode_image(open_image(path.read_bytes())) for path in paths}
+torch.save({name: preprocess(picture) for name, picture in pictures.items()}, sys.argv[1])
 """
 
 
