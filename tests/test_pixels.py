@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional
+from torchvision.transforms import InterpolationMode, functional
 
 from conftest import Project
 
