@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,9 @@ from rich.console import Console
 from generator import catalogue
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
+from generator.inspection.answers import conversion
 from generator.inspection.reading import GRAPHS
+from generator.inspection.refusals import printable
 from generator.rendering import render
 
 
@@ -52,11 +56,13 @@ def make_project(
             raise UserError(f"there is no file {path}")
     if model is not None:
         answers = {"architecture": "custom", **answers}
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]1.[/] Inspect {weights}{f' and {labels}' if labels else ''}")
+    # No markup: names from the files may have brackets.
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"1. Inspect {weights}{f' and {labels}' if labels else ''}")
     found = inspect_file(weights)
     for note in found.notes:
-        console.print(f"   {note}")
+        console.print(f"   {printable(note)}")
+    refuse_unreadable(found)
     known = {**answers_of(found, answers), **answers}
     # What brings its own network needs no model.py.
     if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
@@ -68,12 +74,14 @@ def make_project(
     if "label_format" not in answers:
         known |= label_answers(labels, {**likely, **known}.get("num_classes"), console)
     for name, value in known.items():
-        console.print(f"   {name}: {value}")
+        console.print(f"   {name}: {printable(str(value))}")
     if not ask:
         for name in likely.keys() - known.keys():
-            console.print(f"   {name}: {likely[name]} (assumed, not found in the file)")
+            console.print(
+                f"   {name}: {printable(str(likely[name]))} (assumed, not found in the file)"
+            )
 
-    console.print(f"[bold]2.[/] Render {destination}")
+    console.print(f"2. Render {destination}")
     existed = destination.exists()
     try:
         render(destination, known, proposals=likely, ask=ask)
@@ -88,11 +96,11 @@ def make_project(
             raise UserError(str(error)) from error
         raise
 
-    console.print("[bold]3.[/] Build the archive: python archive.py")
+    console.print("3. Build the archive: python archive.py")
     mend = f"\n{destination} is rendered and has your files. Mend it there, then: python archive.py"
     run(destination, "archive.py", mend=mend)
 
-    console.print("[bold]4.[/] Classify a picture: python predict.py")
+    console.print("4. Classify a picture: python predict.py")
     sample = picture.resolve() if picture else noise(destination)
     run(destination, "predict.py", str(sample), mend=mend)
     if picture is None:
@@ -100,12 +108,24 @@ def make_project(
         console.print("   (a picture of noise, so any class will do)")
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
-        f"\n[bold]{destination}[/] answers. Its README.md tells the rest; next:\n\n"
+        f"\n{destination} answers. Its README.md tells the rest; next:\n\n"
         f"    cd {destination}\n"
         '    git init && git add -A && git commit -m "Start"\n'
         "    python serve.py\n"
         f"    curl -T PICTURE http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+def refuse_unreadable(found: Inspection) -> None:
+    """Raise UserError with the lines that convert a file that archive.py could not read."""
+    if found.unreadable:
+        weights, lines = conversion(found)
+        code = "".join(f"\n    {line}" for line in lines)
+        raise UserError(
+            f"{found.path} holds {found.unreadable}, which is not read without running code. If "
+            f"you trust the file, convert it where it was made, in Python:{code}\n"
+            f"and serve what that writes: --weights {shlex.quote(str(weights))}"
+        )
 
 
 def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,9 +168,9 @@ def label_answers(labels: Path | None, num_classes: int | None, console: Console
         return {"label_format": "none"}
     found = inspect_labels(labels, num_classes)
     if found.problem:
-        raise UserError(f"{labels}: {found.problem}")
+        raise UserError(f"{found.problem}; complete the file, or name another with --labels")
     for note in found.notes:
-        console.print(f"   {note}")
+        console.print(f"   {printable(note)}")
     return dict(found.answers)
 
 
@@ -205,4 +225,6 @@ def run(project: Path, script: str, *arguments: str, mend: str) -> None:
                 print(f"   {line}", end="", flush=True)
         if process.wait():
             errors.seek(0)
-            raise UserError(f"{errors.read().removeprefix('error: ').strip()}{mend}")
+            # Warnings of libraries may come before.
+            message = re.split(r"^error: ", errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
+            raise UserError(f"{message.strip()}{mend}")

@@ -68,6 +68,8 @@ class Reading:
         states: the state_dicts in it by their place, as `find_states` names it.
         what: what the file is beyond its kind, such as "traced".
         objects: Python classes for which `torch.load(weights_only=True)` refuses the file.
+        unreadable: what in it torch cannot read without running code, even if its classes are
+            stood in for; "" if there is no such thing.
         is_bare: whether the file is a state_dict and nothing else.
         input_shape: shape of the picture batch that the network was exported with.
         output_shape: shape of its scores then.
@@ -78,6 +80,7 @@ class Reading:
     states: dict[str, State]
     what: str = ""
     objects: list[str] = field(default_factory=list)
+    unreadable: str = ""
     is_bare: bool = False
     input_shape: Shape | None = None
     output_shape: Shape | None = None
@@ -286,11 +289,6 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
     refuse_endless(content)
     states = {place: tensors_of(state) for place, state in find_states(content).items()}
     notes: list[str] = []
-    if machine.protocol > 3:
-        notes.append(
-            f"it is pickled with protocol {machine.protocol}, which torch.load refuses with "
-            "weights_only=True; save it again where it was made, without pickle_protocol"
-        )
     what = "a state_dict"
     if isinstance(content, Inert):
         what = f"a pickled {content.name}"
@@ -309,6 +307,7 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         states=states,
         what=what,
         objects=refused_by_torch(machine.names),
+        unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states,
         notes=notes,
     )
