@@ -170,7 +170,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     main = min(reading.states, key=lambda key: (is_copy(key), -len(reading.states[key])))
     state = reading.states[main]
     prefix = wrapper_of(state)
-    likely, hints = ends_of({} if reading.kind in GRAPHS else state)
+    likely, hints = ends_of(reading.constants if reading.kind in GRAPHS else state)
     return Inspection(
         path=path,
         size=path.stat().st_size,

@@ -71,6 +71,7 @@ class Reading:
         unreadable: what in it torch cannot read without running code, even if its classes are
             stood in for; "" if there is no such thing.
         is_bare: whether the file is a state_dict and nothing else.
+        constants: tensors without names, in the order of the code that uses them.
         input_shape: shape of the picture batch that the network was exported with.
         output_shape: shape of its scores then.
         notes: what else should be known.
@@ -82,6 +83,7 @@ class Reading:
     objects: list[str] = field(default_factory=list)
     unreadable: str = ""
     is_bare: bool = False
+    constants: State = field(default_factory=dict)
     input_shape: Shape | None = None
     output_shape: Shape | None = None
     notes: list[str] = field(default_factory=list)
@@ -504,15 +506,20 @@ def read_torchscript(archive: Archive) -> Reading:
             case {"forward": [Tensor(shape=shape)]}:
                 input_shape = shape
     notes = []
+    constants: State = {}
     if not state:
         notes.append(
             "it is frozen: the weights are constants of its code, so that neither their names nor "
             "what they belong to can be told"
         )
+        listed = Machine().run(io.BytesIO(archive.read("constants.pkl", MAX_BYTES)))
+        tensors = [x for x in listed if isinstance(x, Tensor)] if isinstance(listed, tuple) else []
+        constants = {f"constant {number}": x for number, x in enumerate(tensors)}
     return Reading(
         "torchscript",
         {"": state},
         what="traced" if traced else "scripted, or traced by an older torch",
+        constants=constants,
         input_shape=input_shape,
         notes=notes,
     )

@@ -19,7 +19,7 @@ from generator.inspection.answers import conversion
 from generator.inspection.matching import HEADS
 from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
-from generator.rendering import template_root
+from generator.rendering import runner, template_root
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -220,8 +220,10 @@ def commands(
         weights, lines = conversion(inspection)
         yield "If you trust the file, convert it where it was made, in Python:"
         yield from (f"  {line}" for line in lines)
-        yield f"and then: ts-template inspect {shlex.quote(str(weights))}"
+        yield f"and then: {runner()}ts-template inspect {shlex.quote(str(weights))}"
         return
+    if labels is not None and labels.problem:
+        yield f"first mend the labels: {labels.problem}"
     name = inspection.path.name.removesuffix(".tar")  # as in model_best.pth.tar
     project = shlex.quote(f"{Path(name).stem or 'my'}-service")
     template = shlex.quote(str(template_root()))
@@ -230,8 +232,8 @@ def commands(
     else:
         answers = inspection.answers | (labels.answers if labels else {})
         given = " ".join(f"-d {shlex.quote(f'{name}={as_text(x)}')}" for name, x in answers.items())
-    yield f"copier copy {given} {template} {project}"
-    new = f"ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
+    yield f"{runner()}copier copy {given} {template} {project}"
+    new = f"{runner()}ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
     if labels_file is not None:
         new += f" --labels {shlex.quote(str(labels_file))}"
     # A network that is known in part or not at all is built by a file of the user's.
