@@ -1,4 +1,4 @@
-"""What a project is deployed with: image, manifests, metrics, workflow; two versions side by side."""
+"""What a project is deployed with: image, manifests, metrics, workflow; several versions."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def panels(folder: Path) -> list[list[str]]:
 
 
 def fill_dashboard(folder: Path, port: int, place: Path, send: Callable[[], None]) -> None:
-    """Have a real Prometheus scrape the service, until each query of the dashboard finds numbers."""
+    """Have Prometheus scrape the service, until each query of the dashboard finds numbers."""
     text = (folder / "prometheus.yml").read_text()
     text = text.replace("127.0.0.1:8082", f"127.0.0.1:{port}").replace(": 15s", ": 1s")
     config = folder / "test.yml"  # beside the alerts that it names
@@ -495,9 +495,11 @@ def test_a_new_version_beside_the_old_one_then_switch_and_rollback(
     build_and_save(project)
     project.archive()
     (project.path / "weights" / "w.pth").rename(project.path / "old.pth")
-    double = "import torch; x = torch.load('old.pth'); torch.save({k: -v for k, v in x.items()}, 'new.pth')"
-    assert project.run("-c", double).returncode == 0
-    shutil.move(project.path / "new.pth", project.path / "weights")
+    code = (
+        "import torch; weights = torch.load('old.pth'); "
+        "torch.save({name: -x for name, x in weights.items()}, 'weights/new.pth')"
+    )
+    assert project.run("-c", code).returncode == 0
     config = project.path / "config.properties"
     config.write_text(config.read_text() + documented_setting())
 
