@@ -104,7 +104,19 @@ FILES = frozenset(
 
 # What each value of `deploy` adds.
 DEPLOY_FILES = {
-    "ray_serve": {"deploy/ray_serve/requirements.txt"},
+    "ray_serve": {
+        "engine.py",
+        "ray_app.py",
+        "deploy/ray_serve/config.yaml",
+        "deploy/ray_serve/rayservice.yaml",
+        "deploy/ray_serve/requirements.txt",
+    },
+    "kserve": {
+        "engine.py",
+        "kserve_app.py",
+        "deploy/kserve/inferenceservice.yaml",
+        "deploy/kserve/requirements.txt",
+    },
 }
 
 LABEL_FILES = {

@@ -132,7 +132,10 @@ PROJECTS: dict[str, dict[str, Any]] = {
 }
 
 # The sections of the README.
-DEPLOY_TITLES = {"ray_serve": "On a cluster, with Ray Serve"}
+DEPLOY_TITLES = {
+    "ray_serve": "On a cluster, with Ray Serve",
+    "kserve": "On Kubernetes, with KServe",
+}
 
 
 def files_of(project: Project) -> set[str]:
