@@ -118,7 +118,6 @@ FILES = frozenset(
 IMAGE_FILES = {".dockerignore", "Dockerfile"}
 # What each value of `deploy` adds.
 DEPLOY_FILES = {
-    "ray_serve": {"deploy/ray_serve/requirements.txt"},
     "docker": {*IMAGE_FILES, "compose.yaml"},
     "kubernetes": {
         *IMAGE_FILES,
@@ -136,6 +135,19 @@ DEPLOY_FILES = {
         "metrics.yaml",
     },
     "github_actions": {".github/workflows/ci.yml"},
+    "ray_serve": {
+        "engine.py",
+        "ray_app.py",
+        "deploy/ray_serve/config.yaml",
+        "deploy/ray_serve/rayservice.yaml",
+        "deploy/ray_serve/requirements.txt",
+    },
+    "kserve": {
+        "engine.py",
+        "kserve_app.py",
+        "deploy/kserve/inferenceservice.yaml",
+        "deploy/kserve/requirements.txt",
+    },
 }
 
 LABEL_FILES = {

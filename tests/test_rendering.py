@@ -138,6 +138,7 @@ DEPLOY_TITLES = {
     "kubernetes": "On Kubernetes",
     "monitoring": "Watching it",
     "github_actions": "Checks on GitHub",
+    "kserve": "On Kubernetes, with KServe",
 }
 
 
