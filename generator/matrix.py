@@ -174,7 +174,7 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.remove("cores.py")
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
-    files.update(*(DEPLOY_FILES[way] for way in answers["deploy"]))
+    files |= deploy_files(answers["deploy"])
     return frozenset(files)
 
 
@@ -182,6 +182,14 @@ def is_converted(answers: Mapping[str, Any]) -> bool:
     """Tell whether archive.py makes something else of the weights, and compares it with them."""
     has_weights = answers["weights"] not in ("torchscript", "exported_program", "onnx")
     return has_weights and (answers["backend"], answers["precision"]) != ("eager", "fp32")
+
+
+def deploy_files(deploy: Iterable[str]) -> set[str]:
+    """Return what the values of `deploy` add to a project."""
+    files: set[str] = set().union(*(DEPLOY_FILES[way] for way in deploy))
+    if {"ray_serve", "monitoring"} <= set(deploy):
+        files.add("ray_metrics.py")
+    return files
 
 
 @cache

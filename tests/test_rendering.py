@@ -170,8 +170,7 @@ def test_exactly_these_files_where_it_is_deployed(
     copy_project: Callable[..., Project], deploy: list[str]
 ) -> None:
     project = copy_project(label_format="none", deploy=deploy)
-    added = set().union(*(matrix.DEPLOY_FILES[way] for way in deploy))
-    assert files_of(project) == matrix.FILES | added
+    assert files_of(project) == matrix.FILES | matrix.deploy_files(deploy)
     # Each chosen one has its section in the README, the others have no word.
     readme = (project.path / "README.md").read_text()
     assert {way for way, title in DEPLOY_TITLES.items() if f"## {title}\n" in readme} == set(deploy)
