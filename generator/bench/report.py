@@ -464,7 +464,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axes.set_yticks(range(len(names)), [figures.titles[x].replace("`", "") for x in names])
         axes.set_xscale("log")
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_xlabel(f"answers a second, against {figures.titles[against].replace('`', '')}")
+        axes.set_xlabel(f"throughput against\n{figures.titles[against].replace('`', '')}")
         axes.set_title(f"{case[0]}, {case[1].replace('x', ' × ')}")
     panels[0][0].legend()
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
