@@ -23,6 +23,7 @@ PACKAGES = (
     *("litserve", "ray", "bentoml"),
 )
 
+BUSY = 0.1  # of the machine's CPU time, for other programs
 MEDIANS = (
     "Medians of {} rounds, in each of which every contender was started anew, in another order. "
     "Ratios are of figures of the same round; in brackets, the least and the most."
@@ -324,6 +325,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"{statistics.median(x['other_cpu'] for x in served):.0%} of the machine (at most "
             f"{max(x['other_cpu'] for x in served):.0%})."
         )
+        if statistics.median(x["other_cpu"] for x in served) > BUSY:
+            text[-1] += " **The machine was busy with other things: read the ratios with care.**"
     for case in figures.cases():
         text += ["", f"## {case[0]}, {case[1].replace('x', ' × ')}", *case_tables(figures, case)]
     if set(figures.cases()) & set(TARGET_CASES):

@@ -9,12 +9,12 @@ from common import classify, load, read
 
 @bentoml.service(workers=os.cpu_count(), traffic={"timeout": 60})
 class Classifier:
-    """Takes the picture as a file."""
+    """Takes a form with a file."""
 
     def __init__(self):
         self.network = load()
 
     @bentoml.api(route="/predict")
-    def predict(self, picture: Path) -> dict:
+    def predict(self, file: Path) -> dict:
         """Answer a request."""
-        return classify(self.network, [read(picture.read_bytes())])[0]
+        return classify(self.network, [read(file.read_bytes())])[0]

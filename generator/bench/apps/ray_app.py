@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 from common import classify, load, read
 from ray import serve
+from starlette.responses import JSONResponse
 
 CORES = os.cpu_count()
 
@@ -28,7 +29,8 @@ class Classifier:
 
     async def __call__(self, request):
         """Answer a request."""
-        return await self.answer(await request.body())
+        # With its length, which a plain dict would lack.
+        return JSONResponse(await self.answer(await request.body()))
 
 
 if __name__ == "__main__":
