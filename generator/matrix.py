@@ -88,6 +88,7 @@ FILES = frozenset(
         ".gitignore",
         "README.md",
         "archive.py",
+        "benchmark.py",
         "checkpoint.py",
         "config.properties",
         "cores.py",
@@ -109,6 +110,7 @@ FILES = frozenset(
         "samples.py",
         "serve.py",
         "tests/test_smoke.py",
+        "tune.py",
         "weights/.gitkeep",
     }
 )
