@@ -1,4 +1,4 @@
-"""BentoML: a worker for each core, batches of 8 as the rendered projects have them."""
+"""BentoML: a worker for each core; no batches, for which it would start one process more."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,9 @@ import bentoml
 from common import classify, load, read
 
 
-@bentoml.service(workers=os.cpu_count(), traffic={"timeout": 60})
+@bentoml.service(
+    workers=os.cpu_count(), traffic={"timeout": 60}, logging={"access": {"enabled": False}}
+)
 class Classifier:
     """Takes a form with a file."""
 

@@ -41,7 +41,10 @@ if __name__ == "__main__":
             _temp_dir=folder,
             runtime_env={"env_vars": {"PYTHONPATH": str(Path.cwd())}},
         )
-        serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": int(sys.argv[1])},
+            logging_config={"enable_access_log": False},
+        )
         serve.run(Classifier.bind())
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
