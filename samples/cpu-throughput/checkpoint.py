@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From the network as it was saved to the file that the service loads."""
 
 from __future__ import annotations

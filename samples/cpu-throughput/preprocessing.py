@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From a picture to the network's input, as it was in validation."""
 
 import torch

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From what a client sent to a picture: request forms, file formats and colour modes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Build the archive that TorchServe runs, and refuse to build one that would not serve.
 
 Examples:

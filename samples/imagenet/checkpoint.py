@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From the checkpoint as it was saved to the state_dict that the service loads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Run the archive in TorchServe on this machine, until Ctrl-C.
 
 Examples:

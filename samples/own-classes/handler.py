@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """TorchServe's entry into the service: a batch of requests in, one answer per request out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From the file in the archive to the network that answers."""
 
 from __future__ import annotations

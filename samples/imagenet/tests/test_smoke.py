@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The service, tried through TorchServe's own loader.
 
 With a checkpoint in weights/ it is the real one, else one with random weights of the right shape.
