@@ -219,7 +219,8 @@ def packages_of(folder: Path) -> set[str]:
     # PowerShell's `pip freeze > requirements.txt` writes UTF-16.
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     lines = data.decode(encoding, errors="replace").splitlines()
-    found = (re.match(r"\ufeff?\s*([A-Za-z0-9][\w.-]*)\s*([][<>=!~;@#(]|$)", line) for line in lines)
+    requirement = re.compile(r"\ufeff?\s*([A-Za-z0-9][\w.-]*)\s*([][<>=!~;@#(]|$)")
+    found = map(requirement.match, lines)
     return {canonicalize_name(match[1]) for match in found if match}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 
 import torch
 from ts.context import Context
-from ts.torch_handler.base_handler import BaseHandler
 
+from cores import share_cores
 from images import (
     MAX_REQUEST_PIXELS,
     PictureError,
+    damage_named,
     decode_image,
     open_image,
     payload_bytes,
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 32  # pictures in a forward pass; requests may carry many
 
 
-class ImageClassifierHandler(BaseHandler):
+class ImageClassifierHandler:
     """Classifies the pictures of a batch in one forward pass.
 
     A picture that cannot be answered gets a status and a message of its own; the other requests of
@@ -45,22 +45,17 @@ class ImageClassifierHandler(BaseHandler):
         """Load the network and the labels, once per worker."""
         properties = context.system_properties
         model_dir = Path(properties["model_dir"])
+        quiet_log()
         share_cores(context.model_yaml_config.get("maxWorkers"))
-        gpu_id = properties.get("gpu_id")
-        on_gpu = torch.cuda.is_available() and gpu_id is not None
-        self.device = torch.device(f"cuda:{gpu_id}" if on_gpu else "cpu")
-        self.manifest = context.manifest
         names: dict[str, str] = json.loads(
             (model_dir / "index_to_name.json").read_text(encoding="utf-8")
         )
         self.labels = [names[str(index)] for index in range(len(names))]
-        weights = model_dir / self.manifest["model"]["serializedFile"]
-        self.model = load_model(weights, self.device)
+        weights = model_dir / context.manifest["model"]["serializedFile"]
+        self.model = load_model(weights)
         # The first forward pass is slow (memory, kernels): pay for it before the first request.
         blank = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
         self.inference(blank)
-        self.context = context
-        self.initialized = True
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[str]:
         """Answer every request of a batch with JSON text.
@@ -103,7 +98,8 @@ class ImageClassifierHandler(BaseHandler):
                 if left < 0:
                     message = f"the pictures have more than {MAX_REQUEST_PIXELS} pixels together"
                     raise PictureError(message, 413)
-                pictures.append(preprocess(decode_image(image)))
+                with damage_named():
+                    pictures.append(preprocess(decode_image(image)))
             except PictureError as error:
                 pictures.append(error)
         return pictures
@@ -126,13 +122,13 @@ class ImageClassifierHandler(BaseHandler):
         return [answer for picture in batch.split(1) for answer in self.answer(picture)]
 
     @torch.inference_mode()
-    def inference(self, data: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def inference(self, data: torch.Tensor) -> torch.Tensor:
         """Return probabilities (N, classes) for a uint8 batch (N, 3, H, W)."""
         return self.outputs(data).softmax(dim=1)
 
     def outputs(self, data: torch.Tensor) -> torch.Tensor:
         """Return what the network returns, as float32 (N, classes), for such a batch."""
-        return self.model(normalize(data.to(self.device))).float()
+        return self.model(normalize(data)).float()
 
     def postprocess(self, data: torch.Tensor) -> list[Any]:
         """Return an answer or a PictureError for each row of the probabilities (N, classes)."""
@@ -142,11 +138,7 @@ class ImageClassifierHandler(BaseHandler):
         return [answer if ok else nothing for answer, ok in zip(answers, finite, strict=True)]
 
 
-def share_cores(workers: int | None) -> None:
-    """Give this worker its share of the cores.
-
-    TorchServe starts a worker per core unless model-config.yaml says maxWorkers, and torch would
-    use every core in each of them: the threads then fight, at a tenth of the throughput.
-    """
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // (workers or cores)))
+def quiet_log() -> None:
+    """Log no more than warnings: TorchServe writes, and reads again, lines about every batch."""
+    logging.getLogger().addFilter(lambda record: record.levelno > logging.INFO)
+    logging.getLogger("ts").setLevel(logging.WARNING)

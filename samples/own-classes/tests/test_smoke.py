@@ -51,7 +51,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
         labels = folder / "classes"
         for index in range(NUM_CLASSES):
             (labels / f"class {index:06}").mkdir(parents=True)
-    with open_archive(archive.build(weights, labels, output=folder)) as loaded:
+    built = archive.build(weights, labels, output=folder)
+    with open_archive(built) as loaded:
         yield loaded
 
 
