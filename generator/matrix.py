@@ -86,6 +86,7 @@ FILES = frozenset(
     {
         ".copier-answers.yml",
         ".gitignore",
+        "NOTES.md",
         "README.md",
         "archive.py",
         "benchmark.py",
@@ -105,6 +106,7 @@ FILES = frozenset(
         "preprocessing.py",
         "project.py",
         "pyproject.toml",
+        "requirements-own.txt",
         "requirements.txt",
         "response.py",
         "samples.py",
@@ -164,12 +166,19 @@ def questions() -> dict[str, list[Any]]:
         if name == "architecture":
             values[name] = list(catalogue.load())
         elif isinstance(choices, dict):
-            values[name] = [x["value"] if isinstance(x, dict) else x for x in choices.values()]
+            each = [x["value"] if isinstance(x, dict) else x for x in choices.values()]
+            values[name] = subsets(each) if question.get("multiselect") else each
         elif name in SAMPLES:
             values[name] = SAMPLES[name]
         else:
             raise LookupError(f"{name} has no choices: add values to try to SAMPLES in {__file__}")
     return values
+
+
+def subsets(values: list[Any]) -> list[list[Any]]:
+    """Return what may be chosen where several may be: none, each alone, ..., all together."""
+    sizes = range(len(values) + 1)
+    return [list(some) for size in sizes for some in itertools.combinations(values, size)]
 
 
 def combinations(seed: int = 0) -> list[Answers]:
