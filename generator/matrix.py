@@ -137,8 +137,6 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.remove("mismatch.py")  # there are no names to compare
     elif is_converted(answers):
         files |= {"comparison.py", "conversion.py", "eager.py"}
-    if answers["accelerator"] == "cuda":
-        files.remove("cores.py")
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
     return frozenset(files)
