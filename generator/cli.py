@@ -15,7 +15,7 @@ app = typer.Typer(
     help="Model services for PyTorch image classifiers: rendered, checked, served.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
 
 
@@ -378,6 +378,106 @@ def torture(
         module.write(report, text)
     if failed:
         raise UserError("the service did not withstand; see above")
+
+
+@app.command()
+def bench(
+    output: Annotated[Path, typer.Option(help="Folder for the report; must be new.")] = Path(
+        "ts-template-bench"
+    ),
+    models: Annotated[
+        str, typer.Option(help="resnet18, mobilenet_v3_small, vit_b_16, digits; or all.")
+    ] = "resnet18",
+    pictures: Annotated[
+        str, typer.Option(help="640x480, 1920x1080, 4000x3000, for digits 28x28; or all.")
+    ] = "28x28,640x480",
+    clients: Annotated[str, typer.Option(help="How many send at once, in turns.")] = "1,4,16",
+    contenders: Annotated[
+        str,
+        typer.Option(
+            help="image-classifier, image-classifier-one-thread, tutorial, ours, limit (ours "
+            "without a server), litserve, ray, bentoml; ours-BACKEND, ours-BACKEND-PRECISION."
+        ),
+    ] = "",
+    targets: Annotated[
+        bool,
+        typer.Option("--targets", help="The table of docs/benchmarks.md: its models and all else."),
+    ] = False,
+    rounds: Annotated[int, typer.Option(help="How often all is repeated, in another order.")] = 3,
+    seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add the rounds to those in the folder.")
+    ] = False,
+    plot: Annotated[str, typer.Option(help="svg, png or none.")] = "svg",
+    peers_python: Annotated[
+        Path | None, typer.Option(help="The Python that has LitServe, Ray Serve, BentoML.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="An answer for ours: question=value."),
+    ] = None,
+) -> None:
+    """Measure a project of this template beside other servers of the same model, in turns.
+
+    Every answer is checked. The report has throughput, p50, p99, start and memory, as ratios.
+
+    Examples: ts-template bench / ts-template bench --models all --pictures all --output big /
+    ts-template bench --contenders image-classifier-one-thread,ours-onnxruntime --rounds 5
+    """
+    import signal
+    import sys
+
+    from generator.bench import cases, report
+    from generator.bench import rounds as module
+    from generator.bench.contenders import BASIC, TARGETS
+    from generator.options import parse
+
+    if plot not in ("svg", "png", "none"):
+        raise UserError(f"--plot is {plot}; expected svg, png or none")
+    if plot != "none":
+        report.refuse_without_matplotlib()
+    if rounds < 0 or seconds <= 0:
+        raise UserError("--rounds must not be less than 0, and --seconds more than 0")
+    if targets:
+        chosen = {model: [size] for model, size in report.TARGET_CASES}
+    else:
+        wanted = picked("--pictures", pictures, cases.PICTURES)
+        chosen = {
+            model: cases.sizes_for(model, wanted)
+            for model in picked("--models", models, cases.MODELS)
+        }
+    for model, sizes in chosen.items():
+        if not sizes:
+            raise UserError(f"none of --pictures {pictures} is for {model}")
+    counts = clients.split(",")
+    if not all(count.isdecimal() and int(count) for count in counts):
+        raise UserError(f"--clients is {clients}; expected numbers, as in 1,4,16")
+    settings = module.Settings(
+        cases=chosen,
+        contenders=(contenders or (TARGETS if targets else BASIC)).split(","),
+        clients=sorted(map(int, counts)),
+        rounds=rounds,
+        seconds=seconds,
+        output=output,
+        add=add,
+        peers_python=peers_python or Path(sys.executable),
+        data=parse(data or []),
+    )
+    # `kill` ends it as Ctrl-C does: servers are stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = module.bench(settings, lambda line: typer.echo(line, err=True))
+    if rounds:
+        result["commands"].append(report.command_line())
+    typer.echo(report.finish(output, result, plot))
+    typer.echo(f"written to {output}", err=True)
+
+
+def picked(option: str, text: str, known: tuple[str, ...]) -> list[str]:
+    """Return the values of an option with commas in between."""
+    values = list(known) if text == "all" else text.split(",")
+    if unknown := [value for value in values if value not in known]:
+        raise UserError(f"{option} is {text}; {unknown[0]} is none of {', '.join(known)}")
+    return values
 
 
 def main() -> None:

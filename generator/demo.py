@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from generator.errors import UserError
-from generator.rendering import render
+from generator.rendering import render, runner
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 ANSWERS = {
@@ -52,14 +51,12 @@ def run_demo(destination: Path) -> None:
     except BaseException:
         shutil.rmtree(destination, ignore_errors=True)
         raise
-    # Under `uv run` the environment is not the user's own: give the command that has one.
-    uv = "uv run --no-project --with-requirements requirements.txt " if "UV" in os.environ else ""
     picture = min((destination / "pictures").iterdir()).relative_to(destination)
     console.print(
         f"\n[bold]{destination}[/] is a project as `copier copy` makes it. "
         "Look at its README.md; then:\n\n"
         f"    cd {destination}\n"
-        f"    {uv}python serve.py\n"
+        f"    {runner()}python serve.py\n"
         f"    curl -T {picture} http://127.0.0.1:8080/predictions/digits\n",
         soft_wrap=True,
     )

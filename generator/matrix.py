@@ -73,14 +73,26 @@ NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a pro
 OF_THE_NETWORK = ("color_mode", "head", "head_units", "transform_input", "image_size")
 NETWORK_AXES = ("architecture", "num_classes", "transforms")
 
+# Not every accelerator, backend and precision go together: these are dealt out as one.
+SPEED = ("accelerator", "backend", "precision")
+SPEEDS = [
+    *itertools.product(["cpu"], ["eager", "aot_inductor"], ["fp32", "bf16"]),
+    *itertools.product(["cpu"], ["onnxruntime"], ["fp32", "int8"]),
+    *itertools.product(["cpu"], ["openvino"], ["fp32", "bf16", "int8"]),
+    *itertools.product(["cuda"], ["eager", "aot_inductor"], ["fp32", "bf16", "fp16"]),
+]
+
 FILES = frozenset(
     {
         ".copier-answers.yml",
         ".gitignore",
+        "NOTES.md",
         "README.md",
         "archive.py",
+        "benchmark.py",
         "checkpoint.py",
         "config.properties",
+        "cores.py",
         "handler.py",
         "images.py",
         "inprocess.py",
@@ -89,15 +101,18 @@ FILES = frozenset(
         "mismatch.py",
         "model-config.yaml",
         "model.py",
+        "pixels.py",
         "predict.py",
         "preprocessing.py",
         "project.py",
         "pyproject.toml",
+        "requirements-own.txt",
         "requirements.txt",
         "response.py",
         "samples.py",
         "serve.py",
         "tests/test_smoke.py",
+        "tune.py",
         "weights/.gitkeep",
     }
 )
@@ -137,8 +152,18 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.add(label_file)
     if answers["weights"] in ("torchscript", "exported_program", "onnx"):
         files.remove("mismatch.py")  # there are no names to compare
+    elif is_converted(answers):
+        files |= {"comparison.py", "conversion.py", "eager.py"}
+    if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
+        files.remove("pixels.py")  # timm prepares the pictures
     files.update(*(DEPLOY_FILES[way] for way in answers["deploy"]))
     return frozenset(files)
+
+
+def is_converted(answers: Mapping[str, Any]) -> bool:
+    """Tell whether archive.py makes something else of the weights, and compares it with them."""
+    has_weights = answers["weights"] not in ("torchscript", "exported_program", "onnx")
+    return has_weights and (answers["backend"], answers["precision"]) != ("eager", "fp32")
 
 
 @cache
@@ -177,12 +202,14 @@ def combinations(seed: int = 0) -> list[Answers]:
     values = questions()
     deal = random.Random(seed)
     # Shuffled packs, not single draws: no value can be missing for long.
-    packs = {name: dealt(values[name], deal) for name in values if name not in AXES}
+    packs = {name: dealt(values[name], deal) for name in values if name not in (*AXES, *SPEED)}
+    speeds = dealt(SPEEDS, deal)
     networks: dict[tuple[Any, ...], Answers] = {}
     matrix = []
     for combination in itertools.product(*(values[name] for name in AXES)):
         answers = dict(zip(AXES, combination, strict=True))
         answers |= {name: next(pack) for name, pack in packs.items() if name not in OF_THE_NETWORK}
+        answers |= dict(zip(SPEED, next(speeds), strict=True))
         key = tuple(answers[name] for name in NETWORK_AXES)
         if key not in networks:
             networks[key] = {name: next(packs[name]) for name in OF_THE_NETWORK}
@@ -191,6 +218,8 @@ def combinations(seed: int = 0) -> list[Answers]:
             answers["head"] = "linear"  # the other heads replace a linear layer
         if answers["weights"] == "pretrained":
             answers["num_classes"] = 1000  # as many as torchvision's have
+        if answers["weights"] == "onnx":
+            answers |= dict(zip(SPEED, SPEEDS[0], strict=True))  # it has a way of its own
         matrix.append(answers)
     return matrix
 
@@ -482,9 +511,11 @@ def check_modules(answers: Answers) -> None:
     )
     for name in ("archive", "checkpoint", "inprocess", "loading", "model", "predict", "serve"):
         importlib.import_module(name)
+    if is_converted(answers):
+        importlib.import_module("eager")  # archive imports the others
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
-    assert handler.ImageClassifierHandler().initialized is False
+    assert callable(handler.ImageClassifierHandler().handle)
 
     size = preprocessing.IMAGE_SIZE
     picture = preprocessing.preprocess(Image.new(answers["color_mode"], (60, 40)))
@@ -592,11 +623,18 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
     """
     values = questions()
     deal = random.Random(seed)
-    packs = {name: dealt(values[name], deal) for name in values}
+    packs = {name: dealt(values[name], deal) for name in values if name not in SPEED}
+    # To convert a network takes long: each way once, by the smallest that are left.
+    archs = catalogue.load()
+    small = sorted(archs, key=lambda name: archs[name].params or 0)
+    speeds = dict(zip(small, [speed for speed in SPEEDS if speed[0] == "cpu"], strict=False))
     sample = []
     for name, arch in catalogue.load().items():
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
+        answers |= dict(zip(SPEED, speeds.get(name, ("cpu", "eager", "fp32")), strict=True))
+        if is_converted(answers | {"weights": "state_dict"}):
+            answers["weights"] = "state_dict"
         if answers["weights"] == "pretrained":
             answers |= {"num_classes": 1000} if arch.params else {"weights": "state_dict"}
         if (arch.params or 0) > 150e6 and answers["weights"] in ("exported_program", "onnx"):

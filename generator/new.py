@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,9 +19,29 @@ from rich.console import Console
 
 from generator import catalogue
 from generator.errors import UserError
-from generator.inspection import Inspection, inspect_file
+from generator.inspection import Inspection, inspect_file, onnx
+from generator.inspection.answers import conversion
 from generator.inspection.reading import GRAPHS
-from generator.rendering import render
+from generator.inspection.refusals import printable
+from generator.rendering import render, runner
+
+# Runs scripts one after another: each by itself would take seconds to import torch. That happens at
+# once, while the project is rendered. A line with a zero says that a script has succeeded.
+SCRIPTS = r"""
+import contextlib, json, os, runpy, sys
+with contextlib.suppress(ImportError):
+    import torch, torchvision.models
+for line in sys.stdin:
+    folder, sys.argv = json.loads(line)
+    os.chdir(folder)
+    sys.path[0] = folder
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    print("\0", flush=True)
+"""
 
 
 def make_project(
@@ -52,60 +76,102 @@ def make_project(
             raise UserError(f"there is no file {path}")
     if model is not None:
         answers = {"architecture": "custom", **answers}
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]1.[/] Inspect {weights}{f' and {labels}' if labels else ''}")
+    # No markup: names from the files may have brackets.
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"1. Inspect {weights}{f' and {labels}' if labels else ''}")
     found = inspect_file(weights)
     for note in found.notes:
-        console.print(f"   {note}")
+        console.print(f"   {printable(note)}")
+    refuse_unreadable(found)
     known = {**answers_of(found, answers), **answers}
     # What brings its own network needs no model.py.
     if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
-        raise UserError(
-            f"{weights} is of a network of your own, or of one whose last layer is: bring the file "
-            "that defines build_model(num_classes) with --model FILE"
-        )
+        raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
     if "label_format" not in answers:
         known |= label_answers(labels, {**likely, **known}.get("num_classes"), console)
     for name, value in known.items():
-        console.print(f"   {name}: {value}")
+        console.print(f"   {name}: {printable(str(value))}")
     if not ask:
         for name in likely.keys() - known.keys():
-            console.print(f"   {name}: {likely[name]} (assumed, not found in the file)")
+            console.print(
+                f"   {name}: {printable(str(likely[name]))} (assumed, not found in the file)"
+            )
 
-    console.print(f"[bold]2.[/] Render {destination}")
-    existed = destination.exists()
-    try:
-        render(destination, known, proposals=likely, ask=ask)
-        put_files(destination, weights, labels)
-        if model is not None:
-            shutil.copyfile(model, destination / "model.py")
-    except BaseException as error:
-        shutil.rmtree(destination, ignore_errors=True)
-        if existed:
-            destination.mkdir()
-        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
-            raise UserError(str(error)) from error
-        raise
+    with Scripts() as scripts:
+        console.print(f"2. Render {destination}")
+        existed = destination.exists()
+        try:
+            render(destination, known, proposals=likely, ask=ask)
+            put_files(destination, weights, labels)
+            if model is not None:
+                shutil.copyfile(model, destination / "model.py")
+        except BaseException as error:
+            shutil.rmtree(destination, ignore_errors=True)
+            if existed:
+                destination.mkdir()
+            if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
+                raise UserError(str(error)) from error
+            raise
 
-    console.print("[bold]3.[/] Build the archive: python archive.py")
-    mend = f"\n{destination} is rendered and has your files. Mend it there, then: python archive.py"
-    run(destination, "archive.py", mend=mend)
+        console.print("3. Build the archive: python archive.py")
+        mend = (
+            f"\n{destination} is rendered and has your files. Mend it there, then: "
+            f"{runner()}python archive.py"
+        )
+        scripts.run(destination, "archive.py", mend=mend)
 
-    console.print("[bold]4.[/] Classify a picture: python predict.py")
-    sample = picture.resolve() if picture else noise(destination)
-    run(destination, "predict.py", str(sample), mend=mend)
-    if picture is None:
-        sample.unlink()
-        console.print("   (a picture of noise, so any class will do)")
+        console.print("4. Classify a picture: python predict.py")
+        sample = picture.resolve() if picture else noise(destination)
+        scripts.run(destination, "predict.py", str(sample), mend=mend)
+        if picture is None:
+            sample.unlink()
+            console.print("   (a picture of noise, so any class will do)")
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
-        f"\n[bold]{destination}[/] answers. Its README.md tells the rest; next:\n\n"
-        f"    cd {destination}\n"
+        f"\n{destination} answers. Its README.md tells the rest; next:\n\n"
+        f"    cd {shlex.quote(str(destination))}\n"
         '    git init && git add -A && git commit -m "Start"\n'
-        "    python serve.py\n"
+        f"    {runner()}python serve.py\n"
         f"    curl -T PICTURE http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+def refuse_unreadable(found: Inspection) -> None:
+    """Raise UserError with the lines that convert a file that archive.py could not read."""
+    if found.unreadable:
+        weights, lines = conversion(found)
+        code = "".join(f"\n    {line}" for line in lines)
+        raise UserError(
+            f"{found.path} holds {found.unreadable}, which is not read without running code. If "
+            f"you trust the file, convert it where it was made, in Python:{code}\n"
+            f"and serve what that writes: --weights {shlex.quote(str(weights))}"
+        )
+
+
+def own_network(found: Inspection) -> str:
+    """Return what to bring for a network that the template cannot build by itself."""
+    bring = "bring the file that defines build_model(num_classes) with --model FILE"
+    if found.architecture is None or found.head != "other":
+        return (
+            f"{found.path} is of a network of your own, or of one whose last layer is: {bring}. It "
+            "has the code that built the network in training"
+        )
+    name = next(iter(found.head_layers)).split(".")[0]
+    return printable_lines(
+        f"{found.path} is of torchvision's {found.architecture} with layers of your own as its "
+        f"{name}: {bring}, such as",
+        f"    from torchvision.models import {found.architecture}",
+        "    def build_model(num_classes):",
+        f"        network = {found.architecture}()",
+        f"        network.{name} = ...  # as in training, with num_classes",
+        "        return network",
+    )
+
+
+def printable_lines(*lines: str) -> str:
+    """Return lines that cannot steer a terminal: names come from the file."""
+    return "\n".join(map(printable, lines))
 
 
 def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,26 +207,27 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
 
 
 def label_answers(labels: Path | None, num_classes: int | None, console: Console) -> dict[str, Any]:
-    """Return the answers that follow from a label file, saying what there is to say of it."""
+    """Return the answers that follow from a label file, saying what there is to say of it.
+
+    How many classes there are is one of them, if nothing else tells.
+    """
     from generator.labels import inspect_labels
 
     if labels is None:
         return {"label_format": "none"}
     found = inspect_labels(labels, num_classes)
     if found.problem:
-        raise UserError(f"{labels}: {found.problem}")
+        raise UserError(f"{found.problem}; complete the file, or name another with --labels")
     for note in found.notes:
-        console.print(f"   {note}")
-    return dict(found.answers)
+        console.print(f"   {printable(note)}")
+    return found.answers | ({} if num_classes else {"num_classes": len(found.names)})
 
 
 def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
     """Copy the checkpoint and the label file to where the project has them."""
     if weights is not None:
-        beside = weights.with_name(f"{weights.name}.data")  # of an ONNX file
-        for path in (weights, beside):
-            if path.is_file():
-                shutil.copyfile(path, project / "weights" / path.name)
+        for name, source in files_of(weights).items():
+            shutil.copyfile(source, project / "weights" / name)
     if labels is not None and labels.is_file():
         # The project knows the name that its format has.
         result = subprocess.run(
@@ -175,6 +242,25 @@ def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
         shutil.copyfile(labels, result.stdout.strip())
 
 
+def files_of(weights: Path) -> dict[str, Path]:
+    """Return the files of a checkpoint by the names that they have in a project.
+
+    They are several if an ONNX file keeps its tensors in others.
+    """
+    name = weights.name.lstrip(".")  # hidden files do not count there
+    with weights.open("rb") as file:
+        may_be_onnx = file.read(1) == b"\x08"  # the first field's tag
+    try:
+        model = onnx.read(weights) if may_be_onnx else None
+    except onnx.OnnxError:
+        model = None
+    if model is None:
+        return {name: weights}
+    beside = [weights.with_name(x) for x in model.data_files if Path(x).name == x]
+    others = {path.name: path for path in beside if path.is_file()}
+    return {f"{name.removesuffix('.onnx')}.onnx": weights, **others}
+
+
 def noise(project: Path) -> Path:
     """Save a picture from the project's own samples, and return it."""
     code = "from samples import *; open('sample.jpg', 'wb').write(sample_pictures()['JPEG'])"
@@ -182,27 +268,48 @@ def noise(project: Path) -> Path:
     return project.resolve() / "sample.jpg"
 
 
-def run(project: Path, script: str, *arguments: str, mend: str) -> None:
-    """Run a script of the project in this environment; what it prints is shown, indented.
+class Scripts:
+    """A process in this environment that runs scripts of a project: SCRIPTS."""
 
-    Raises:
-        UserError: It failed.
-    """
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
-        subprocess.Popen(
-            [sys.executable, script, *arguments],
-            cwd=project,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
+    def __enter__(self) -> Scripts:
+        """Start it."""
+        with contextlib.ExitStack() as stack:
+            self._errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPTS],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            )
+            stack.enter_context(self._process)
+            stack.callback(self._process.kill)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self._stack.close()
+
+    def run(self, project: Path, script: str, *arguments: str, mend: str) -> None:
+        """Run a script; what it prints is shown, indented.
+
+        Raises:
+            UserError: It failed, and nothing can be run after it.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # its errors tell
+            self._process.stdin.write(json.dumps([str(project.resolve()), [script, *arguments]]))
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line == "\0\n":
+                return
             if line.strip():
                 print(f"   {line}", end="", flush=True)
-        if process.wait():
-            errors.seek(0)
-            raise UserError(f"{errors.read().removeprefix('error: ').strip()}{mend}")
+        self._process.wait()
+        self._errors.seek(0)
+        # Warnings of libraries may come before.
+        message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
+        raise UserError(f"{message.strip()}{mend}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,14 @@ HERE = Path(__file__).resolve().parent
 def template_root() -> Path:
     """Return the folder that holds copier.yml: the checkout, else what the package brings."""
     return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
+
+
+def runner() -> str:
+    """Return what a printed command has to begin with: "", or the `uv run` that this runs under.
+
+    Its environment is not that of the user's shell, which finds no ts-template or torch.
+    """
+    return "uv run --no-project --with-requirements requirements.txt " * ("UV" in os.environ)
 
 
 def render(

@@ -145,6 +145,7 @@ def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:
     assert (found.architecture, found.classes, found.channels) == (None, None, None)
     assert "it is frozen" in found.notes[0]
     assert found.answers == {"weights": "torchscript"}
+    assert found.likely == {"color_mode": "RGB"}  # of the first constant; no matrix tells more
     open_questions = {"architecture", "num_classes", "color_mode", "model_output", "transforms"}
     assert open_questions <= found.open_questions.keys()
 
@@ -513,6 +514,21 @@ def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
         assert text in printed, text
 
 
+def test_what_comes_next_works_where_it_is_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({"state_dict": build("resnet18").state_dict()}, path)
+    monkeypatch.delenv("UV", raising=False)
+    assert f"Next copier copy -d architecture=resnet18 -d num_classes={CLASSES} " in run(path)
+    monkeypatch.setenv("UV", "/usr/bin/uv")  # whose environment the shell does not have
+    uv = "uv run --no-project --with-requirements requirements.txt"
+    assert f"Next {uv} copier copy " in run(path)
+    assert f"{uv} ts-template new model_best-service --weights {path}" in run(path)
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    assert run(path).endswith("--model model.py")
+
+
 def test_json_has_the_same_keys_for_every_file(tmp_path: Path) -> None:
     keys = set()
     for name, network in (("a", build("resnet18")), ("b", nn.Linear(2, 2))):
@@ -648,4 +664,5 @@ def test_labels_are_compared_with_the_network(tmp_path: Path) -> None:
     labels.write_text("cat\ndog\n", "utf-8")
     content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
     assert content["labels"]["fits"] is False
-    assert content["labels"]["problem"] in run(tmp_path / "x.pth", "--labels", labels)
+    printed = run(tmp_path / "x.pth", "--labels", labels)
+    assert f"first mend the labels: {content['labels']['problem']}" in printed

@@ -426,3 +426,45 @@ def test_bombs_are_refused(tmp_path: Path) -> None:
         files[-1].write_bytes(content)
     for name, architecture, _ in watched(network, *files):
         assert architecture is None, name
+
+
+def test_a_large_onnx_file_takes_little_memory(tmp_path: Path) -> None:
+    def part(number: int, content: bytes, more: int = 0) -> bytes:
+        """Return a field of bytes, without the last so many of them."""
+        size, length = len(content) + more, b""
+        while size > 127:
+            size, length = size >> 7, length + bytes([size & 127 | 128])
+        return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+    count, size = 150, 2_300_000
+    tensors = [b"\x10\x01" + part(8, b"w%d" % number) for number in range(count)]
+    heads = [part(5, x + part(9, b"", size), size) for x in tensors]
+    start = b"\x08\x08" + part(8, b"\x10\x12") + part(7, b"", sum(map(len, heads)) + count * size)
+    path = tmp_path / "x.onnx"
+    with path.open("wb") as file:
+        file.write(start)
+        for head in heads:
+            file.write(head + bytes(size))
+    code = """
+import pathlib, resource, sys
+from generator.inspection import inspect_file
+
+def peak():
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+before = peak()
+found = inspect_file(pathlib.Path(sys.argv[1]))
+print(found.precision["float32"], peak() - before)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=template_root(),
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    found, added = result.stdout.split()
+    assert path.stat().st_size > 340_000_000
+    assert int(found) == count
+    assert float(added) < 50  # MB

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 import torchvision
 import yaml
+from rich.console import Console
 
 from conftest import Project, noise, save_random_weights
+from generator.new import label_answers
 from test_archive import network_state
 from test_weights import export
 
@@ -43,7 +46,8 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     network = torchvision.models.resnet18(num_classes=3)
     save_random_weights(network, tmp_path / "best.pth")
     state = {f"module.{key}": x for key, x in network.state_dict().items()}
-    torch.save({"epoch": 7, "state_dict": state}, tmp_path / "best.pth")
+    content = {"epoch": 7, "state_dict": state, "classes": ["[cat]", "[/dog]", "[red]"]}
+    torch.save(content, tmp_path / "best.pth")
     for name in ("cat", "dog", "猫"):
         (tmp_path / "train" / name).mkdir(parents=True)
     noise(0).save(tmp_path / "picture.png")
@@ -54,6 +58,7 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     )
     assert result.returncode == 0, result.stderr
     assert "猫" in result.stdout
+    assert "of its classes perhaps: [cat], [/dog], [red]" in result.stdout
     project = tmp_path / "cats-and-dogs"
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
     expected = {
@@ -94,9 +99,16 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     network = namespace["build_model"](4)  # type: ignore[operator]
     network.load_state_dict(network_state())
     export(network.eval(), tmp_path / "net.onnx")
+    onnx.save(
+        onnx.load(tmp_path / "net.onnx"),
+        tmp_path / "net",
+        save_as_external_data=True,
+        location="tensors.bin",
+        size_threshold=0,
+    )
     labels = {str(index): name for index, name in enumerate("abcd")}
     (tmp_path / "labels.json").write_text(json.dumps(labels))
-    words = ("graph", "--weights", "net.onnx", "--labels", "labels.json", "--defaults")
+    words = ("graph", "--weights", "net", "--labels", "labels.json", "--defaults")
     result = new(tmp_path, *words)
     assert result.returncode == 0, result.stderr
     answers = yaml.safe_load((tmp_path / "graph" / ".copier-answers.yml").read_text())
@@ -109,13 +121,18 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
 def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(num_classes=3)
     save_random_weights(network, tmp_path / "w.pth")
+    torch.save(network.state_dict(), tmp_path / "p4.pth", pickle_protocol=4)
+    network.classifier = torch.nn.Sequential(torch.nn.Conv2d(512, 8, 1), torch.nn.Conv2d(8, 3, 1))
+    torch.save(network.state_dict(), tmp_path / "own.pth")
     (tmp_path / "two.txt").write_text("a\nb\n")
     (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     good = ("--weights", "w.pth", "--defaults")
     for words, said in {
-        ("p", *good, "--labels", "two.txt"): "two.txt",
+        ("p", *good, "--labels", "two.txt"): "error: two.txt names 2 classes, the network has 3",
+        ("p", "--weights", "p4.pth", "--defaults"): "x = torch.load('p4.pth', weights_only=False)",
+        ("p", "--weights", "own.pth", "--defaults"): "    network.classifier = ...",
         ("p", *good, "--labels", "absent.txt"): "absent.txt",
         ("p", "--weights", "page.pth", "--defaults"): "page.pth",
         ("p", "--weights", "absent.pth", "--defaults"): "absent.pth",
@@ -130,6 +147,13 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr, result.stderr
         assert not (tmp_path / "p").exists(), words
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
+
+
+def test_the_labels_tell_the_classes_where_nothing_else_does(tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    expected = {"label_format": "text", "num_classes": 2}
+    assert label_answers(tmp_path / "two.txt", None, Console()) == expected
+    assert label_answers(tmp_path / "two.txt", 2, Console()) == {"label_format": "text"}
 
 
 def test_what_archive_py_refuses_stays_to_be_mended(tmp_path: Path) -> None:

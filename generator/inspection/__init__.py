@@ -71,6 +71,8 @@ class Inspection:
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
         objects: Python classes in it, for which `torch.load(weights_only=True)` refuses it.
+        unreadable: what in it torch cannot read without running code, "" if nothing; it then has to
+            be converted where it was made, as `answers.conversion` has it.
         notes: what else people should know.
         answers: the answers for `copier copy` that follow.
         open_questions: the questions that the file cannot answer, each with why.
@@ -95,6 +97,7 @@ class Inspection:
     parameters: int | None
     nearest: tuple[Near, ...]
     objects: tuple[str, ...]
+    unreadable: str
     notes: tuple[str, ...]
     answers: dict[str, Any] = field(default_factory=dict)
     open_questions: dict[str, str] = field(default_factory=dict)
@@ -148,6 +151,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         parameters=match.parameters,
         nearest=(),
         objects=tuple(reading.objects),
+        unreadable=printable(reading.unreadable),
         notes=(*reading.notes, *notes_on(reading, match), *beside(reading.states[key], match)),
     )
 
@@ -166,7 +170,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     main = min(reading.states, key=lambda key: (is_copy(key), -len(reading.states[key])))
     state = reading.states[main]
     prefix = wrapper_of(state)
-    likely, hints = ends_of({} if reading.kind in GRAPHS else state)
+    likely, hints = ends_of(reading.constants if reading.kind in GRAPHS else state)
     return Inspection(
         path=path,
         size=path.stat().st_size,
@@ -192,6 +196,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         or None,
         nearest=tuple(nearest(state)),
         objects=tuple(reading.objects),
+        unreadable=printable(reading.unreadable),
         notes=(*reading.notes, *notes_on(reading, None), *hints),
         likely=likely,
     )

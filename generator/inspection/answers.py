@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import catalogue
@@ -80,6 +81,12 @@ def add_weights(
     answers: dict[str, Any], questions: dict[str, str], inspection: Inspection, reading: Reading
 ) -> None:
     """Answer how the weights were saved, and where in the file they are."""
+    if reading.unreadable:
+        questions["weights"] = (
+            f"it holds {reading.unreadable}, which is not read without running code: convert it "
+            "first, as below"
+        )
+        return
     prefixes = {(place.key, place.prefix) for place in inspection.places}
     keys = list(dict.fromkeys(place.key for place in inspection.places))
     prefix = inspection.prefix
@@ -107,6 +114,18 @@ def add_weights(
             answers["state_dict_prefix"] = prefix
         elif prefix:
             questions["state_dict_prefix"] = f"no answer can be {prefix}: rename the weights"
+
+
+def conversion(inspection: Inspection) -> tuple[Path, list[str]]:
+    """Return a file of weights alone, and the lines of Python that make it of such a checkpoint."""
+    path = inspection.path
+    weights = path.with_name(f"{path.name.partition('.')[0] or 'model'}-weights.pth")
+    keys = "".join(f"[{key!r}]" for key in inspection.places[0].key.split(".") if key)
+    return weights, [
+        "import torch",
+        f"x = torch.load({str(path)!r}, weights_only=False){keys}",
+        f"torch.save(x.state_dict() if hasattr(x, 'state_dict') else x, {str(weights)!r})",
+    ]
 
 
 def common_prefix(names: Collection[str]) -> str:

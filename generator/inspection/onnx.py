@@ -1,22 +1,25 @@
 """Reads what an ONNX file says of its weights, inputs and outputs, without reading the weights.
 
-An ONNX file is a Protocol Buffers message. The `onnx` package would read all of it into memory;
-here the file is mapped, and what is not needed is stepped over. Numbers of fields are those of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+An ONNX file is a Protocol Buffers message. The `onnx` package would read all of it into memory, and
+much of a mapped file would stay there; here what is not needed is stepped over. Numbers of fields
+are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 from __future__ import annotations
 
-import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from generator.inspection.pickles import MAX_DIMENSIONS, MAX_SIZE, Tensor
 
 MAX_FIELDS = 500_000
 MAX_INPUT = 2**31  # of what a network takes or gives, in one dimension
 MAX_TEXT = 4096  # bytes of a name
+WINDOW = 16_384  # bytes that are read at once
+MAX_VARINT = 10  # bytes of a number
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -61,10 +64,18 @@ class Field:
 
 
 class Scanner:
-    """Steps through the messages in a mapped file."""
+    """Steps through the messages in a file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.left = data, MAX_FIELDS
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.left = file, MAX_FIELDS
+        self.window, self.begin = b"", 0  # what was read last, and where it begins
+
+    def bytes_at(self, start: int, end: int) -> bytes:
+        """Return the bytes between two positions."""
+        if not self.begin <= start <= end <= self.begin + len(self.window):
+            self.file.seek(start)
+            self.window, self.begin = self.file.read(max(WINDOW, end - start)), start
+        return self.window[start - self.begin : end - self.begin]
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """Yield the fields of the message that lies between two positions."""
@@ -94,21 +105,19 @@ class Scanner:
     def varint(self, position: int, end: int) -> tuple[int, int]:
         """Return a number and the position after it."""
         value = 0
-        for shift in range(0, 70, 7):
-            if position >= end:
-                raise OnnxError("it ends in the middle of a part")
-            byte = self.data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
+        for count, byte in enumerate(self.bytes_at(position, min(position + MAX_VARINT, end)), 1):
+            value |= (byte & 0x7F) << 7 * (count - 1)
             if byte < 0x80:
-                return value, position
+                return value, position + count
+        if end - position < MAX_VARINT:
+            raise OnnxError("it ends in the middle of a part")
         raise OnnxError("a number in it is too long")
 
     def text(self, part: Field) -> str:
         """Return a name."""
         if part.end - part.start > MAX_TEXT:
             raise OnnxError("a name in it is too long")
-        return self.data[part.start : part.end].decode(errors="replace")
+        return self.bytes_at(part.start, part.end).decode(errors="replace")
 
 
 def read(path: Path) -> OnnxModel | None:
@@ -117,8 +126,8 @@ def read(path: Path) -> OnnxModel | None:
     Raises:
         OnnxError: It begins as an ONNX file and does not go on as one.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return read_model(Scanner(data), len(data))
+    with path.open("rb") as file:
+        return read_model(Scanner(file), os.fstat(file.fileno()).st_size)
 
 
 def read_model(scanner: Scanner, size: int) -> OnnxModel | None:

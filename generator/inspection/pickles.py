@@ -102,12 +102,13 @@ class Machine:
     Attributes:
         names: every class and function that the pickle names, in order.
         storages: every storage that it refers to, by key.
-        protocol: the version of the pickle format.
+        unreadable: why `torch.load(weights_only=True)` stops at it, whatever may stand in for the
+            classes that it names; "" if it does not.
     """
 
     names: dict[str, None] = field(default_factory=dict)
     storages: dict[str, Storage] = field(default_factory=dict)
-    protocol: int = 0
+    unreadable: str = ""
     budget: int = MAX_OPERATIONS
     stack: list[Any] = field(default_factory=list)
     marks: list[list[Any]] = field(default_factory=list)
@@ -123,6 +124,10 @@ class Machine:
         try:
             for opcode, argument, _ in pickletools.genops(file):
                 self.spend(1)
+                if opcode.name not in READ_BY_TORCH:
+                    self.stops_torch(
+                        f"an operation of pickle protocol {opcode.proto}, {opcode.name}"
+                    )
                 if opcode.name == "STOP":
                     return self.stack.pop()
                 OPERATIONS[opcode.name](self, argument)
@@ -139,6 +144,10 @@ class Machine:
         if self.budget < 0:
             raise PickleError("the pickle takes too many operations for a checkpoint")
 
+    def stops_torch(self, reason: str) -> None:
+        """Note why torch does not read the pickle without running what is in it."""
+        self.unreadable = self.unreadable or reason
+
     def pop_mark(self) -> list[Any]:
         """Return what was pushed since the last mark."""
         items = self.stack
@@ -149,6 +158,8 @@ class Machine:
         """Return a class or function by its name."""
         name = name[:MAX_NAME]
         self.names[name] = None
+        if name.rpartition(".")[0] in BLOCKED or name.startswith("torch.distributed."):
+            self.stops_torch(name)
         return Global(name)
 
 
@@ -162,10 +173,6 @@ def _push_new(make: Callable[[], Any]) -> Callable[[Machine, Any], None]:
 
 def _nothing(machine: Machine, _: Any) -> None:
     pass
-
-
-def _proto(machine: Machine, version: int) -> None:
-    machine.protocol = max(machine.protocol, version)
 
 
 def _mark(machine: Machine, _: Any) -> None:
@@ -230,28 +237,39 @@ def _store(target: Any, items: Sequence[Any]) -> None:
 
 def _append(machine: Machine, _: Any) -> None:
     item = machine.stack.pop()
-    _extend(machine.stack[-1], [item])
+    _extend(machine, [item])
 
 
 def _appends(machine: Machine, _: Any) -> None:
     items = machine.pop_mark()
-    _extend(machine.stack[-1], items)
+    _extend(machine, items)
 
 
-def _extend(target: Any, items: list[Any]) -> None:
-    """Put items into a list; a stand-in does not keep them."""
+def _extend(machine: Machine, items: list[Any]) -> None:
+    """Put items into the list on the stack; a stand-in does not keep them."""
+    target = machine.stack[-1]
     if isinstance(target, list):
         target.extend(items)
+    elif isinstance(target, Inert) and target.name != "collections.deque":  # as archive.py does
+        machine.stops_torch(f"a list of the class {target.name}")
 
 
 def _set_item(machine: Machine, _: Any) -> None:
     value, key = machine.stack.pop(), machine.stack.pop()
-    _store(machine.stack[-1], [key, value])
+    _set(machine, [key, value])
 
 
 def _set_items(machine: Machine, _: Any) -> None:
     items = machine.pop_mark()
-    _store(machine.stack[-1], items)
+    _set(machine, items)
+
+
+def _set(machine: Machine, items: list[Any]) -> None:
+    """Put keys and values into the dict on the stack."""
+    target = machine.stack[-1]
+    if isinstance(target, Inert):
+        machine.stops_torch(f"a dict of the class {target.name}")
+    _store(target, items)
 
 
 def _put(machine: Machine, key: int) -> None:
@@ -329,14 +347,14 @@ def _storage_of(machine: Machine, identity: Any) -> Any:
             storage = Storage(dtype, key, count)
             machine.storages[key] = storage
             return storage
-        case ("module", Global() as cls, *_):  # torch before 1.2 saved the source of classes, too
+        case ("module", Global() as cls, *_):  # files of torch before 1.6 have classes so
+            machine.stops_torch(f"the class {cls.name}")
             return cls
     return Inert("a persistent id")
 
 
 OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
-    "PROTO": _proto,
-    **dict.fromkeys(("FRAME", "READONLY_BUFFER"), _nothing),
+    **dict.fromkeys(("PROTO", "FRAME", "READONLY_BUFFER"), _nothing),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push),
     **dict.fromkeys(("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING"), _push),
     **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push),
@@ -513,6 +531,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 # ---------------------------------------------------------------------- what torch.load refuses
+
+# Modules that torch lets nothing stand in for, and the operations that it follows.
+BLOCKED = {"sys", "os", "posix", "nt"}
+READ_BY_TORCH = {
+    "PROTO", "STOP", "MARK", "GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "BINPERSID",
+    "APPEND", "APPENDS", "SETITEM", "SETITEMS", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
+    "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "NONE", "NEWTRUE", "NEWFALSE",
+    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING",
+    "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT",
+}  # fmt: skip
 
 # What `torch.load(weights_only=True)` takes, besides the storages and dtypes of torch.
 ALLOWED = {

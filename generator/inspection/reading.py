@@ -68,7 +68,10 @@ class Reading:
         states: the state_dicts in it by their place, as `find_states` names it.
         what: what the file is beyond its kind, such as "traced".
         objects: Python classes for which `torch.load(weights_only=True)` refuses the file.
+        unreadable: what in it torch cannot read without running code, even if its classes are
+            stood in for; "" if there is no such thing.
         is_bare: whether the file is a state_dict and nothing else.
+        constants: tensors without names, in the order of the code that uses them.
         input_shape: shape of the picture batch that the network was exported with.
         output_shape: shape of its scores then.
         notes: what else should be known.
@@ -78,7 +81,9 @@ class Reading:
     states: dict[str, State]
     what: str = ""
     objects: list[str] = field(default_factory=list)
+    unreadable: str = ""
     is_bare: bool = False
+    constants: State = field(default_factory=dict)
     input_shape: Shape | None = None
     output_shape: Shape | None = None
     notes: list[str] = field(default_factory=list)
@@ -286,11 +291,6 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
     refuse_endless(content)
     states = {place: tensors_of(state) for place, state in find_states(content).items()}
     notes: list[str] = []
-    if machine.protocol > 3:
-        notes.append(
-            f"it is pickled with protocol {machine.protocol}, which torch.load refuses with "
-            "weights_only=True; save it again where it was made, without pickle_protocol"
-        )
     what = "a state_dict"
     if isinstance(content, Inert):
         what = f"a pickled {content.name}"
@@ -309,6 +309,7 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         states=states,
         what=what,
         objects=refused_by_torch(machine.names),
+        unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states,
         notes=notes,
     )
@@ -505,15 +506,20 @@ def read_torchscript(archive: Archive) -> Reading:
             case {"forward": [Tensor(shape=shape)]}:
                 input_shape = shape
     notes = []
+    constants: State = {}
     if not state:
         notes.append(
             "it is frozen: the weights are constants of its code, so that neither their names nor "
             "what they belong to can be told"
         )
+        listed = Machine().run(io.BytesIO(archive.read("constants.pkl", MAX_BYTES)))
+        tensors = [x for x in listed if isinstance(x, Tensor)] if isinstance(listed, tuple) else []
+        constants = {f"constant {number}": x for number, x in enumerate(tensors)}
     return Reading(
         "torchscript",
         {"": state},
         what="traced" if traced else "scripted, or traced by an older torch",
+        constants=constants,
         input_shape=input_shape,
         notes=notes,
     )

@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from generator.inspection import Inspection
+from generator.inspection.answers import conversion
 from generator.inspection.matching import HEADS
-from generator.inspection.reading import KINDS
+from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
-from generator.rendering import template_root
+from generator.rendering import runner, template_root
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -73,6 +74,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
             for near in inspection.nearest
         ],
         "objects": inspection.objects,
+        "unreadable": inspection.unreadable or None,
         "notes": inspection.notes,
         "answers": inspection.answers | (labels.answers if labels else {}),
         "open_questions": open_questions(inspection, labels),
@@ -213,17 +215,32 @@ def commands(
     labels_file: Path | None,
     answers_file: Path | None,
 ) -> Iterator[str]:
-    """Yield the commands that make a project of the file."""
-    project = shlex.quote(f"{inspection.path.stem or 'my'}-service")
+    """Yield the commands that make a project of the file, or first a file that can be served."""
+    if inspection.unreadable:
+        weights, lines = conversion(inspection)
+        yield "If you trust the file, convert it where it was made, in Python:"
+        yield from (f"  {line}" for line in lines)
+        yield f"and then: {runner()}ts-template inspect {shlex.quote(str(weights))}"
+        return
+    if labels is not None and labels.problem:
+        yield f"first mend the labels: {labels.problem}"
+    name = inspection.path.name.removesuffix(".tar")  # as in model_best.pth.tar
+    project = shlex.quote(f"{Path(name).stem or 'my'}-service")
     template = shlex.quote(str(template_root()))
     if answers_file is not None:
         given = f"--data-file {shlex.quote(str(answers_file))}"
     else:
         answers = inspection.answers | (labels.answers if labels else {})
         given = " ".join(f"-d {shlex.quote(f'{name}={as_text(x)}')}" for name, x in answers.items())
-    yield f"copier copy {given} {template} {project}"
-    new = f"ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
-    yield new if labels_file is None else f"{new} --labels {shlex.quote(str(labels_file))}"
+    yield f"{runner()}copier copy {given} {template} {project}"
+    new = f"{runner()}ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
+    if labels_file is not None:
+        new += f" --labels {shlex.quote(str(labels_file))}"
+    # A network that is known in part or not at all is built by a file of the user's.
+    own = inspection.answers.get("architecture") == "custom" or not (
+        inspection.architecture or inspection.timm
+    )
+    yield f"{new} --model model.py" if own and inspection.kind not in GRAPHS else new
 
 
 def as_text(answer: Any) -> str:

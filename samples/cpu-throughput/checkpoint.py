@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From the network as it was saved to the file that the service loads."""
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def prepare_weights(source: Path, target: Path) -> str:
     check_kind(source, "onnx")
     try:
         onnx.save(onnx.load(source), target)  # with the tensors that lie in a file beside it
-        network = load_model(target, torch.device("cpu"))
+        network = load_model(target)
     except (DecodeError, ValidationError, OSError, RuntimeError, ValueError) as error:
         raise ProjectError(
             f"{source} cannot be read as ONNX ({str(error).strip().splitlines()[0]}); was it "

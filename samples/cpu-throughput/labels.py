@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The names of the classes, as they stand in index_to_name.json."""
 
 from __future__ import annotations

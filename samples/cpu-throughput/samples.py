@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Small pictures of the kinds that clients send, to try an archive on."""
 
 from __future__ import annotations

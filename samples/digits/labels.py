@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The names of the classes: there are none, so each is called by its index."""
 
 

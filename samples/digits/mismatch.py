@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Why a checkpoint does not fit the network, and the answer that would mend it."""
 
 from __future__ import annotations

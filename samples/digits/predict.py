@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Classify pictures with the archive in this process: the service's own path, but no server.
 
 Examples:

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The names and places that the scripts of this project share."""
 
 from __future__ import annotations

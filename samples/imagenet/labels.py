@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The names of the classes: those that torchvision trained its weights with."""
 
 from __future__ import annotations

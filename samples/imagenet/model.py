@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The network: torchvision's resnet50."""
 
 from torch import nn

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """The names of the classes, which are those of the folders of a data set."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """From probabilities to what a client reads."""
 
 from typing import Any

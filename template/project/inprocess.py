@@ -1,3 +1,4 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
 """Runs the archive in this process, as a TorchServe worker would: its loader, but no server."""
 
 from __future__ import annotations

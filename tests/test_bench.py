@@ -1,0 +1,181 @@
+"""ts-template bench: what it measures, what it finds wrong, and what it reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Project
+from generator.bench import load, report
+
+
+def bench(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run `ts-template bench`."""
+    command = [sys.executable, "-m", "generator.cli", "bench", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a report, and what was printed."""
+    output = tmp_path_factory.mktemp("bench") / "report"
+    options = ["--models", "digits", "--contenders", "ours,limit,litserve", "--clients", "1,3"]
+    options += ["--seconds", "1", "--rounds", "1", "--plot", "none", "--output", str(output)]
+    result = bench(*options, "--peers-python", "/bin/false")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return output, result.stdout
+
+
+@pytest.mark.serve
+def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
+    output, printed = measured
+    content = json.loads((output / "report.json").read_text())
+    rows = {row["contender"]: row for row in content["rounds"][0]}
+    assert rows.keys() == {"ours", "limit"}
+    assert rows["ours"]["start"] > 0
+    assert rows["ours"]["memory_mb"] > 100
+    for figures in rows["ours"]["loads"]:
+        assert figures["answers"] > 0
+        assert figures["wrong"] == figures["lost"] == 0
+        assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+    assert rows["limit"]["loads"][0]["both"] > 0
+    assert (output / "report.md").read_text().strip() == printed.strip()
+    assert "| ours | " in printed
+    assert "- digits, LitServe: /bin/false has no litserve" in printed
+    again = bench("--models", "digits", "--plot", "none", "--output", str(output))
+    assert again.returncode == 1
+    assert "--add" in again.stderr
+
+
+@pytest.mark.serve
+def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
+    work = measured[0] / "work"
+    project = Project(work / "contenders" / "digits" / "ours")
+    pictures = [str(path) for path in (work / "models" / "digits" / "28x28").iterdir()]
+    options = ["--clients", "1,2", "--seconds", "0.5"]
+    with project.serve() as service:
+        options += ["--url", service.url]
+        result = project.run("benchmark.py", *options, "--json", *pictures)
+        assert result.returncode == 0, result.stderr
+        rows = json.loads(result.stdout)
+        assert [row["clients"] for row in rows] == [1, 2]
+        for row in rows:
+            assert row["per_second"] > 0
+            assert 0 < row["p50_ms"] <= row["p99_ms"]
+            assert row["errors"] == 0
+        result = project.run("benchmark.py", *options, str(project.path / "serve.py"))
+        assert result.returncode == 1
+        assert "400" in result.stdout
+    result = project.run("benchmark.py", "--clients", "2", "--seconds", "0.5", *pictures)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.splitlines()[-1].split()[0] == "2"
+    assert "expected http://" in project.run("benchmark.py", "--url", "ftp://x", "y.jpg").stderr
+
+
+class Server(BaseHTTPRequestHandler):
+    """Says that every picture is of class 3, unless the picture is a status."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Answer."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if body == b"end":
+            self.close_connection = True
+            return
+        answer = b'{"3": 0.9, "1": 0.1}' if body == b"200" else b'{"error": "no"}'
+        self.send_response(int(body))
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        """Be silent."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The URL of such a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/predict"
+        running.shutdown()
+
+
+def test_wrong_and_lost_answers_are_counted(server: str, tmp_path: Path) -> None:
+    def drive(bodies: list[str], expected: list[str]) -> dict[str, Any]:
+        paths = [tmp_path / str(number) for number in range(len(bodies))]
+        for path, body in zip(paths, bodies, strict=True):
+            path.write_text(body)
+        job = {"url": server, "content_type": "image/jpeg", "pictures": [str(x) for x in paths]}
+        return load.drive(job | {"expected": expected, "clients": 2, "seconds": 0.3, "warmup": 0})
+
+    right = drive(["200"], ["3"])
+    assert right["answers"] > 0
+    assert right["wrong"] == right["lost"] == 0
+    half = drive(["200", "200"], ["3", "1"])
+    assert half["wrong"] == pytest.approx(half["answers"] / 2, abs=2)
+    refused = drive(["500"], ["3"])
+    assert refused["wrong"] == refused["answers"] > 0
+    assert refused["first_error"].startswith("500 ")
+    assert drive(["200", "end"], ["3", "3"])["lost"] > 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [{"label": "cat", "index": 7, "probability": 0.9}, {"label": "dog", "index": 3}],
+        {"label": "cat", "index": 7},
+        {"1": 0.1, "7": 0.8, "3": 0.1},
+        7,
+    ],
+)
+def test_the_best_class_is_read_from_every_form_of_answer(answer: Any) -> None:
+    assert load.best(answer) == "7"
+
+
+def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
+    result = report.empty()
+    result["titles"] = {"image-classifier-one-thread": "one thread", "ours": "ours"}
+    result["commands"] = ["ts-template bench"]
+    for slow, fast in ((10, 20), (100, 300), (1, 4)):
+        rows = []
+        for name, rate in (("ours", fast), ("image-classifier-one-thread", slow)):
+            figures = {"per_second": rate, "p50_ms": 1, "p99_ms": 1 / rate, "answers": 9}
+            figures |= {"wrong": 0, "lost": 0, "cpu_ms": 1, "load_cpu": 0.1, "other_cpu": 0}
+            loads = [{"picture": "640x480", "clients": count, **figures} for count in (4, 16)]
+            row = {"model": "resnet18", "contender": name, "start": 1, "memory_mb": 9}
+            rows.append({**row, "loads": loads})
+        result["rounds"].append(rows)
+    text = report.finish(tmp_path, result, "svg")
+    assert "| ours | 20.0; 3.00× (2.00–4.00) | " in text
+    assert "≥ 1.7×: 3.00× (2.00–4.00) at 4, 3.00× (2.00–4.00) at 16 (ours)" in text
+    assert "≤ 0.5×: 0.33× (0.25–0.50) at 4" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "report.svg"}
+    assert b"<svg" in (tmp_path / "report.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--models", "resnet9"], "resnet9 is none of resnet18"),
+        (["--models", "digits", "--pictures", "640x480"], "is for digits"),
+        (["--contenders", "theirs"], "there is no contender theirs"),
+        (["--clients", "0"], "--clients is 0"),
+        (["--plot", "gif"], "expected svg, png or none"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(
+    options: list[str], said: str, tmp_path: Path
+) -> None:
+    result = bench("--plot", "none", "--output", str(tmp_path / "report"), *options)
+    assert result.returncode == 1
+    assert said in result.stderr

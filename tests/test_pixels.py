@@ -1,0 +1,183 @@
+"""The quick way from a file to pixels, against Pillow's and torchvision's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms import InterpolationMode, functional
+
+from conftest import Project
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "crop": {"architecture": "resnet18"},
+    "grayscale": {"architecture": "custom", "image_size": 28},
+    "bicubic": {
+        "transforms": "custom",
+        "resize_size": 240,
+        "image_size": 224,
+        "interpolation": "bicubic",
+    },
+    "nearest": {"transforms": "custom", "image_size": 96, "interpolation": "nearest"},
+    "stretch": {
+        "transforms": "custom",
+        "resize_mode": "stretch",
+        "resize_size": 130,
+        "image_size": 96,
+    },
+}
+# Scaled down and up, upright and lying, odd sides.
+SIZES = ((640, 480), (333, 777), (1001, 257), (40, 60), (97, 96))
+
+
+def reference(image: Image.Image, name: str) -> torch.Tensor:
+    """Return the pixels as torchvision's transforms give them on Pillow's picture."""
+    image = ImageOps.exif_transpose(image)
+    answers = PRESETS[name]
+    if name == "grayscale":
+        return functional.pil_to_tensor(functional.resize(image.convert("L"), [28, 28]))
+    image = image.convert("RGB")
+    if name == "crop":
+        return functional.pil_to_tensor(
+            functional.center_crop(functional.resize(image, [256]), [224])
+        )
+    mode = InterpolationMode(answers.get("interpolation", "bilinear"))
+    size = answers.get("resize_size", answers["image_size"])
+    sides = [size, size] if name == "stretch" else [size]
+    image = functional.resize(image, sides, mode)
+    return functional.pil_to_tensor(functional.center_crop(image, [answers["image_size"]]))
+
+
+def files(folder: Path, photograph: Image.Image) -> list[Path]:
+    """Write pictures of many sizes and ways to write them, and return the files."""
+    made: dict[str, bytes] = {}
+
+    def add(name: str, image: Image.Image, file_format: str, **options: Any) -> None:
+        buffer = io.BytesIO()
+        image.save(buffer, file_format, **options)
+        made[name] = buffer.getvalue()
+
+    for width, height in SIZES:
+        image = photograph.resize((width, height), Image.Resampling.LANCZOS)
+        add(f"{width}x{height}.jpg", image, "JPEG", quality=90)
+    image = photograph.resize((301, 217))
+    for sampling in (0, 1, 2):
+        add(f"sampling {sampling}.jpg", image, "JPEG", subsampling=sampling)
+    add("progressive.jpg", image, "JPEG", progressive=True)
+    add("bad quality.jpg", image, "JPEG", quality=5)
+    add("gray.jpg", image.convert("L"), "JPEG")
+    add("cmyk.jpg", image.convert("CMYK"), "JPEG")
+    add("rgb.jpg", image, "JPEG", keep_rgb=True)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        add(f"orientation {orientation}.jpg", image, "JPEG", exif=exif)
+    add("png.png", image, "PNG")
+    add("palette.png", image.convert("P"), "PNG")
+    add("webp.webp", image, "WEBP")
+    paths = []
+    for name, content in made.items():
+        paths.append(folder / name)
+        paths[-1].write_bytes(content)
+    return paths
+
+
+READ = """
+import sys
+from pathlib import Path
+import torch
+from images import decode_image, open_image
+from preprocessing import preprocess
+paths = [Path(x) for x in sys.argv[2:]]
+pictures = {path.name: decode_image(open_image(path.read_bytes())) for path in paths}
+torch.save({name: preprocess(picture) for name, picture in pictures.items()}, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_pixels_are_those_of_torchvision_within_one_grey_level(
+    name: str,
+    copy_project: Callable[..., Project],
+    photographs: list[Image.Image],
+    tmp_path: Path,
+) -> None:
+    project = copy_project(**PRESETS[name])
+    paths = files(tmp_path, photographs[0])
+    found = read(project, tmp_path / "found.pt", paths)
+    for path in paths:
+        expected = reference(Image.open(path), name).int()
+        difference = (found[path.name].int() - expected).abs()
+        assert found[path.name].dtype == torch.uint8
+        # Where bicubic enlarges, both round numbers beyond 0 to 255 on the way.
+        assert difference.max() <= (2 if name == "bicubic" else 1), path.name
+
+
+def read(project: Project, target: Path, paths: list[Path]) -> dict[str, torch.Tensor]:
+    """Return the pixels that a project makes of files, by their names."""
+    subprocess.run([sys.executable, "-c", READ, target, *paths], cwd=project.path, check=True)
+    return torch.load(target)
+
+
+def test_a_draft_is_near(
+    copy_project: Callable[..., Project], photographs: list[Image.Image], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.jpg"
+    photographs[0].resize((2400, 1600)).save(path, quality=90)
+    found = read(copy_project(decode="draft"), tmp_path / "found.pt", [path])[path.name]
+    difference = (found.int() - reference(Image.open(path), "crop").int()).abs().float()
+    assert 0 < difference.max() < 30
+    assert difference.mean() < 1
+
+
+def test_a_damaged_jpeg_is_refused_as_pillow_refuses_it_or_read_as_pillow_reads_it(
+    copy_project: Callable[..., Project], photographs: list[Image.Image], tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.jpg"
+    photographs[0].resize((320, 240)).save(whole)
+    data = whole.read_bytes()
+    middle = len(data) // 2
+    noise = np.random.default_rng(0).integers(0, 255, 40, dtype=np.uint8).tobytes()
+    rest = b"trailing rubbish"
+    code = """
+import io, json, sys
+from PIL import Image
+from images import PictureError, damage_named, decode_image, open_image
+from preprocessing import preprocess
+out = []
+for path in sys.argv[1:]:
+    data = open(path, "rb").read()
+    try:
+        with damage_named():
+            pixels = preprocess(decode_image(open_image(data)))
+        out.append(int(pixels.sum()))
+    except PictureError as error:
+        out.append(str(error))
+print(json.dumps(out))
+"""
+    cases = {
+        "truncated": data[:-500],
+        "noise inside": data[:middle] + noise + data[middle + 40 :],
+        "more behind": data + rest,
+    }
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *(tmp_path / name for name in cases)],
+        cwd=copy_project().path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    truncated, inside, behind = json.loads(result.stdout)
+    assert "damaged" in truncated
+    assert abs(inside - int(reference(Image.open(tmp_path / "noise inside"), "crop").sum())) < 9000
+    assert abs(behind - int(reference(Image.open(whole), "crop").sum())) < 9000
