@@ -86,6 +86,7 @@ FILES = frozenset(
     {
         ".copier-answers.yml",
         ".gitignore",
+        "NOTES.md",
         "README.md",
         "archive.py",
         "benchmark.py",
@@ -105,6 +106,7 @@ FILES = frozenset(
         "preprocessing.py",
         "project.py",
         "pyproject.toml",
+        "requirements-own.txt",
         "requirements.txt",
         "response.py",
         "samples.py",
@@ -170,8 +172,6 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.remove("mismatch.py")  # there are no names to compare
     elif is_converted(answers):
         files |= {"comparison.py", "conversion.py", "eager.py"}
-    if answers["accelerator"] == "cuda":
-        files.remove("cores.py")
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
     files |= deploy_files(answers["deploy"])

@@ -156,9 +156,11 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Note an answer once it is complete; send the next picture, or stop."""
         self._received += data
-        head, _, body = self._received.partition(b"\r\n\r\n")
+        head, ended, body = self._received.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
         if length is None or len(body) < int(length[1]):
+            if ended and length is None:  # TorchServe always tells; who does not cannot be followed
+                self._transport.abort()
             return
         now = time.perf_counter()
         if self._start <= now < self._start + self._load.seconds:
