@@ -539,6 +539,9 @@ def check_modules(answers: Answers) -> None:
         importlib.import_module(name)
     if is_converted(answers):
         importlib.import_module("eager")  # archive imports the others
+    for file in set().union(*(DEPLOY_FILES[way] for way in answers["deploy"])):
+        if file.endswith(".py"):
+            importlib.import_module(file.removesuffix(".py"))
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
     assert callable(handler.ImageClassifierHandler().handle)

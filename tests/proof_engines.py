@@ -9,6 +9,7 @@ PROJECT is one with deploy=[ray_serve] whose archive is built.
 from __future__ import annotations
 
 import argparse
+import signal
 import threading
 import time
 import urllib.request
@@ -96,18 +97,16 @@ def kill(project: Path) -> None:
             before = crowd.load.answered
             cluster.kill_node(1)
             time.sleep(12)
-            after = crowd.load.answered
-            cluster.start_node()
-            began = time.monotonic()
-            cluster.wait_until(2)
-            back = time.monotonic() - began
             load = crowd.stop()
             print(
                 f"{retries} retries: {said(load)}; slowest {1000 * max(load.seconds):.0f} ms; "
-                f"{before / 8:.0f}/s before, {(after - before) / 12:.0f}/s on one node; "
-                f"a new node answers after {back:.1f} s",
+                f"{before / 8:.0f}/s before, {(load.answered - before) / 12:.0f}/s on one node",
                 flush=True,
             )
+            began = time.monotonic()
+            cluster.start_node()
+            cluster.wait_until(2)
+            print(f"a new node answers after {time.monotonic() - began:.1f} s", flush=True)
 
 
 def scale(project: Path) -> None:
@@ -174,6 +173,7 @@ def main() -> None:
     parser.add_argument("project", type=Path)
     parser.add_argument("--part", choices=PARTS)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` stops the clusters, too
     project = options.project.resolve()
     print(f"{project.name}: {read_config(project)['applications'][0]['name']}")
     for name, part in PARTS.items():

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import Project
 from generator import matrix
+from generator.cli import app
 from generator.rendering import template_root
 
 # Each value of each question at least once.
@@ -360,6 +362,18 @@ def test_bad_answers_are_refused_in_words(
         copy_project(**answers)
     assert said in str(error.value)
     assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize(
+    ("deploy", "said"),
+    [("ray_serve", "expected a list, as in ["), ("[ray_serv]", "did you mean ray_serve?")],
+)
+def test_mistakes_in_a_list_of_answers_are_found(tmp_path: Path, deploy: str, said: str) -> None:
+    answers = tmp_path / "answers.yml"
+    answers.write_text(f"architecture: custom\ndeploy: {deploy}\n")
+    result = CliRunner().invoke(app, ["check", str(answers)])
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
 
 
 def test_the_command_line_needs_no_trust_and_asks_nothing(tmp_path: Path) -> None:
