@@ -539,7 +539,7 @@ def check_modules(answers: Answers) -> None:
         importlib.import_module(name)
     if is_converted(answers):
         importlib.import_module("eager")  # archive imports the others
-    for file in set().union(*(DEPLOY_FILES[way] for way in answers["deploy"])):
+    for file in deploy_files(answers["deploy"]):
         if file.endswith(".py"):
             importlib.import_module(file.removesuffix(".py"))
     classes = answers["num_classes"]
