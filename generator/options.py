@@ -29,6 +29,7 @@ class Question:
         default: the answer that `--defaults` takes, for people.
         values: the values to choose from, each with its meaning; empty if any value will do.
         condition: when it is asked, as Jinja; empty if always.
+        several: whether the answer is a list of values.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Question:
     default: str
     values: dict[str, str]
     condition: str
+    several: bool = False
 
 
 @cache
@@ -58,6 +60,7 @@ def questions() -> dict[str, Question]:
             default=default_text(content["default"]),
             values=values_of(name, content.get("choices", {})),
             condition=str(content.get("when", "")).strip("{} "),
+            several=content.get("multiselect", False),
         )
         for name, content in config().items()
         if not name.startswith("_") and content.get("when") is not False
@@ -182,7 +185,8 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
             hint = nearest(name, questions())
             raise UserError(f"-d {word}: expected question=value{hint}")
         # As copier reads -d, but for texts that only look like numbers.
-        answers[name] = value if questions()[name].type == "str" else yaml.safe_load(value)
+        is_text = questions()[name].type == "str" and not questions()[name].several
+        answers[name] = value if is_text else yaml.safe_load(value)
     return answers
 
 
@@ -212,15 +216,26 @@ def check(path: Path) -> Iterator[str]:
             yield f"{name} is computed from other answers; remove it"
         elif name not in questions():
             yield f"unknown question {name}{nearest(name, questions())}"
-        elif (values := questions()[name].values) and answers[name] not in values:
-            hint = nearest(str(answers[name]), values) or f"; expected {' or '.join(values)}"
-            yield f"{name} cannot be {answers[name]!r}{hint}"
-        elif not has_type(answers[name], questions()[name].type):
-            yield f"{name} is {answers[name]!r}; expected {kind(questions()[name].type)}"
+        elif wrong := complaint(questions()[name], answers[name]):
+            yield f"{name} {wrong}"
         else:
             continue
         del answers[name]
     yield from refusals(answers)
+
+
+def complaint(question: Question, answer: Any) -> str:
+    """Return what is wrong with an answer, given the question alone; nothing if it is right."""
+    values = list(question.values)
+    if question.several and not isinstance(answer, list):
+        return f"is {answer!r}; expected a list, as in [{', '.join(values[:2])}]"
+    for value in answer if question.several else [answer]:
+        if values and value not in values:
+            hint = nearest(str(value), values) or f"; expected {' or '.join(values)}"
+            return f"cannot be {value!r}{hint}"
+        if not has_type(value, question.type):
+            return f"is {value!r}; expected {kind(question.type)}"
+    return ""
 
 
 def has_type(answer: Any, type_name: str) -> bool:

@@ -80,7 +80,7 @@ torch-model-archiver --model-name ${NAME} --version 2.1 \\
     --serialized-file flowers_mobilenet.pth \\
     --handler handler.py --export-path model_store --force
 """,
-    "requirements.txt": "torch\ntorchvision\n",
+    "requirements.txt": "torch==1.13.1\ntorchvision\n# pictures\nPillow\nOpenCV_Python>=4\n",
     ".gitignore": "*.pth\nsecrets.env\n",
 }
 

@@ -158,6 +158,7 @@ def test_a_handler_with_a_hard_coded_weights_file(service: Services) -> None:
     )
     result = adopt(folder, "--defaults")
     assert "replaced: handler.py" in result.stdout
+    assert "requirements.txt had opencv-python: " in result.stdout
     assert "build.sh:5" in result.stdout
     assert "archive.py --version 2.1" in result.stdout
     assert {

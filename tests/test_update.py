@@ -33,6 +33,9 @@ RELEASES = {
     )
 }
 PRESENT = "9999.0"
+# The present with another first line in each file, and in each piece that a user fills.
+FUTURE = "9999.1"
+FIRST_LINE = "# Of the future.\n"
 
 PROJECTS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -62,11 +65,11 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("history") / "ts-template"
     repository.mkdir()
     git(repository, "init", "-q")
-    for version in (*RELEASES, PRESENT):
+    for version in (*RELEASES, PRESENT, FUTURE):
         for path in repository.iterdir():
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if version == PRESENT:
+        if version in (PRESENT, FUTURE):
             root = template_root()
             shutil.copytree(root / "template", repository / "template")
             shutil.copy(root / "copier.yml", repository)
@@ -75,9 +78,14 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             with tarfile.open(RELEASES[version]) as archive:
                 archive.extractall(repository, filter="data")
+        if version == FUTURE:
+            for path in (repository / "template" / "project").rglob("*"):
+                if path.is_file():
+                    path.write_text(FIRST_LINE + path.read_text(encoding="utf-8"), "utf-8")
         git(repository, "add", "-A")
         git(repository, "commit", "-qm", version)
         git(repository, "tag", version)
+    git(repository, "gc", "--quiet")  # each update clones it five times
     return repository
 
 
@@ -161,81 +169,284 @@ def test_an_update_to_the_same_release_changes_nothing(
     assert content(project) == before
 
 
-CHANGES: dict[str, dict[str, Any]] = {
-    "architecture": {"architecture": "vit_b_16"},
-    "classes": {"num_classes": 7},
-    "weights": {"weights": "onnx"},
-    "label format": {"label_format": "csv"},
-    "no labels": {"label_format": "none"},
-    "size": {"transforms": "custom", "image_size": 96, "mean": [0.1, 0.2, 0.3]},
-    "response": {"response_format": "label"},
+# A change of answers, from the first to the second.
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "architecture": ({}, {"architecture": "vit_b_16"}),
+    "classes": ({}, {"num_classes": 7}),
+    "weights": ({}, {"weights": "onnx"}),
+    "label format": ({}, {"label_format": "csv"}),
+    "no labels": ({}, {"label_format": "none"}),
+    "size": ({}, {"transforms": "custom", "image_size": 96, "mean": [0.1, 0.2, 0.3]}),
+    "response": ({}, {"response_format": "label"}),
+    "own files": ({}, {"own_files": ["preprocessing.py", "response.py", "README.md"]}),
+    "no own files": (
+        {"own_files": ["preprocessing.py", "response.py", "README.md"]},
+        {"own_files": []},
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "change", CHANGES.values(), ids=[name.replace(" ", "-") for name in CHANGES]
+    ("before", "after"), CHANGES.values(), ids=[name.replace(" ", "-") for name in CHANGES]
 )
 def test_another_answer_gives_what_a_fresh_copy_with_it_is(
-    copy_at: Callable[..., Project], change: Mapping[str, Any]
+    copy_at: Callable[..., Project], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> None:
-    project = copy_at(PRESENT, architecture="resnet18", num_classes=5)
-    update(project, **change)
-    fresh = copy_at(PRESENT, "fresh", **{"architecture": "resnet18", "num_classes": 5, **change})
-    # The names of the classes are the user's, whatever the answers.
-    labels = {"index_to_name.json", "labels.csv"}
-    assert content(project, labels) == content(fresh, labels)
+    answers = {"architecture": "resnet18", "num_classes": 5, **before}
+    project = copy_at(PRESENT, **answers)
+    update(project, **after)
+    fresh = copy_at(PRESENT, "fresh", **{**answers, **after})
+    # The names of the classes are the user's, whatever the answers, and so are own files.
+    owned = {"index_to_name.json", "labels.csv", *after.get("own_files", ())}
+    assert content(project, owned) == content(fresh, owned)
     assert (project.path / "index_to_name.json").is_file()
 
 
-@pytest.mark.parametrize("version", [*RELEASES, PRESENT])
-def test_what_people_change_is_kept_and_answers_stay_the_same(
-    copy_at: Callable[..., Project], version: str
+# ---------------------------------------------------------------------------- whose a file is
+
+THEIRS = {
+    "NOTES.md": "# Ours\n",
+    "README.md": "# Ours\n",
+    "index_to_name.json": '{"0": "ours"}\n',
+    "model.py": "# Ours.\n",
+    "preprocessing.py": "# Ours.\n",
+    "requirements-own.txt": "ours\n",
+    "response.py": "# Ours.\n",
+    "tests/test_ours.py": "# Ours.\n",
+}
+
+
+def test_an_update_rewrites_the_files_that_say_so_and_no_others(
+    copy_at: Callable[..., Project],
+) -> None:
+    asked = ["README.md", "preprocessing.py", "response.py"]
+    project = copy_at(PRESENT, architecture="custom", num_classes=4, own_files=asked)
+    before = content(project)
+    (line,) = {text.partition("\n")[0] for text in before.values() if "copier update rew" in text}
+    says = {name for name, text in before.items() if line in text}
+    for name, text in THEIRS.items():
+        (project.path / name).write_text(text)
+    (project.path / "weights" / "net.pth").write_bytes(b"ours")
+    commit(project)
+
+    update(project, FUTURE, top_k=2)
+
+    after = content(project)
+    rewritten = {name for name, text in after.items() if text.startswith(FIRST_LINE)}
+    assert rewritten == (says - set(asked)) | {".copier-answers.yml"}
+    assert {name: after[name] for name in THEIRS} == THEIRS
+    assert (project.path / "weights" / "net.pth").read_bytes() == b"ours"
+    # The README, as it was made, names what is the user's.
+    for name in THEIRS.keys() - {"tests/test_ours.py"}:
+        assert name in before["README.md"].partition("## What is yours")[2], name
+    assert "README.md" in before.keys() - says
+
+
+def test_a_file_that_was_the_users_is_not_deleted(copy_at: Callable[..., Project]) -> None:
+    project = copy_at(PRESENT, architecture="custom", num_classes=4)
+    labels_of(project.path, ["a", "b", "c", "d"])
+    model = project.path / "model.py"
+    model.write_text(model.read_text().replace("SmallCNN", "OurOwn"))
+    commit(project)
+    update(project, architecture="resnet18", label_format="none")
+    assert "class OurOwn" in model.read_text()
+    assert '"d"' in (project.path / "index_to_name.json").read_text()
+
+
+# What people change most, as docs/updating.md lists it: file, before, after; "" is a whole file.
+EDITS = {
+    "names of the classes": [
+        ("index_to_name.json", "", '{"0": "猫", "1": "a", "2": "b", "3": "c"}\n')
+    ],
+    "network": [("model.py", "nn.ReLU()", "nn.LeakyReLU(0.2)")],
+    "preprocessing": [
+        ("preprocessing.py", "from PIL import Image\n", "from PIL import Image, ImageOps\n"),
+        ("preprocessing.py", "F.resize(image, ", "F.resize(ImageOps.autocontrast(image), "),
+    ],
+    "answer": [
+        ("response.py", '"probability": probability', '"probability": round(probability, 3)')
+    ],
+    "packages": [("requirements.txt", "pytest>=8\n", "pytest>=8\nscikit-image>=0.22\n")],
+    "page": [
+        ("README.md", "## The files\n", "## Who to ask\n\nThe vision team.\n\n## The files\n")
+    ],
+    "tests": [("tests/test_ours.py", "", "def test_ours() -> None:\n    assert True\n")],
+    "batches and workers": [
+        ("model-config.yaml", "batchSize: 8\n", "batchSize: 16\n"),
+        (
+            "model-config.yaml",
+            "# minWorkers: 1\n# maxWorkers: 1\n",
+            "minWorkers: 2\nmaxWorkers: 2\n",
+        ),
+    ],
+    "addresses": [
+        ("config.properties", "http://127.0.0.1:8080\n", "http://127.0.0.1:9080\n"),
+        ("config.properties", "http://127.0.0.1:8082\n", "http://127.0.0.1:9082\n"),
+    ],
+    "tools": [
+        ("pyproject.toml", "line-length = 100\n", "line-length = 120\n"),
+        (".gitignore", "!weights/.gitkeep\n", "!weights/.gitkeep\n/data/\n"),
+    ],
+}
+OWN_PLACES = {
+    "requirements-own.txt": "einops>=0.8\n",
+    "NOTES.md": "# Notes\n\nAsk the vision team.\n",
+}
+
+
+@pytest.mark.parametrize(("version", "to"), [*((x, PRESENT) for x in RELEASES), (PRESENT, FUTURE)])
+def test_the_ten_edits_that_people_make_most_are_kept(
+    copy_at: Callable[..., Project], version: str, to: str
 ) -> None:
     project = copy_at(version, architecture="custom", num_classes=4)
-    model = project.path / "model.py"
-    model.write_text(model.read_text().replace("nn.ReLU()", "nn.LeakyReLU(0.2)"))
-    labels_of(project.path, ["猫", "dog", "emu", "fox"])
-    torch.save(network_state(), project.path / "weights" / "run7.pth")
-    (project.path / "tests" / "test_mine.py").write_text(
-        "def test_mine() -> None:\n    assert True\n"
-    )
-    edits = {
-        "model-config.yaml": ("batchSize: 8", "batchSize: 16"),
-        "config.properties": ("http://127.0.0.1:8080", "http://127.0.0.1:9080"),
-        "README.md": ("## The files\n", "## Who to ask\n\nThe vision team.\n\n## The files\n"),
-    }
-    for name, (before, after) in edits.items():
+    edits = [edit for some in EDITS.values() for edit in some]
+    if version == PRESENT:
+        edits += [(name, "", text) for name, text in OWN_PLACES.items()]
+    for name, before, after in edits:
         path = project.path / name
-        assert before in path.read_text()
-        path.write_text(path.read_text().replace(before, after))
-    project.archive()
+        text = path.read_text() if before else ""
+        assert before in text, name
+        path.write_text(text.replace(before, after) if before else after)
+    torch.save(network_state(), project.path / "weights" / "run7.pth")
     picture = project.path.with_suffix(".png")
     noise(0).save(picture)
-    answers = project.predict(picture)
+    answers = []
+    if version != PRESENT:  # whose code another release changes
+        project.archive()
+        answers = project.predict(picture)
     commit(project)
-    kept = {
-        name: (project.path / name).read_bytes()
-        for name in ("model.py", "index_to_name.json", "weights/run7.pth", "tests/test_mine.py")
-    }
 
-    update(project)
+    update(project, to, max_pictures=3, own_files=["preprocessing.py"])
 
-    assert not [name for name, text in content(project).items() if "<<<<<<<" in text]
-    for name, (_, after) in edits.items():
-        assert after in (project.path / name).read_text(), name
-    for name, before in kept.items():
-        assert (project.path / name).read_bytes() == before, name
-    project.archive()
-    assert project.predict(picture) == answers
+    assert not [name for name, text in content(project).items() if "<<<<<<< " in text]
+    for name, before, after in edits:
+        text = (project.path / name).read_text()
+        assert after in text if before else after == text, name
+    assert "MAX_PICTURES = 3 " in (project.path / "images.py").read_text()
+    result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert result.returncode == 0, result.stdout
+    if answers:
+        project.archive()
+        assert project.predict(picture) == answers
+
+
+def test_the_docs_list_the_ten_edits() -> None:
+    page = (REPOSITORY / "docs" / "updating.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| (.+?) \| (.+?) \|", page, re.MULTILINE)
+    assert len(rows) == len(EDITS) == 10
+    for (what, places), edits in zip(rows, EDITS.values(), strict=True):
+        for name, _, _ in edits:
+            assert f"`{name}`" in places or name.startswith("tests/"), what
+
+
+OWN_PREPROCESSING = """
+import torch
+from PIL import Image
+
+IMAGE_SIZE = 224
+
+
+def preprocess(image: Image.Image) -> torch.Tensor:
+    pixels = image.resize((IMAGE_SIZE, IMAGE_SIZE)).tobytes()
+    flat = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
+    return flat.reshape(IMAGE_SIZE, IMAGE_SIZE, -1).permute(2, 0, 1)
+
+
+def normalize(batch: torch.Tensor) -> torch.Tensor:
+    return 1 - batch / 255
+"""
+OWN_RESPONSE = """
+def make_answers(probabilities, labels):
+    return [{"sure": bool(row.max() > 0.5), "all": row.tolist()} for row in probabilities]
+"""
+
+
+@pytest.mark.parametrize("version", [*RELEASES, PRESENT])
+def test_own_preprocessing_and_answers_of_any_release_serve(
+    copy_at: Callable[..., Project], version: str
+) -> None:
+    own = {"preprocessing.py": OWN_PREPROCESSING, "response.py": OWN_RESPONSE}
+    project = copy_at(version, architecture="custom", num_classes=4)
+    for name, text in own.items():
+        (project.path / name).write_text(text)
+    commit(project)
+    update(project, own_files=list(own))
+    assert {name: (project.path / name).read_text() for name in own} == own
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout
 
 
-def test_copier_says_whether_there_is_a_newer_release(copy_at: Callable[..., Project]) -> None:
-    project = copy_at(next(iter(RELEASES)))
-    command = [sys.executable, "-m", "copier", "check-update", "--output-format", "json"]
+# ------------------------------------------------------------------------------- conflicts
+
+
+def test_a_conflict_is_named_and_refused(copy_at: Callable[..., Project]) -> None:
+    version = next(iter(RELEASES))
+    project = copy_at(version, architecture="custom", num_classes=4)
+    settings = project.path / "config.properties"
+    ours = "allowed_urls=https://models.example.com/.*\n"
+    settings.write_text(settings.read_text().replace("allowed_urls=file://.*\n", ours))
+    commit(project)
+    command = [sys.executable, "-m", "copier", "update", "--defaults", f"--vcs-ref={PRESENT}"]
     result = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
-    assert json.loads(result.stdout)["update_available"] is True, result.stderr
+    assert result.returncode == 0, result.stderr
+    shown = re.search(r"^ *(git grep .*?) *#", result.stderr, re.MULTILINE)
+    assert shown, result.stderr
+    found = subprocess.run(shown[1], shell=True, cwd=project.path, capture_output=True, text=True)
+    assert found.stdout.startswith("config.properties:")
+    commit(project)  # in spite of it
+    tests = (
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_smoke.py",
+        "-k",
+        "conflict",
+    )
+    refused = project.run(*tests)
+    assert refused.returncode == 1
+    assert "config.properties:" in refused.stdout
+    settings.write_text(
+        re.sub(r"<{7}.*\n(?s:.*?)={7}\n(?s:.*?)>{7}.*\n", ours, settings.read_text())
+    )
+    assert project.run(*tests).returncode == 0
+
+
+def test_copier_finds_newer_releases_and_so_does_renovate(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{history}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/org/ts-template.git")
+    project = Project(tmp_path / "project")
+
+    def copier(*words: str, folder: Path = project.path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "copier", *words]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    source = ("gh:org/ts-template", str(project.path))  # as in the README
+    result = copier("copy", "--defaults", f"--vcs-ref={PRESENT}", *source, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    git(project.path, "init", "-q")
+    commit(project)
+    assert copier("check-update", "--quiet").returncode == 2
+    result = copier("check-update", "--output-format", "json")
+    assert json.loads(result.stdout) == {
+        "update_available": True,
+        "current_version": PRESENT,
+        "latest_version": FUTURE,
+    }
+    # As Renovate calls it; what it reads are these two entries, and it does not know gh: in them.
+    result = copier(
+        *("update", "--skip-answered", "--defaults", "--answers-file", ".copier-answers.yml"),
+        *("--vcs-ref", FUTURE),
+    )
+    assert result.returncode == 0, result.stderr
+    answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text())
+    assert answers["_commit"] == FUTURE
+    assert answers["_src_path"] == "https://github.com/org/ts-template"
+    assert copier("check-update", "--quiet").returncode == 0
 
 
 # ------------------------------------------------------------------------------- the interface

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.utils import canonicalize_name
 from rich.console import Console
 
 from generator import catalogue, options
@@ -29,7 +32,8 @@ from generator.rendering import render
 
 ANSWERS_FILE = ".copier-answers.yml"
 MODEL = "model.py"
-GITKEEP = "weights/.gitkeep"
+# What is in a project only to be filled.
+BLANK = {"weights/.gitkeep", "NOTES.md", "requirements-own.txt"}
 NO_NETWORK = f"{MODEL} does not make your network yet. Let its build_model(num_classes) return {{}}"
 
 
@@ -70,7 +74,7 @@ def adopt(
         reading = read_service(service, answers)
     except RecursionError:
         raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
-    checkout.refuse_to_overwrite(folder, set(checkout.static_names()) - {MODEL, GITKEEP})
+    checkout.refuse_to_overwrite(folder, set(checkout.static_names()) - {MODEL} - BLANK)
     print_lines(console, files_read(reading))
 
     console.print("2. Answers")
@@ -99,10 +103,11 @@ def adopt(
         replaced = [name for name in names if (folder / name).exists()]
         checkout.refuse_to_overwrite(folder, names)
         before = settings(folder / "config.properties")
+        packages = packages_of(folder) - packages_of(stage)
         checkout.move_into(stage, names, folder, backup)
 
     console.print("4. Your files")
-    print_lines(console, fate(reading, replaced, network, before))
+    print_lines(console, fate(reading, replaced, network, before, packages))
     print_next(console, reading, network)
 
 
@@ -205,6 +210,20 @@ def merge_ignored(theirs: Path, ours: Path) -> None:
         ours.write_text(merged, encoding="utf-8", errors="surrogateescape")
 
 
+def packages_of(folder: Path) -> set[str]:
+    """Return the names of the packages in a folder's requirements.txt, as pip compares them."""
+    path = folder / "requirements.txt"
+    if not path.is_file():
+        return set()
+    data = path.read_bytes()
+    # PowerShell's `pip freeze > requirements.txt` writes UTF-16.
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    lines = data.decode(encoding, errors="replace").splitlines()
+    requirement = re.compile(r"\ufeff?\s*([A-Za-z0-9][\w.-]*)\s*([][<>=!~;@#(]|$)")
+    found = map(requirement.match, lines)
+    return {canonicalize_name(match[1]) for match in found if match}
+
+
 @dataclass(frozen=True)
 class NetworkFile:
     """What became of model.py.
@@ -254,7 +273,7 @@ def write_network(reading: Reading, stage: Path, chosen: Mapping[str, Any]) -> N
 
 def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool) -> set[str]:
     """Return the files that the project has only to be filled, where the user's own may be."""
-    names = {GITKEEP}
+    names = set(BLANK)
     if not network.written:
         names.add(MODEL)
     if not has_labels and chosen["label_format"] in LABEL_FILES:
@@ -298,8 +317,17 @@ def fate(
     replaced: list[str],
     network: NetworkFile,
     before: Mapping[int, tuple[str, str]],
+    packages: set[str],
 ) -> Iterator[str]:
-    """Yield what becomes of the user's files."""
+    """Yield what becomes of the user's files.
+
+    Args:
+        reading: What was read.
+        replaced: The user's files that the project has as well.
+        network: What became of model.py.
+        before: The settings of the user's config.properties, by line.
+        packages: What the user's requirements.txt had, and the project's has not.
+    """
     service = reading.service
     for name in replaced:
         yield f"replaced: {name}"
@@ -308,8 +336,9 @@ def fate(
         if after.get(key) != value:
             now = f"now {key}={after[key]}" if key in after else "no longer set"
             yield f"config.properties:{number} had {key}={value}: {now}"
-    if "requirements.txt" in replaced:
-        yield "requirements.txt: what model.py needs besides has to be added to it"
+    if "requirements.txt" in replaced and packages:
+        names = ", ".join(sorted(packages))
+        yield f"requirements.txt had {names}: what you still need goes into requirements-own.txt"
     if service.handler is not None and service.handler.name not in replaced:
         yield f"no longer needed: {service.handler.name} (handler.py does its work)"
     model_file = service.model_file

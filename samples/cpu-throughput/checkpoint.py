@@ -31,7 +31,7 @@ def prepare_weights(source: Path, target: Path) -> str:
     check_kind(source, "onnx")
     try:
         onnx.save(onnx.load(source), target)  # with the tensors that lie in a file beside it
-        network = load_model(target, torch.device("cpu"))
+        network = load_model(target)
     except (DecodeError, ValidationError, OSError, RuntimeError, ValueError) as error:
         raise ProjectError(
             f"{source} cannot be read as ONNX ({str(error).strip().splitlines()[0]}); was it "

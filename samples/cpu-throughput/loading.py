@@ -24,11 +24,11 @@ class OnnxModel(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return scores (N, classes) for pictures (N, 3, H, W)."""
-        parts = images.cpu().split(self.batch or len(images))
+        parts = images.split(self.batch or len(images))
         scores = [self.session.run(None, {self.pictures.name: part.numpy()})[0] for part in parts]
         return torch.cat([torch.from_numpy(part) for part in scores])
 
 
-def load_model(path: Path, device: torch.device) -> nn.Module:
-    """Return the ONNX network at `path`, ready to serve; it computes on the CPU."""
+def load_model(path: Path) -> nn.Module:
+    """Return the ONNX network at `path`, ready to serve."""
     return OnnxModel(path)

@@ -5,6 +5,7 @@ Examples:
     python serve.py
     python serve.py --port 9000 --logs
     python serve.py --host 0.0.0.0 --tokens
+    python serve.py --tune cat.jpg dog.jpg
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ def main() -> int:
     parser.add_argument(
         "--timeout", type=float, default=120, metavar="SECONDS", help="until ready (default: 120)"
     )
+    parser.add_argument(
+        "--tune",
+        nargs="+",
+        type=Path,
+        metavar="PICTURE",
+        help="find the fastest workers and batches for pictures like these, and set them",
+    )
     options = parser.parse_args()
     check_archive()
     config = read_config()
@@ -75,6 +83,11 @@ def main() -> int:
     # `kill` and a closed terminal end the server as Ctrl-C does.
     for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
         signal.signal(number, signal.default_int_handler)
+    if options.tune:
+        from tune import tune
+
+        tune(lambda store: serving(store, options.timeout), options.tune)
+        return 0
     with contextlib.suppress(KeyboardInterrupt), torchserve(config, options.logs) as server:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
         wait_until_ready(server, options.timeout)
@@ -199,6 +212,17 @@ def stop(process: subprocess.Popen[str], command: list[str], environment: dict[s
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextlib.contextmanager
+def serving(store: Path, timeout: float) -> Iterator[str]:
+    """Run TorchServe on free ports with the archive in a folder; yield the URL of the model."""
+    config = {**read_config(), "model_store": str(store), "disable_token_authorization": "true"}
+    for name in ADDRESSES:
+        config[f"{name}_address"] = f"http://127.0.0.1:{free_port()}"
+    with torchserve(config, show_log=False) as server:
+        wait_until_ready(server, timeout)
+        yield f"{config['inference_address']}/predictions/{MODEL_NAME}"
 
 
 def wait_until_ready(server: Server, timeout: float) -> None:

@@ -32,10 +32,10 @@ class Scores(nn.Module):
         return output[0] if isinstance(output, tuple | list) else output
 
 
-def load_model(path: Path, num_classes: int, device: torch.device) -> nn.Module:
+def load_model(path: Path, num_classes: int) -> nn.Module:
     """Return the network with the weights of the state_dict at `path`, ready to serve."""
     model = build_model(num_classes)
     # The tensors stay in the file and are read when they are needed; workers share the memory.
-    weights = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     model.load_state_dict(weights, assign=True)
-    return Scores(model.to(device).eval())
+    return Scores(model).eval()

@@ -43,7 +43,17 @@ from project import (
 from samples import NOT_A_PICTURE, sample_pictures
 
 # What the handler imports.
-MODULES = ("loading.py", "model.py", "images.py", "preprocessing.py", "response.py")
+MODULES = (
+    "loading.py",
+    "model.py",
+    "cores.py",
+    "images.py",
+    "pixels.py",
+    "preprocessing.py",
+    "response.py",
+)
+STEPS = ("weights", "labels", "archive", "trial")
+WIDTH = max(map(len, STEPS))
 SUFFIXES = {"zip-store": ".mar", "default": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 
 
@@ -138,20 +148,20 @@ def build(
     with working_in(output) as folder:
         stage = Path(folder, "files")
         stage.mkdir()
-        step(1, "weights", f"{weights}")
+        step("weights", f"{weights}")
         if not weights.is_file():
             raise ProjectError(f"there is no file {weights}")
         done(prepare_weights(weights, stage / SERVED_NAME))
-        step(2, "labels", "those of torchvision's weights")
+        step("labels", "those of torchvision's weights")
         names = read_labels(NUM_CLASSES)
         done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
-        step(3, "archive", f"torch-model-archiver --archive-format {archive_format}")
+        step("archive", f"torch-model-archiver --archive-format {archive_format}")
         (stage / "index_to_name.json").write_text(
             json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=0), encoding="utf-8"
         )
         built = pack(stage, version, archive_format, extra_files)
         done(target.name)
-        step(4, "trial", "TorchServe's own loader, on pictures of many kinds")
+        step("trial", "TorchServe's own loader, on pictures of many kinds")
         done(f"{try_out(built)} pictures answered, a broken one refused")
         with uninterrupted():
             if target.is_dir():
@@ -259,14 +269,14 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def step(number: int, title: str, what: str) -> None:
-    """Say what begins."""
-    print(f"[{number}/4] {title:8} {what}", flush=True)
+def step(title: str, what: str) -> None:
+    """Say what begins: one of STEPS."""
+    print(f"[{STEPS.index(title) + 1}/{len(STEPS)}] {title:{WIDTH}} {what}", flush=True)
 
 
 def done(result: str) -> None:
     """Say what came of the step."""
-    print(f"      {'':8} {result}", flush=True)
+    print(f"      {'':{WIDTH}} {result}", flush=True)
 
 
 if __name__ == "__main__":

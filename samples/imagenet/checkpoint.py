@@ -92,8 +92,9 @@ def read_state_dict(path: Path) -> State:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first sentence of an error; torch adds paragraphs of advice."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return the first line of an error, without the advice that torch puts around it."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].partition(" Please use `")[0]
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
 def kind_of(path: Path) -> str:

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import torch
 from ts.context import Context
-from ts.torch_handler.base_handler import BaseHandler
 
+from cores import share_cores
 from images import (
     MAX_REQUEST_PIXELS,
     PictureError,
+    damage_named,
     decode_image,
     open_image,
     payload_bytes,
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 32  # pictures in a forward pass; requests may carry many
 
 
-class ImageClassifierHandler(BaseHandler):
+class ImageClassifierHandler:
     """Classifies the pictures of a batch in one forward pass.
 
     A picture that cannot be answered gets a status and a message of its own; the other requests of
@@ -45,22 +46,20 @@ class ImageClassifierHandler(BaseHandler):
         """Load the network and the labels, once per worker."""
         properties = context.system_properties
         model_dir = Path(properties["model_dir"])
-        share_cores(context.model_yaml_config.get("maxWorkers"))
-        gpu_id = properties.get("gpu_id")
-        on_gpu = torch.cuda.is_available() and gpu_id is not None
-        self.device = torch.device(f"cuda:{gpu_id}" if on_gpu else "cpu")
-        self.manifest = context.manifest
+        quiet_log()
+        threads = share_cores(context.model_yaml_config.get("maxWorkers"))
+        # Each reads pictures on its own; more threads for one picture would be in their way.
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        self.map = pool.map if threads > 1 else map
         names: dict[str, str] = json.loads(
             (model_dir / "index_to_name.json").read_text(encoding="utf-8")
         )
         self.labels = [names[str(index)] for index in range(len(names))]
-        weights = model_dir / self.manifest["model"]["serializedFile"]
-        self.model = load_model(weights, len(names), self.device)
+        weights = model_dir / context.manifest["model"]["serializedFile"]
+        self.model = load_model(weights, len(names))
         # The first forward pass is slow (memory, kernels): pay for it before the first request.
         blank = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
         self.inference(blank)
-        self.context = context
-        self.initialized = True
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[str]:
         """Answer every request of a batch with JSON text.
@@ -69,16 +68,11 @@ class ImageClassifierHandler(BaseHandler):
             data: One dict per request: {"body": ...} or {<multipart field>: ...}.
             context: Takes the status and the content type of each answer.
         """
-        pictures: list[torch.Tensor | PictureError] = []
-        forms: list[tuple[int, bool]] = []
-        for row in data:  # one by one: decoded requests take several times their size
-            request = read_request(row)
-            pictures += self.read_pictures(request.items)
-            forms.append((len(request.items), request.is_list))
-        results = iter(self.classify(pictures))
+        rows = list(self.map(self.read_row, data))
+        results = iter(self.classify([picture for pictures, _ in rows for picture in pictures]))
         answers = []
-        for index, (count, is_list) in enumerate(forms):
-            items = [next(results) for _ in range(count)]
+        for index, (pictures, is_list) in enumerate(rows):
+            items = [next(results) for _ in pictures]
             context.set_response_content_type(index, "application/json")
             if not is_list and isinstance(items[0], PictureError):
                 status = HTTPStatus(items[0].status)
@@ -87,6 +81,11 @@ class ImageClassifierHandler(BaseHandler):
             # ensure_ascii would turn labels such as 猫 into \u escapes.
             answers.append(json.dumps(contents if is_list else contents[0], ensure_ascii=False))
         return answers
+
+    def read_row(self, row: dict[str, Any]) -> tuple[list[torch.Tensor | PictureError], bool]:
+        """Return the pictures of a request as `read_pictures` does, and whether they are a list."""
+        request = read_request(row)
+        return self.read_pictures(request.items), request.is_list
 
     def read_pictures(self, items: Iterable[Any]) -> list[torch.Tensor | PictureError]:
         """Return each picture of a request, or what is wrong with it.
@@ -103,7 +102,8 @@ class ImageClassifierHandler(BaseHandler):
                 if left < 0:
                     message = f"the pictures have more than {MAX_REQUEST_PIXELS} pixels together"
                     raise PictureError(message, 413)
-                pictures.append(preprocess(decode_image(image)))
+                with damage_named():
+                    pictures.append(preprocess(decode_image(image)))
             except PictureError as error:
                 pictures.append(error)
         return pictures
@@ -126,13 +126,13 @@ class ImageClassifierHandler(BaseHandler):
         return [answer for picture in batch.split(1) for answer in self.answer(picture)]
 
     @torch.inference_mode()
-    def inference(self, data: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def inference(self, data: torch.Tensor) -> torch.Tensor:
         """Return probabilities (N, classes) for a uint8 batch (N, 3, H, W)."""
         return self.outputs(data).softmax(dim=1)
 
     def outputs(self, data: torch.Tensor) -> torch.Tensor:
         """Return what the network returns, as float32 (N, classes), for such a batch."""
-        return self.model(normalize(data.to(self.device))).float()
+        return self.model(normalize(data)).float()
 
     def postprocess(self, data: torch.Tensor) -> list[Any]:
         """Return an answer or a PictureError for each row of the probabilities (N, classes)."""
@@ -142,11 +142,7 @@ class ImageClassifierHandler(BaseHandler):
         return [answer if ok else nothing for answer, ok in zip(answers, finite, strict=True)]
 
 
-def share_cores(workers: int | None) -> None:
-    """Give this worker its share of the cores.
-
-    TorchServe starts a worker per core unless model-config.yaml says maxWorkers, and torch would
-    use every core in each of them: the threads then fight, at a tenth of the throughput.
-    """
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // (workers or cores)))
+def quiet_log() -> None:
+    """Log no more than warnings: TorchServe writes, and reads again, lines about every batch."""
+    logging.getLogger().addFilter(lambda record: record.levelno > logging.INFO)
+    logging.getLogger("ts").setLevel(logging.WARNING)

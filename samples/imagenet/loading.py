@@ -15,14 +15,14 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from model import build_model
 
 
-def load_model(path: Path, num_classes: int, device: torch.device) -> nn.Module:
+def load_model(path: Path, num_classes: int) -> nn.Module:
     """Return the network with the weights of the state_dict at `path`, ready to serve."""
     with on_meta():
         model = build_model(num_classes)
     # The tensors stay in the file and are read when they are needed; workers share the memory.
-    weights = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     model.load_state_dict(weights, assign=True)
-    return model.to(device).eval()
+    return model.eval()
 
 
 @contextmanager

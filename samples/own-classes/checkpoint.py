@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -68,6 +70,13 @@ def prepare_weights(source: Path, target: Path) -> str:
     return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
 
 
+# Of these, torch insists on entries in a plain dict or list.
+PLAIN: dict[str, Any] = {
+    "collections.defaultdict": lambda *_: {},
+    "collections.deque": lambda *_: [],
+}
+
+
 class StandIn:
     """Stands for any class or function of Python that a checkpoint names: nothing of it is run.
 
@@ -110,26 +119,44 @@ def load_inert(path: Path) -> Any:
     """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
 
     Raises:
-        ProjectError: It is damaged, or names what torch lets nobody stand in for.
+        ProjectError: It is damaged, or torch cannot read it without running code in it.
     """
     is_zip = zipfile.is_zipfile(path)
     try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zip else []
-        stand_ins: list[Any] = [(type(name, (StandIn,), {}), name) for name in foreign]
+        names = torch.serialization.get_unsafe_globals_in_checkpoint if is_zip else names_in_legacy
+        stand_ins: list[Any] = [
+            (PLAIN.get(name) or type(name, (StandIn,), {}), name) for name in names(path)
+        ]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise ProjectError(
             f"{path} cannot be read without running code in it ({first_line(error)}). "
             "If you trust it, convert it where it was trained:\n"
-            f'    content = torch.load("{path}", weights_only=False)\n'
-            "    state = content.state_dict()    # of a dict: content['model'].state_dict()\n"
-            f'    torch.save(state, "{path}")'
+            "    import torch\n"
+            f"    x = torch.load({str(path)!r}, weights_only=False)\n"
+            f"    torch.save(x.state_dict() if hasattr(x, 'state_dict') else x, {str(path)!r})\n"
+            "In a training checkpoint the weights alone are wanted: x = x['model'], for instance"
         ) from error
     except Exception as error:  # whatever damaged bytes make the reader trip over
         raise ProjectError(
             f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
         ) from error
+
+
+def names_in_legacy(path: Path) -> list[str]:
+    """Return the classes and functions that a file of torch before 1.6 names."""
+    with path.open("rb") as file:  # a magic number, a version, the system, the content; tensors
+        found = [
+            str(argument).partition(" ")
+            for _ in range(4)
+            for operation, argument, _ in pickletools.genops(file)
+            if operation.name == "GLOBAL"
+        ]
+    # They are those of Python 2, of which torch translates some.
+    names = {(x, y) for x, _, y in found}
+    modern = {NAME_MAPPING.get((x, y), (IMPORT_MAPPING.get(x, x), y)) for x, y in names}
+    return [".".join(pair) for pair in names | modern]
 
 
 def find_states(content: Any, place: str = "") -> dict[str, Mapping[str, Any]]:
@@ -169,8 +196,9 @@ def state_of(module: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first sentence of an error; torch adds paragraphs of advice."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return the first line of an error, without the advice that torch puts around it."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].partition(" Please use `")[0]
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
 def kind_of(path: Path) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from images import MAX_PICTURES, MAX_PIXELS
 from inprocess import Answer, LocalService, open_archive
 from model import build_model
 from preprocessing import IMAGE_SIZE
-from project import NUM_CLASSES, WEIGHTS_DIR, ProjectError
+from project import NUM_CLASSES, ROOT, WEIGHTS_DIR, ProjectError
 from samples import NOT_A_PICTURE, encode, sample_pictures
 
 PICTURES = sample_pictures()
@@ -153,3 +155,10 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="web page"):
         archive.build(weights, output=tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git finds the lines")
+def test_no_update_has_left_a_conflict() -> None:
+    command = ["git", "grep", "--line-number", "-E", "^(<<<<<<<|>>>>>>>) "]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not result.stdout, f"lines that you and the template changed:\n{result.stdout}"

@@ -1,0 +1,337 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""Build the archive that TorchServe runs, and refuse to build one that would not serve.
+
+Examples:
+    python archive.py
+    python archive.py --weights run7.pth --version 1.1
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import project  # first: it keeps Ctrl-C quiet while the others import torch
+
+# isort: split
+
+from checkpoint import prepare_weights
+from comparison import Limits, compare, find_pictures
+from conversion import SERVED_NAME, convert
+from inprocess import is_archive, open_archive
+from labels import LABELS, read_labels
+from project import (
+    ARCHIVE,
+    MODEL_NAME,
+    MODEL_STORE,
+    NUM_CLASSES,
+    ROOT,
+    WEIGHTS_DIR,
+    ProjectError,
+    change_answer,
+    uninterrupted,
+)
+from samples import NOT_A_PICTURE, sample_pictures
+
+# What the handler imports.
+MODULES = (
+    "loading.py",
+    "cores.py",
+    "images.py",
+    "pixels.py",
+    "preprocessing.py",
+    "response.py",
+)
+STEPS = ("weights", "conversion", "labels", "archive", "trial")
+WIDTH = max(map(len, STEPS))
+PICTURES = ROOT / "pictures"  # like those that the service will get
+MAX_LABEL_LENGTH = 200  # characters
+SUFFIXES = {"zip-store": ".mar", "default": ".mar", "tgz": ".tar.gz", "no-archive": ""}
+
+
+def main() -> int:
+    """Build the archive that the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="default: the only file in weights/"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        default=LABELS,
+        help="default: index_to_name.json",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", default=MODEL_STORE, help="default: model-store"
+    )
+    parser.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
+    parser.add_argument(
+        "--format",
+        choices=SUFFIXES,
+        default="zip-store",
+        help="zip-store is not compressed, thus quick to write and to load (default)",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        default=PICTURES,
+        help="pictures like those that will come, to compare answers on (default: pictures/)",
+    )
+    parser.add_argument(
+        "--max-difference",
+        type=float,
+        metavar="DIFFERENCE",
+        default=Limits.difference,
+        help="of a probability, to the network as it was trained (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        default=Limits.agreement,
+        help="of pictures that keep their best class (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--extra-files",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="what your network imports or reads besides; python modules, for instance",
+    )
+    options = parser.parse_args()
+    archive = build(
+        options.weights or find_weights(),
+        options.labels,
+        output=options.output,
+        version=options.version,
+        archive_format=options.format,
+        extra_files=options.extra_files,
+        pictures=options.pictures,
+        limits=Limits(options.max_difference, options.min_agreement),
+    )
+    if archive == ARCHIVE:
+        following = "python predict.py PICTURE, or python serve.py"
+    else:
+        following = f"python predict.py --archive {archive} PICTURE"
+    print(f"\n{archive} is ready. Next: {following}")
+    return 0
+
+
+def find_weights() -> Path:
+    """Return the one checkpoint in weights/."""
+    files = sorted(path for path in WEIGHTS_DIR.iterdir() if not path.name.startswith("."))
+    if len(files) == 1:
+        return files[0]
+    if not files:
+        raise ProjectError(f"put your state_dict into {WEIGHTS_DIR}, or use --weights FILE")
+    names = ", ".join(path.name for path in files)
+    raise ProjectError(f"{WEIGHTS_DIR} has several files ({names}); choose with --weights FILE")
+
+
+def build(
+    weights: Path,
+    labels: Path = LABELS,
+    *,
+    output: Path = MODEL_STORE,
+    version: str = "1.0",
+    archive_format: str = "zip-store",
+    extra_files: Sequence[Path] = (),
+    pictures: Path = PICTURES,
+    limits: Limits | None = None,
+) -> Path:
+    """Build an archive, try it, and put it in place of the one before.
+
+    Args:
+        weights: The checkpoint, as it was saved.
+        labels: The label file.
+        output: The folder for the archive; made if it does not exist.
+        version: The model's version, as in /predictions/<model name>/1.0.
+        archive_format: One of SUFFIXES, as torch-model-archiver calls them.
+        extra_files: Files that the network imports or reads, to lie beside it.
+        pictures: The folder with pictures like those that will come; it may be missing.
+        limits: How much the answers may differ from the network's own.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ProjectError: The archive would not serve; the message says what to do. An archive from
+            before is left as it was.
+    """
+    output = output.resolve()
+    target = output / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
+    if target.is_dir() and not is_archive(target):
+        raise ProjectError(f"{target} is a folder, but no archive; choose another --output")
+    # Beside its place, so that the finished archive can be moved there in one step.
+    with working_in(output) as folder:
+        stage = Path(folder, "files")
+        stage.mkdir()
+        step("weights", f"{weights}")
+        if not weights.is_file():
+            raise ProjectError(f"there is no file {weights}")
+        trained = Path(folder, "trained.pth")
+        done(prepare_weights(weights, trained))
+        step("conversion", "aot_inductor, fp16")
+        done(convert(trained, stage / SERVED_NAME))
+        step("labels", f"{labels}")
+        names, notes = read_labels(NUM_CLASSES, labels)
+        refuse_long_labels(names, labels)
+        done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
+        for note in notes:
+            done(note)
+        step("archive", f"torch-model-archiver --archive-format {archive_format}")
+        (stage / "index_to_name.json").write_text(
+            json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=0), encoding="utf-8"
+        )
+        built = pack(stage, version, archive_format, extra_files)
+        done(target.name)
+        step("trial", "TorchServe's own loader, on pictures of many kinds")
+        done(f"{try_out(built)} pictures answered, a broken one refused")
+        examples = find_pictures(pictures)
+        if not examples:
+            done(f"compared on made-up pictures, for there are none in {pictures}:")
+            examples = list(sample_pictures().values())
+        with open_archive(built) as service:
+            done(compare(trained, service, examples, limits or Limits()))
+        with uninterrupted():
+            if target.is_dir():
+                target.rename(Path(folder, "before"))
+            os.replace(built, target)
+    return target
+
+
+@contextlib.contextmanager
+def working_in(output: Path) -> Iterator[str]:
+    """Make a folder in `output` to build in, and remove it in the end.
+
+    Raises:
+        ProjectError: The disk is full, or something cannot be read or written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
+            yield folder
+    except (OSError, RuntimeError) as error:
+        # torch.save turns a full disk into a RuntimeError of its inline_container.cc.
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        free = shutil.disk_usage(output if output.is_dir() else ROOT).free
+        raise ProjectError(
+            f"cannot build in {output}, where {free / 1e6:.1f} MB are free: {error}\n"
+            "Another place: --output FOLDER"
+        ) from error
+
+
+def refuse_long_labels(names: list[str], path: Path) -> None:
+    """Raise ProjectError for a name that is too long; it is rather text than a name."""
+    longest = max(names, key=len)
+    if len(longest) > MAX_LABEL_LENGTH:
+        raise ProjectError(
+            f"{path}: class {names.index(longest)}, {longest[:30]}..., has {len(longest)} "
+            f"characters; at most {MAX_LABEL_LENGTH} are allowed. If the name is right, run: "
+            f"{change_answer(max_label_length=len(longest))}"
+        )
+
+
+def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[Path]) -> Path:
+    """Run torch-model-archiver on the files in `stage` and return the archive."""
+    files = [ROOT / name for name in ("handler.py", "model-config.yaml", *MODULES)]
+    for path in (*files, *extra_files):
+        if not path.is_file():
+            raise ProjectError(f"there is no file {path}")
+        shutil.copy(path, stage)
+    scratch, export = stage.with_name("scratch"), stage.with_name("export")
+    scratch.mkdir()
+    export.mkdir()
+    names = ",".join((*MODULES, "index_to_name.json", *(path.name for path in extra_files)))
+    command = [sys.executable, "-m", "model_archiver.model_packaging"]
+    command += ["--model-name", MODEL_NAME, "--version", version, "--handler", "handler.py"]
+    command += ["--serialized-file", SERVED_NAME, "--extra-files", names]
+    command += ["--config-file", "model-config.yaml", "--archive-format", archive_format]
+    command += ["--export-path", str(export)]
+    # The archiver deletes $TMPDIR/<model name>: give it a folder of its own. It splits file names
+    # at commas and expands * and [: give it plain names.
+    result = subprocess.run(
+        command,
+        cwd=stage,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ProjectError(f"torch-model-archiver failed: {reason}")
+    return export / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
+
+
+def try_out(archive: Path) -> int:
+    """Load an archive as TorchServe does and return how many pictures it answered rightly.
+
+    Raises:
+        ProjectError: It does not load, or a picture is not answered as it should be.
+    """
+    pictures = sample_pictures()
+    try:
+        with open_archive(archive) as service:
+            outputs = service.outputs(list(pictures.values()))
+            *answers, refused = service.predict(
+                [{"body": data} for data in (*pictures.values(), NOT_A_PICTURE)]
+            )
+    except ProjectError:
+        raise
+    except Exception as error:
+        raise ProjectError(f"the archive does not run: {explain(error)}") from error
+    if outputs.ndim != 2:
+        found = tuple(outputs.shape[1:])
+        raise ProjectError(f"the network returns {found} numbers per picture, not {NUM_CLASSES}")
+    if outputs.shape[1] != NUM_CLASSES:
+        raise ProjectError(
+            f"the network tells {outputs.shape[1]} classes apart, the project has {NUM_CLASSES}. "
+            f"Run: {change_answer(num_classes=outputs.shape[1])}"
+        )
+    if outputs.isnan().any() or outputs.isposinf().any():
+        raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
+    for kind, answer in zip(pictures, answers, strict=True):
+        if answer.status != 200:
+            raise ProjectError(f"a {kind} is answered with {answer.status}: {answer.body}")
+    if refused.status != 400:
+        raise ProjectError(f"a broken picture is answered with {refused.status}, not with 400")
+    return len(answers)
+
+
+def explain(error: BaseException) -> str:
+    """Return the cause of an error, and for a module that is not in the archive, the mend."""
+    while error.__context__ is not None:  # TorchServe meets an ImportError with another
+        error = error.__context__
+    lacking = f"{error.name}.py" if isinstance(error, ModuleNotFoundError) else ""
+    if lacking and (ROOT / lacking).is_file():
+        return f"{error}. Put it in with: python archive.py --extra-files {lacking}"
+    return f"{type(error).__name__}: {error}"
+
+
+def step(title: str, what: str) -> None:
+    """Say what begins: one of STEPS."""
+    print(f"[{STEPS.index(title) + 1}/{len(STEPS)}] {title:{WIDTH}} {what}", flush=True)
+
+
+def done(result: str) -> None:
+    """Say what came of the step."""
+    print(f"      {'':{WIDTH}} {result}", flush=True)
+
+
+if __name__ == "__main__":
+    project.run(main)

@@ -1,0 +1,58 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""From the weights as they were trained to the code that is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch._inductor import aoti_compile_and_package
+
+from eager import load_model
+from preprocessing import IMAGE_SIZE
+from project import NUM_CLASSES, ProjectError, change_answer
+
+SERVED_NAME = "model.pt2"  # in the archive
+MAX_BATCH = 32  # pictures, as in handler.py
+
+
+class Reduced(nn.Module):
+    """A network that computes in torch.float16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores (N, classes) for float32 pictures (N, 3, H, W)."""
+        return self.network(images.to(torch.float16)).float()
+
+
+def convert(weights: Path, target: Path) -> str:
+    """Compile the network with the weights of a state_dict, for batches of up to MAX_BATCH.
+
+    Returns:
+        What was made, for people.
+
+    Raises:
+        ProjectError: It cannot be compiled.
+    """
+    network = load_model(weights, NUM_CLASSES, torch.device("cuda"))
+    network = Reduced(network.to(torch.float16)).eval()
+    pictures = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE, device="cuda")
+    shapes = ({0: torch.export.Dim("batch", max=MAX_BATCH)},)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(network, (pictures,), dynamic_shapes=shapes)
+            # Freezing puts the weights into the code, in the layout that is fastest.
+            aoti_compile_and_package(
+                program, package_path=str(target), inductor_configs={"freezing": True}
+            )
+    except Exception as error:  # the exporter and the compiler have many kinds
+        raise ProjectError(
+            f"the network cannot be compiled: {str(error).strip().splitlines()[0]}. It takes a C++ "
+            f"compiler (g++, nvcc); serve it as it is with: "
+            f"{change_answer(backend='eager', precision='fp32')}"
+        ) from error
+    return f"compiled, {target.stat().st_size / 1e6:.1f} MB"
