@@ -598,10 +598,14 @@ def benchmark(count: int = 20, seed: int = 0) -> dict[str, list[float]]:
 # ------------------------------------------------------------------------------------ smoke tests
 
 
-def smoke_sample(seed: int = 0) -> list[Answers]:
-    """Return answers for a project of each architecture, small enough for real forward passes.
+def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
+    """Return answers for projects that are small enough for real forward passes.
 
     All values of all other questions are dealt out over the architectures.
+
+    Args:
+        seed: Of the dealing.
+        every: Take every architecture, and not the smallest of each family alone.
     """
     values = questions()
     deal = random.Random(seed)
@@ -611,7 +615,10 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
     small = sorted(archs, key=lambda name: archs[name].params or 0)
     speeds = dict(zip(small, [speed for speed in SPEEDS if speed[0] == "cpu"], strict=False))
     sample = []
-    for name, arch in catalogue.load().items():
+    families = {archs[name].family: name for name in reversed(small)}
+    for name, arch in archs.items():
+        if not (every or name in families.values() or name in speeds):
+            continue
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
         answers |= dict(zip(SPEED, speeds.get(name, ("cpu", "eager", "fp32")), strict=True))

@@ -129,6 +129,38 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "num_classes": 3,
         "own_files": ["preprocessing.py", "response.py", "README.md"],
     },
+    "onnxruntime": {"architecture": "resnet18", "backend": "onnxruntime", "decode": "draft"},
+    "openvino in int8": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "backend": "openvino",
+        "precision": "int8",
+        "label_format": "folders",
+    },
+    "compiled in bf16": {
+        "architecture": "timm/resnet18",
+        "num_classes": 3,
+        "backend": "aot_inductor",
+        "precision": "bf16",
+    },
+    "bf16": {"architecture": "custom", "num_classes": 3, "precision": "bf16"},
+    "GPU": {"architecture": "resnet18", "accelerator": "cuda", "precision": "fp16"},
+    "compiled for a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "backend": "aot_inductor",
+    },
+    "TorchScript on a GPU": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "accelerator": "cuda",
+        "weights": "torchscript",
+    },
+    "exported program on a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "weights": "exported_program",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
@@ -191,6 +223,12 @@ def test_types_are_right_as_rendered(
     assert result.returncode == 0, result.stdout
 
 
+# Those of the others are run by the matrix's tests, for other answers.
+@pytest.mark.parametrize(
+    "project",
+    ["defaults", "wrapped", "checkpoint", "onnx", "custom", "timm", "GPU", "awkward names"],
+    indirect=True,
+)
 def test_every_module_imports_and_the_smoke_tests_pass(project: Project) -> None:
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout

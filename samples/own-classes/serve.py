@@ -180,6 +180,8 @@ def torchserve(config: dict[str, str], show_log: bool) -> Iterator[Server]:
             "TMPDIR": folder,
             "LOG_LOCATION": logs,
             "METRICS_LOCATION": logs,
+            # Threads that wait for each other sleep; spinning, they keep the others from the cores.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
         command = [sys.executable, "-m", "ts.model_server", "--foreground"]
         process: subprocess.Popen[str] | None = None
