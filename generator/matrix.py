@@ -117,6 +117,41 @@ FILES = frozenset(
     }
 )
 
+IMAGE_FILES = {".dockerignore", "Dockerfile"}
+# What each value of `deploy` adds.
+DEPLOY_FILES = {
+    "docker": {*IMAGE_FILES, "compose.yaml"},
+    "kubernetes": {
+        *IMAGE_FILES,
+        "deploy/kubernetes/deployment.yaml",
+        "deploy/kubernetes/hpa.yaml",
+        "deploy/kubernetes/networkpolicy.yaml",
+        "deploy/kubernetes/pdb.yaml",
+        "deploy/kubernetes/service.yaml",
+    },
+    "monitoring": {
+        "deploy/monitoring/alerts.yml",
+        "deploy/monitoring/dashboard.json",
+        "deploy/monitoring/prometheus.yml",
+        "metrics.py",
+        "metrics.yaml",
+    },
+    "github_actions": {".github/workflows/ci.yml"},
+    "ray_serve": {
+        "engine.py",
+        "ray_app.py",
+        "deploy/ray_serve/config.yaml",
+        "deploy/ray_serve/rayservice.yaml",
+        "deploy/ray_serve/requirements.txt",
+    },
+    "kserve": {
+        "engine.py",
+        "kserve_app.py",
+        "deploy/kserve/inferenceservice.yaml",
+        "deploy/kserve/requirements.txt",
+    },
+}
+
 LABEL_FILES = {
     "index_to_name": "index_to_name.json",
     "imagenet": "index_to_name.json",
@@ -139,6 +174,7 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {"comparison.py", "conversion.py", "eager.py"}
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
+    files |= deploy_files(answers["deploy"])
     return frozenset(files)
 
 
@@ -146,6 +182,14 @@ def is_converted(answers: Mapping[str, Any]) -> bool:
     """Tell whether archive.py makes something else of the weights, and compares it with them."""
     has_weights = answers["weights"] not in ("torchscript", "exported_program", "onnx")
     return has_weights and (answers["backend"], answers["precision"]) != ("eager", "fp32")
+
+
+def deploy_files(deploy: Iterable[str]) -> set[str]:
+    """Return what the values of `deploy` add to a project."""
+    files: set[str] = set().union(*(DEPLOY_FILES[way] for way in deploy))
+    if {"ray_serve", "monitoring"} <= set(deploy):
+        files.add("ray_metrics.py")
+    return files
 
 
 @cache
@@ -495,6 +539,9 @@ def check_modules(answers: Answers) -> None:
         importlib.import_module(name)
     if is_converted(answers):
         importlib.import_module("eager")  # archive imports the others
+    for file in deploy_files(answers["deploy"]):
+        if file.endswith(".py"):
+            importlib.import_module(file.removesuffix(".py"))
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
     assert callable(handler.ImageClassifierHandler().handle)
