@@ -315,6 +315,8 @@ def test_the_docs_say_what_the_questions_say() -> None:
         ("architecure: resnet18", "did you mean architecture?"),
         ("architecture: resnet81", "did you mean resnet"),
         ("weights: statedict", "did you mean state_dict?"),
+        ("own_files: response.py", "expected a list, as in [preprocessing.py, response.py]"),
+        ("own_files: [respnse.py]", "did you mean response.py?"),
         ("num_classes: many", "expected a whole number"),
         ("num_classes: 0", "must be 1 or more"),
         ("architecture: custom\ntransforms: pretrained", "no torchvision weights"),
