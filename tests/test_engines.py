@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import subprocess
 import sys
 import time
@@ -39,7 +40,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project for Ray Serve and KServe, with its archive in two versions."""
     path = tmp_path_factory.mktemp("engines") / "project"
     answers = {"architecture": "custom", "color_mode": "RGB", "num_classes": 10}
-    render(path, {**answers, "max_request_mb": 1, "deploy": ["ray_serve", "kserve"]})
+    deploy = ["ray_serve", "kserve", "monitoring"]
+    render(path, {**answers, "max_request_mb": 1, "deploy": deploy})
     project = Project(path)
     build_and_save(project)
     project.archive()
@@ -62,6 +64,20 @@ def wait_for_version(cluster: Cluster, expected: str) -> None:
         time.sleep(0.5)
 
 
+def wait_for_metrics(cluster: Cluster) -> None:
+    """Return when Ray exports what the handler has recorded; it does so every 10 s."""
+    port = cluster.python("print(ray.nodes()[0]['MetricsExportPort'])").splitlines()[-1]
+    missing = [rf'ray_image_errors_total{{.*status="{status}"' for status in (400, 413, 415)]
+    names = ("decode_seconds", "inference_seconds", "batch_size", "top1_confidence")
+    missing += [rf"ray_image_{name}_bucket{{" for name in names]
+    end = time.monotonic() + 60
+    while missing:
+        assert time.monotonic() < end, missing
+        time.sleep(1)
+        _, text = send(f"http://127.0.0.1:{port}/metrics", b"", method="GET")
+        missing = [name for name in missing if not re.search(name, text.decode())]
+
+
 def test_ray_answers_as_torchserve_does(project: Project) -> None:
     requests = mixed_requests(project.path, 250)
     with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _):
@@ -71,6 +87,7 @@ def test_ray_answers_as_torchserve_does(project: Project) -> None:
         assert not outcome.different, outcome.different[:3]
         assert outcome.equal.total() > 0.95 * len(requests)
         assert {200, 400, 413, 415} <= outcome.equal.keys()
+        wait_for_metrics(cluster)
 
         picture, too_long = hostile.good_file(0), b"x" * 1_000_001
         base = torchserve.rpartition("/predictions/")[0]
