@@ -283,3 +283,79 @@ class MNISTDigitClassifier(ImageClassifier):
       --serialized-file mnist_cnn.pt --handler mnist_handler.py && mv mnist.mar model_store/
 """,
 }
+
+# A LightningModule whose network is a parameter, packed by a script in Python.
+LIGHTNING = {
+    "net.py": """
+import timm
+import torch
+from torch import nn
+import pytorch_lightning as pl
+import torchmetrics
+
+
+class WasteNet(pl.LightningModule):
+    def __init__(self, model_name="mobilenetv3_small_050", num_classes=4, lr=1e-3):
+        super().__init__()
+        self.save_hyperparameters()
+        self.backbone = timm.create_model(model_name, pretrained=False, num_classes=num_classes)
+        self.criterion = nn.CrossEntropyLoss()
+        self.accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=num_classes)
+
+    def forward(self, x):
+        return self.backbone(x)
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = self.criterion(self(x), y)
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=self.hparams.lr)
+""",
+    "waste_handler.py": """
+import io
+
+import torch
+import torchvision.transforms as T
+from net import WasteNet
+from PIL import Image
+from ts.torch_handler.base_handler import BaseHandler
+
+LABELS = {0: "glass", 1: "metal", 2: "paper", 3: "plastic"}
+
+
+class WasteHandler(BaseHandler):
+    def initialize(self, ctx):
+        path = ctx.system_properties["model_dir"] + "/epoch=12.ckpt"
+        self.model = WasteNet.load_from_checkpoint(path, map_location="cpu")
+        self.model.eval()
+        self.transform = T.Compose([
+            T.Resize((256, 256), interpolation=T.InterpolationMode.BICUBIC),
+            T.CenterCrop(224),
+            T.ToTensor(),
+            T.Normalize([0.5] * 3, (0.25,) * 3),
+        ])
+        self.initialized = True
+
+    def preprocess(self, requests):
+        pictures = [r.get("body") or r.get("data") for r in requests]
+        pictures = [Image.open(io.BytesIO(x)).convert("RGB") for x in pictures]
+        return torch.stack([self.transform(x) for x in pictures])
+
+    def postprocess(self, y):
+        return [{"class": LABELS[i.item()]} for i in y.argmax(dim=1)]
+""",
+    "package.py": """
+import subprocess
+
+NAME = "waste"
+
+subprocess.run(
+    ["torch-model-archiver", "--model-name", NAME, '--version', "0.3", "--model-file", "net.py",
+     "--serialized-file", "epoch=12.ckpt", "--handler", "waste_handler.py", "--force"],
+    check=True,
+)
+""",
+}

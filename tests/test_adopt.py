@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
 import yaml
@@ -385,6 +386,45 @@ def test_a_project_is_not_adopted_twice(service: Services) -> None:
     commit(folder)
     adopt(folder, "--defaults")
     assert "copier update" in adopt(folder, "--defaults", code=1).stderr
+
+
+def test_a_lightning_module_and_a_command_in_python(service: Services) -> None:
+    folder = service(handwritten.LIGHTNING)
+    network = timm.create_model("mobilenetv3_small_050", num_classes=4)
+    state = {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+    checkpoint = {"epoch": 12, "pytorch-lightning_version": "2.1.0", "state_dict": state}
+    torch.save(checkpoint, folder / "epoch=12.ckpt")
+    result = adopt(folder, "--defaults")
+    assert "archive command: package.py:6" in result.stdout
+    assert {
+        "model_name": "waste",
+        "architecture": "timm/mobilenetv3_small_050",
+        "weights": "checkpoint",
+        "state_dict_prefix": "backbone.",
+        "image_size": 224,
+        "resize_size": 256,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "response_format": "label",
+    }.items() <= answers_of(folder).items()
+
+
+def test_a_parent_s_answers_are_the_answers(service: Services) -> None:
+    own = """    def initialize(self, context):
+        super().initialize(context)
+        self.topk = 2
+
+    def set_max_result_size(self, topk):
+        self.topk = topk
+
+    def postprocess(self, data):
+        return super().postprocess(data)
+"""
+    folder = service(handwritten.CLASSIFIER, mnist_handler=("    topk = 3\n", own))
+    network = network_of(folder, "mnist.py", "Net")
+    torch.save(network.state_dict(), folder / "mnist_cnn.pt")
+    adopt(folder, "--defaults")
+    assert {"response_format": "scores", "top_k": 2}.items() <= answers_of(folder).items()
 
 
 # ------------------------------------------------------------ what is not certain

@@ -132,6 +132,38 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "num_classes": 3,
         "own_files": ["preprocessing.py", "response.py", "README.md"],
     },
+    "onnxruntime": {"architecture": "resnet18", "backend": "onnxruntime", "decode": "draft"},
+    "openvino in int8": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "backend": "openvino",
+        "precision": "int8",
+        "label_format": "folders",
+    },
+    "compiled in bf16": {
+        "architecture": "timm/resnet18",
+        "num_classes": 3,
+        "backend": "aot_inductor",
+        "precision": "bf16",
+    },
+    "bf16": {"architecture": "custom", "num_classes": 3, "precision": "bf16"},
+    "GPU": {"architecture": "resnet18", "accelerator": "cuda", "precision": "fp16"},
+    "compiled for a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "backend": "aot_inductor",
+    },
+    "TorchScript on a GPU": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "accelerator": "cuda",
+        "weights": "torchscript",
+    },
+    "exported program on a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "weights": "exported_program",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
@@ -141,6 +173,10 @@ PROJECTS: dict[str, dict[str, Any]] = {
 # The sections of the README.
 DEPLOY_TITLES = {
     "ray_serve": "On a cluster, with Ray Serve",
+    "docker": "In a container",
+    "kubernetes": "On Kubernetes",
+    "monitoring": "Watching it",
+    "github_actions": "Checks on GitHub",
     "kserve": "On Kubernetes, with KServe",
 }
 
@@ -173,8 +209,7 @@ def test_exactly_these_files_where_it_is_deployed(
     copy_project: Callable[..., Project], deploy: list[str]
 ) -> None:
     project = copy_project(label_format="none", deploy=deploy)
-    added = set().union(*(matrix.DEPLOY_FILES[way] for way in deploy))
-    assert files_of(project) == matrix.FILES | added
+    assert files_of(project) == matrix.FILES | matrix.deploy_files(deploy)
     # Each chosen one has its section in the README, the others have no word.
     readme = (project.path / "README.md").read_text()
     assert {way for way, title in DEPLOY_TITLES.items() if f"## {title}\n" in readme} == set(deploy)
@@ -215,6 +250,12 @@ def test_types_are_right_as_rendered(
     assert result.returncode == 0, result.stdout
 
 
+# Those of the others are run by the matrix's tests, for other answers.
+@pytest.mark.parametrize(
+    "project",
+    ["defaults", "wrapped", "checkpoint", "onnx", "custom", "timm", "GPU", "awkward names"],
+    indirect=True,
+)
 def test_every_module_imports_and_the_smoke_tests_pass(project: Project) -> None:
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout

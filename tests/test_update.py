@@ -20,7 +20,7 @@ from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
 from conftest import REPOSITORY, Project, labels_of, noise
-from generator import catalogue, options
+from generator import options
 from generator.rendering import template_root
 from test_archive import network_state
 
@@ -179,6 +179,11 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "size": ({}, {"transforms": "custom", "image_size": 96, "mean": [0.1, 0.2, 0.3]}),
     "response": ({}, {"response_format": "label"}),
     "own files": ({}, {"own_files": ["preprocessing.py", "response.py", "README.md"]}),
+    "backend": ({}, {"backend": "onnxruntime"}),
+    "no backend": (
+        {"backend": "openvino", "precision": "int8"},
+        {"backend": "eager", "precision": "fp32"},
+    ),
     "no own files": (
         {"own_files": ["preprocessing.py", "response.py", "README.md"]},
         {"own_files": []},
@@ -376,6 +381,15 @@ def test_own_preprocessing_and_answers_of_any_release_serve(
     assert result.returncode == 0, result.stdout
 
 
+def test_own_preprocessing_may_stay_as_it_was_rendered(copy_at: Callable[..., Project]) -> None:
+    project = copy_at(PRESENT, architecture="resnet18", transforms="imagenet")
+    update(project, own_files=["preprocessing.py"])
+    commit(project)
+    update(project, transforms="to_tensor")  # whose own preprocessing.py needs less
+    result = project.run("-c", "import preprocessing; print(preprocessing.RESIZE_SIZE)")
+    assert result.stdout == "256\n", result.stderr
+
+
 # ------------------------------------------------------------------------------- conflicts
 
 
@@ -452,7 +466,9 @@ def test_copier_finds_newer_releases_and_so_does_renovate(
 # ------------------------------------------------------------------------------- the interface
 
 
-def interface(config: Mapping[str, Any], architectures: Iterable[str]) -> dict[str, set[str]]:
+def interface(
+    config: Mapping[str, Any], architectures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, set[str]]:
     """Return the values of each question that people answer; none for a free text."""
     values: dict[str, set[str]] = {}
     for name, question in config.items():
@@ -460,6 +476,8 @@ def interface(config: Mapping[str, Any], architectures: Iterable[str]) -> dict[s
             continue
         choices = question.get("choices")
         values[name] = set(architectures) if name == "architecture" else set()
+        if name == "family":
+            values[name] = {architecture["family"] for architecture in architectures.values()}
         if isinstance(choices, dict):
             values[name] = {x["value"] if isinstance(x, dict) else x for x in choices.values()}
     return values
@@ -470,7 +488,8 @@ def test_no_question_and_no_value_of_a_release_is_gone(version: str) -> None:
     with tarfile.open(RELEASES[version]) as archive:
         files = {name: archive.extractfile(name) for name in ("copier.yml", "generator/archs.json")}
         config, archs = (yaml.safe_load(file.read()) for file in files.values() if file)
-    present = interface(options.config(), catalogue.load())
+    known = json.loads((template_root() / "generator" / "archs.json").read_text())
+    present = interface(options.config(), known)
     for name, values in interface(config, archs).items():
         assert name in present, f"{name} was a question of {version}; keep its answer alive"
         assert values <= present[name], f"{name} had more values in {version}: {values}"

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 from generator.adopt.source import relative
 
 ARCHIVER = "torch-model-archiver"
-SUFFIXES = {".sh", ".bash", ".md", ".rst", ".txt", ".mk", ".yml", ".yaml", ".bat", ".ps1", ""}
+SUFFIXES = {
+    ".sh", ".bash", ".md", ".rst", ".txt", ".mk", ".yml", ".yaml", ".bat", ".ps1", ".py", "",
+}  # fmt: skip
 SKIPPED = {
     "__pycache__", "build", "dist", "env", "logs", "model-store", "model_store", "node_modules",
     "site-packages", "venv",
@@ -32,6 +34,9 @@ ASSIGNMENT = re.compile(
     r"^[ \t]*(?:(?:export|ENV|ARG)[ \t]+)?([A-Za-z_]\w*)[ \t]*[:?]?=[ \t]*(\S.*)$", re.MULTILINE
 )
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$\((\w+)\)|\$(\w+)")
+# In a list, as subprocess.run takes it: the archiver's closing quote, and each text or name.
+LISTED = re.compile(r"[\"']\s*,")
+WORD = re.compile(r"""[fr]?"([^"]*)"|[fr]?'([^']*)'|([A-Za-z_]\w*)""")
 END = re.compile(r"^(&&|\|\|?|;|&|>>?|\d?>.*)$")
 
 
@@ -151,8 +156,17 @@ def commands_in(text: str, path: Path, root: Path) -> Iterator[Command]:
         ):
             rest = rest.rstrip()[:-1] + " " + lines[following].strip()
             following += 1
+        if LISTED.match(rest):
+            text = " ".join(lines[number : number + MAX_WORDS]).partition(ARCHIVER)[2]
+            rest = listed(text[1:MAX_LENGTH].partition("]")[0])
         if "--model-name" in rest:
             yield parse(rest, variables, f"{relative(path, root)}:{number + 1}", path.parent)
+
+
+def listed(text: str) -> str:
+    """Return a command from within a list: "--model-name", NAME becomes --model-name $NAME."""
+    words = (double or single or f"${name}" for double, single, name in WORD.findall(text))
+    return " ".join(map(shlex.quote, words))
 
 
 def parse(text: str, variables: dict[str, str], where: str, folder: Path) -> Command:

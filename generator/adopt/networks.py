@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from generator import catalogue
@@ -21,6 +22,7 @@ OUTPUTS = {
     "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
 }  # fmt: skip
 
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 MAX_CALLS = 10  # that make networks, in a handler
 
 # The layers of the `head` answers. Layers after them that only change the scores are OUTPUTS.
@@ -233,14 +235,22 @@ def local_class_of_base(source: Source, base: ast.AST, modules: Mapping[str, Sou
     )  # fmt: skip
 
 
-def named_architecture(source: Source, call: ast.Call) -> str:
-    """Return the architecture that a call makes, as an answer; "" if it makes none."""
+def named_architecture(
+    source: Source, call: ast.Call, values: Mapping[str, Any] = NO_VALUES
+) -> str:
+    """Return the architecture that a call makes, as an answer; "" if it makes none.
+
+    Args:
+        source: The file with the call.
+        call: It.
+        values: Plain values of the parameters around it, by name.
+    """
     name = source.full_name(call.func)
     known = catalogue.load()
     if name.startswith(MODELS):
         last = name.rpartition(".")[2]
         if last == "get_model":
-            last = str(source.value_or(argument(call, 0, "name"), ""))
+            last = str(argument_value(source, call, ("name", 0), values))
         return last if last in known and last not in catalogue.OTHERS else ""
     if name == "torch.hub.load" and "pytorch/vision" in str(
         source.value_or(argument(call, 0, "repo_or_dir"), "")
@@ -248,7 +258,7 @@ def named_architecture(source: Source, call: ast.Call) -> str:
         last = str(source.value_or(argument(call, 1, "model"), ""))
         return last if last in known and last not in catalogue.OTHERS else ""
     if name in ("timm.create_model", "timm.models.create_model"):
-        last = source.value_or(argument(call, 0, "model_name"), "")
+        last = argument_value(source, call, ("model_name", 0), values)
         return f"timm/{last}" if isinstance(last, str) and last else ""
     return ""
 
@@ -267,9 +277,17 @@ def read_call(source: Source, call: ast.Call, modules: Mapping[str, Source]) -> 
     return with_assignments(network, source, targets_of(source, call))
 
 
-def read_construction(source: Source, call: ast.Call) -> Network:
-    """Read a call such as torchvision.models.resnet18(num_classes=10)."""
-    architecture = named_architecture(source, call)
+def read_construction(
+    source: Source, call: ast.Call, values: Mapping[str, Any] = NO_VALUES
+) -> Network:
+    """Read a call such as torchvision.models.resnet18(num_classes=10).
+
+    Args:
+        source: The file with the call.
+        call: It.
+        values: Plain values of the parameters around it, by name.
+    """
+    architecture = named_architecture(source, call, values)
     given = next((k.value for k in call.keywords if k.arg in ("pretrained", "weights")), None)
     if given is None and call.args and not architecture.startswith("timm/"):
         given = call.args[0] if source.full_name(call.func).startswith(MODELS) else None
@@ -488,11 +506,11 @@ def read_class(
     calls = [
         (name.removeprefix("self."), call)
         for name, call in attributes(source, node)
-        if named_architecture(source, call)
+        if named_architecture(source, call, values)
     ]
     if len(calls) == 1 and is_thin(node, calls[0][0]):
         name, call = calls[0]
-        inner = read_construction(source, call)
+        inner = read_construction(source, call, values)
         inner = with_assignments(inner, source, {f"self.{name}"}, node)
         named = argument_value(source, call, "num_classes", values)
         if isinstance(named, int):

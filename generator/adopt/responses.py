@@ -43,8 +43,9 @@ def read_response(source: Source, node: ast.ClassDef | None, is_classifier: bool
         is_classifier: Whether it is derived from TorchServe's ImageClassifier.
     """
     form, top_k, where, scores = "", 0, "", ""
-    assigned = source.only("self.topk")
-    attribute = source.value_or(assigned, 0)
+    # Of TorchServe's ImageClassifier; a method may set it to its parameter as well.
+    assigned = [x for x in source.bindings.get("self.topk", ()) if source.value_or(x, 0)]
+    attribute = source.value_or(assigned[0], 0) if len(assigned) == 1 else 0
     for call in (x for x in source.nodes if isinstance(x, ast.Call)):
         name = chain(call.func)
         kind = name.rpartition(".")[2] or getattr(call.func, "attr", "")
@@ -55,7 +56,7 @@ def read_response(source: Source, node: ast.ClassDef | None, is_classifier: bool
             top_k = k if isinstance(k, int) else 0
         elif not form and (kind == "argmax" or (kind == "max" and is_max(source, call))):
             form, where = "label", source.at(call)
-        elif kind == "map_class_to_label":
+        elif kind == "map_class_to_label" or (is_classifier and kind == "postprocess"):
             form, where = "scores", source.at(call)
         elif kind in ("softmax", "Softmax"):
             scores = "softmax"
@@ -63,7 +64,7 @@ def read_response(source: Source, node: ast.ClassDef | None, is_classifier: bool
             scores = "sigmoid"
     own = {x.name for x in node.body if isinstance(x, ast.FunctionDef)} if node else set()
     if is_classifier and not own & {"postprocess", "handle"}:
-        at = source.at(assigned) if attribute and assigned else "TorchServe's ImageClassifier"
+        at = source.at(assigned[0]) if attribute and assigned[0] else "TorchServe's ImageClassifier"
         return Response("scores", attribute or 5, at, sure=True, scores="softmax")
     return Response(form, top_k or attribute, where, sure=False, scores=scores)
 

@@ -151,6 +151,8 @@ class Source:
                     return -number(of(operand, depth + 1))
                 case ast.BinOp(left=left, op=operation, right=right):
                     one, other = of(left, depth + 1), of(right, depth + 1)
+                    if isinstance(operation, ast.Mult) and isinstance(one, (list, tuple)):
+                        return repeat(one, other)
                     return calculate(number(one), operation, number(other))
                 case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
                     if name not in FUNCTIONS or name in self.bindings:
@@ -263,6 +265,17 @@ def number(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > MAX_NUMBER:
         raise UnreadableError
     return value
+
+
+def repeat(values: list[Any] | tuple[Any, ...], times: Any) -> list[Any] | tuple[Any, ...]:
+    """Return [0.5] * 3 and the like.
+
+    Raises:
+        UnreadableError: It is not repeated a few times.
+    """
+    if type(times) is not int or not 0 <= times * len(values) <= MAX_PARTS:
+        raise UnreadableError
+    return values * times
 
 
 def calculate(one: float, operation: ast.operator, other: float) -> float:

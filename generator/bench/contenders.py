@@ -219,18 +219,22 @@ class Peer(Contender):
 
     def prepare(self, model: Model, folder: Path) -> None:
         """Put the application beside the network."""
-        if not self._installed:
+        if not self._version:
             raise UserError(
                 f"{self.python} has no {self.package}: install {self.package} there, or name "
                 "another environment with --peers-python"
             )
+        self.note = f"version {self._version}"
         for path in (*model.folder.glob("*.p*"), *APPS.glob("*_app.py"), APPS / "common.py"):
             shutil.copy(path, folder)
 
     @cached_property
-    def _installed(self) -> bool:
-        command = [str(self.python), "-c", f"import {self.package}"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    def _version(self) -> str:
+        name = self.package.partition(".")[0]
+        code = f"import {self.package}, importlib.metadata as m; print(m.version({name!r}))"
+        command = [str(self.python), "-c", code]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "" if result.returncode else result.stdout.split()[-1]
 
     def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
         """Return how it is started."""

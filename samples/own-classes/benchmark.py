@@ -203,6 +203,7 @@ async def send_load(
         OSError: Nothing listens there.
     """
     place = urlsplit(url)
+    host = place.hostname or "127.0.0.1"
     head = f"POST {place.path or '/'} HTTP/1.1\r\nHost: {place.netloc}\r\n"
     head += f"Content-Type: {content_type}\r\nContent-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in pictures]
@@ -212,7 +213,7 @@ async def send_load(
     async def client(number: int) -> None:
         while time.perf_counter() < start + seconds:  # anew when the server ends the connection
             _, protocol = await asyncio.get_running_loop().create_connection(
-                lambda: Client(requests, number, start, load), place.hostname, place.port or 80
+                lambda: Client(requests, number, start, load), host, place.port or 80
             )
             await protocol.ended
 
