@@ -398,12 +398,10 @@ def bench(
             help="image-classifier, image-classifier-one-thread, tutorial, ours, limit (ours "
             "without a server), litserve, ray, bentoml; ours-BACKEND, ours-BACKEND-PRECISION."
         ),
-    ] = "image-classifier,image-classifier-one-thread,ours,limit",
+    ] = "",
     targets: Annotated[
         bool,
-        typer.Option(
-            "--targets", help="The models and pictures that docs/benchmarks.md has, 1,4,16 clients."
-        ),
+        typer.Option("--targets", help="The table of docs/benchmarks.md: its models and all else."),
     ] = False,
     rounds: Annotated[int, typer.Option(help="How often all is repeated, in another order.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
@@ -424,13 +422,14 @@ def bench(
     Every answer is checked. The report has throughput, p50, p99, start and memory, as ratios.
 
     Examples: ts-template bench / ts-template bench --models all --pictures all --output big /
-    ts-template bench --targets --contenders image-classifier-one-thread,ours,limit --rounds 5
+    ts-template bench --contenders image-classifier-one-thread,ours-onnxruntime --rounds 5
     """
     import signal
     import sys
 
     from generator.bench import cases, report
     from generator.bench import rounds as module
+    from generator.bench.contenders import BASIC, TARGETS
     from generator.options import parse
 
     if plot not in ("svg", "png", "none"):
@@ -455,7 +454,7 @@ def bench(
         raise UserError(f"--clients is {clients}; expected numbers, as in 1,4,16")
     settings = module.Settings(
         cases=chosen,
-        contenders=contenders.split(","),
+        contenders=(contenders or (TARGETS if targets else BASIC)).split(","),
         clients=sorted(map(int, counts)),
         rounds=rounds,
         seconds=seconds,

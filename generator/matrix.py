@@ -117,6 +117,41 @@ FILES = frozenset(
     }
 )
 
+IMAGE_FILES = {".dockerignore", "Dockerfile"}
+# What each value of `deploy` adds.
+DEPLOY_FILES = {
+    "docker": {*IMAGE_FILES, "compose.yaml"},
+    "kubernetes": {
+        *IMAGE_FILES,
+        "deploy/kubernetes/deployment.yaml",
+        "deploy/kubernetes/hpa.yaml",
+        "deploy/kubernetes/networkpolicy.yaml",
+        "deploy/kubernetes/pdb.yaml",
+        "deploy/kubernetes/service.yaml",
+    },
+    "monitoring": {
+        "deploy/monitoring/alerts.yml",
+        "deploy/monitoring/dashboard.json",
+        "deploy/monitoring/prometheus.yml",
+        "metrics.py",
+        "metrics.yaml",
+    },
+    "github_actions": {".github/workflows/ci.yml"},
+    "ray_serve": {
+        "engine.py",
+        "ray_app.py",
+        "deploy/ray_serve/config.yaml",
+        "deploy/ray_serve/rayservice.yaml",
+        "deploy/ray_serve/requirements.txt",
+    },
+    "kserve": {
+        "engine.py",
+        "kserve_app.py",
+        "deploy/kserve/inferenceservice.yaml",
+        "deploy/kserve/requirements.txt",
+    },
+}
+
 LABEL_FILES = {
     "index_to_name": "index_to_name.json",
     "imagenet": "index_to_name.json",
@@ -137,10 +172,9 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.remove("mismatch.py")  # there are no names to compare
     elif is_converted(answers):
         files |= {"comparison.py", "conversion.py", "eager.py"}
-    if answers["accelerator"] == "cuda":
-        files.remove("cores.py")
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
+    files |= deploy_files(answers["deploy"])
     return frozenset(files)
 
 
@@ -148,6 +182,14 @@ def is_converted(answers: Mapping[str, Any]) -> bool:
     """Tell whether archive.py makes something else of the weights, and compares it with them."""
     has_weights = answers["weights"] not in ("torchscript", "exported_program", "onnx")
     return has_weights and (answers["backend"], answers["precision"]) != ("eager", "fp32")
+
+
+def deploy_files(deploy: Iterable[str]) -> set[str]:
+    """Return what the values of `deploy` add to a project."""
+    files: set[str] = set().union(*(DEPLOY_FILES[way] for way in deploy))
+    if {"ray_serve", "monitoring"} <= set(deploy):
+        files.add("ray_metrics.py")
+    return files
 
 
 @cache
@@ -497,6 +539,9 @@ def check_modules(answers: Answers) -> None:
         importlib.import_module(name)
     if is_converted(answers):
         importlib.import_module("eager")  # archive imports the others
+    for file in deploy_files(answers["deploy"]):
+        if file.endswith(".py"):
+            importlib.import_module(file.removesuffix(".py"))
     classes = answers["num_classes"]
     channels = 3 if answers["color_mode"] == "RGB" else 1
     assert callable(handler.ImageClassifierHandler().handle)
@@ -600,10 +645,14 @@ def benchmark(count: int = 20, seed: int = 0) -> dict[str, list[float]]:
 # ------------------------------------------------------------------------------------ smoke tests
 
 
-def smoke_sample(seed: int = 0) -> list[Answers]:
-    """Return answers for a project of each architecture, small enough for real forward passes.
+def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
+    """Return answers for projects that are small enough for real forward passes.
 
     All values of all other questions are dealt out over the architectures.
+
+    Args:
+        seed: Of the dealing.
+        every: Take every architecture, and not the smallest of each family alone.
     """
     values = questions()
     deal = random.Random(seed)
@@ -613,7 +662,10 @@ def smoke_sample(seed: int = 0) -> list[Answers]:
     small = sorted(archs, key=lambda name: archs[name].params or 0)
     speeds = dict(zip(small, [speed for speed in SPEEDS if speed[0] == "cpu"], strict=False))
     sample = []
-    for name, arch in catalogue.load().items():
+    families = {archs[name].family: name for name in reversed(small)}
+    for name, arch in archs.items():
+        if not (every or name in families.values() or name in speeds):
+            continue
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
         answers |= dict(zip(SPEED, speeds.get(name, ("cpu", "eager", "fp32")), strict=True))

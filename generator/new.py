@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shlex
@@ -22,6 +24,24 @@ from generator.inspection.answers import conversion
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.rendering import render, runner
+
+# Runs scripts one after another: each by itself would take seconds to import torch. That happens at
+# once, while the project is rendered. A line with a zero says that a script has succeeded.
+SCRIPTS = r"""
+import contextlib, json, os, runpy, sys
+with contextlib.suppress(ImportError):
+    import torch, torchvision.models
+for line in sys.stdin:
+    folder, sys.argv = json.loads(line)
+    os.chdir(folder)
+    sys.path[0] = folder
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    print("\0", flush=True)
+"""
 
 
 def make_project(
@@ -78,34 +98,35 @@ def make_project(
                 f"   {name}: {printable(str(likely[name]))} (assumed, not found in the file)"
             )
 
-    console.print(f"2. Render {destination}")
-    existed = destination.exists()
-    try:
-        render(destination, known, proposals=likely, ask=ask)
-        put_files(destination, weights, labels)
-        if model is not None:
-            shutil.copyfile(model, destination / "model.py")
-    except BaseException as error:
-        shutil.rmtree(destination, ignore_errors=True)
-        if existed:
-            destination.mkdir()
-        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
-            raise UserError(str(error)) from error
-        raise
+    with Scripts() as scripts:
+        console.print(f"2. Render {destination}")
+        existed = destination.exists()
+        try:
+            render(destination, known, proposals=likely, ask=ask)
+            put_files(destination, weights, labels)
+            if model is not None:
+                shutil.copyfile(model, destination / "model.py")
+        except BaseException as error:
+            shutil.rmtree(destination, ignore_errors=True)
+            if existed:
+                destination.mkdir()
+            if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
+                raise UserError(str(error)) from error
+            raise
 
-    console.print("3. Build the archive: python archive.py")
-    mend = (
-        f"\n{destination} is rendered and has your files. Mend it there, then: "
-        f"{runner()}python archive.py"
-    )
-    run(destination, "archive.py", mend=mend)
+        console.print("3. Build the archive: python archive.py")
+        mend = (
+            f"\n{destination} is rendered and has your files. Mend it there, then: "
+            f"{runner()}python archive.py"
+        )
+        scripts.run(destination, "archive.py", mend=mend)
 
-    console.print("4. Classify a picture: python predict.py")
-    sample = picture.resolve() if picture else noise(destination)
-    run(destination, "predict.py", str(sample), mend=mend)
-    if picture is None:
-        sample.unlink()
-        console.print("   (a picture of noise, so any class will do)")
+        console.print("4. Classify a picture: python predict.py")
+        sample = picture.resolve() if picture else noise(destination)
+        scripts.run(destination, "predict.py", str(sample), mend=mend)
+        if picture is None:
+            sample.unlink()
+            console.print("   (a picture of noise, so any class will do)")
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} answers. Its README.md tells the rest; next:\n\n"
@@ -247,29 +268,48 @@ def noise(project: Path) -> Path:
     return project.resolve() / "sample.jpg"
 
 
-def run(project: Path, script: str, *arguments: str, mend: str) -> None:
-    """Run a script of the project in this environment; what it prints is shown, indented.
+class Scripts:
+    """A process in this environment that runs scripts of a project: SCRIPTS."""
 
-    Raises:
-        UserError: It failed.
-    """
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
-        subprocess.Popen(
-            [sys.executable, script, *arguments],
-            cwd=project,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
+    def __enter__(self) -> Scripts:
+        """Start it."""
+        with contextlib.ExitStack() as stack:
+            self._errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPTS],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            )
+            stack.enter_context(self._process)
+            stack.callback(self._process.kill)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self._stack.close()
+
+    def run(self, project: Path, script: str, *arguments: str, mend: str) -> None:
+        """Run a script; what it prints is shown, indented.
+
+        Raises:
+            UserError: It failed, and nothing can be run after it.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # its errors tell
+            self._process.stdin.write(json.dumps([str(project.resolve()), [script, *arguments]]))
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line == "\0\n":
+                return
             if line.strip():
                 print(f"   {line}", end="", flush=True)
-        if process.wait():
-            errors.seek(0)
-            # Warnings of libraries may come before.
-            message = re.split(r"^error: ", errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
-            raise UserError(f"{message.strip()}{mend}")
+        self._process.wait()
+        self._errors.seek(0)
+        # Warnings of libraries may come before.
+        message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
+        raise UserError(f"{message.strip()}{mend}")

@@ -142,7 +142,7 @@ def test_the_best_class_is_read_from_every_form_of_answer(answer: Any) -> None:
     assert load.best(answer) == "7"
 
 
-def test_ratios_are_of_figures_of_the_same_round() -> None:
+def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
     result = report.empty()
     result["titles"] = {"image-classifier-one-thread": "one thread", "ours": "ours"}
     result["commands"] = ["ts-template bench"]
@@ -155,10 +155,12 @@ def test_ratios_are_of_figures_of_the_same_round() -> None:
             row = {"model": "resnet18", "contender": name, "start": 1, "memory_mb": 9}
             rows.append({**row, "loads": loads})
         result["rounds"].append(rows)
-    text = report.markdown(result)
+    text = report.finish(tmp_path, result, "svg")
     assert "| ours | 20.0; 3.00× (2.00–4.00) | " in text
     assert "≥ 1.7×: 3.00× (2.00–4.00) at 4, 3.00× (2.00–4.00) at 16 (ours)" in text
     assert "≤ 0.5×: 0.33× (0.25–0.50) at 4" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "report.svg"}
+    assert b"<svg" in (tmp_path / "report.svg").read_bytes()
 
 
 @pytest.mark.parametrize(

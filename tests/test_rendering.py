@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import Project
 from generator import matrix
+from generator.cli import app
 from generator.rendering import template_root
 
 # Each value of each question at least once.
@@ -124,15 +126,58 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "weights": "torchscript",
         "model_output": "log_probabilities",
     },
+    "everything to deploy": {"architecture": "custom", "deploy": matrix.questions()["deploy"][-1]},
     "own files": {
         "architecture": "custom",
         "num_classes": 3,
         "own_files": ["preprocessing.py", "response.py", "README.md"],
     },
+    "onnxruntime": {"architecture": "resnet18", "backend": "onnxruntime", "decode": "draft"},
+    "openvino in int8": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "backend": "openvino",
+        "precision": "int8",
+        "label_format": "folders",
+    },
+    "compiled in bf16": {
+        "architecture": "timm/resnet18",
+        "num_classes": 3,
+        "backend": "aot_inductor",
+        "precision": "bf16",
+    },
+    "bf16": {"architecture": "custom", "num_classes": 3, "precision": "bf16"},
+    "GPU": {"architecture": "resnet18", "accelerator": "cuda", "precision": "fp16"},
+    "compiled for a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "backend": "aot_inductor",
+    },
+    "TorchScript on a GPU": {
+        "architecture": "custom",
+        "num_classes": 3,
+        "accelerator": "cuda",
+        "weights": "torchscript",
+    },
+    "exported program on a GPU": {
+        "architecture": "resnet18",
+        "accelerator": "cuda",
+        "weights": "exported_program",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
     },
+}
+
+# The sections of the README.
+DEPLOY_TITLES = {
+    "ray_serve": "On a cluster, with Ray Serve",
+    "docker": "In a container",
+    "kubernetes": "On Kubernetes",
+    "monitoring": "Watching it",
+    "github_actions": "Checks on GitHub",
+    "kserve": "On Kubernetes, with KServe",
 }
 
 
@@ -154,6 +199,20 @@ def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]
 def test_exactly_these_files(copy_project: Callable[..., Project]) -> None:
     assert files_of(copy_project()) == matrix.FILES | {"index_to_name.json"}
     assert files_of(copy_project("none", label_format="none")) == matrix.FILES
+
+
+EVERYTHING = matrix.questions()["deploy"][-1]
+
+
+@pytest.mark.parametrize("deploy", [*([way] for way in EVERYTHING), EVERYTHING], ids="+".join)
+def test_exactly_these_files_where_it_is_deployed(
+    copy_project: Callable[..., Project], deploy: list[str]
+) -> None:
+    project = copy_project(label_format="none", deploy=deploy)
+    assert files_of(project) == matrix.FILES | matrix.deploy_files(deploy)
+    # Each chosen one has its section in the README, the others have no word.
+    readme = (project.path / "README.md").read_text()
+    assert {way for way, title in DEPLOY_TITLES.items() if f"## {title}\n" in readme} == set(deploy)
 
 
 def test_every_file_parses_and_is_clean(project: Project) -> None:
@@ -191,6 +250,12 @@ def test_types_are_right_as_rendered(
     assert result.returncode == 0, result.stdout
 
 
+# Those of the others are run by the matrix's tests, for other answers.
+@pytest.mark.parametrize(
+    "project",
+    ["defaults", "wrapped", "checkpoint", "onnx", "custom", "timm", "GPU", "awkward names"],
+    indirect=True,
+)
 def test_every_module_imports_and_the_smoke_tests_pass(project: Project) -> None:
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout
@@ -206,6 +271,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
     assert visible == {
         "architecture",
         "color_mode",
+        "deploy",
         "head",
         "label_format",
         "max_label_length",
@@ -281,6 +347,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"max_megapixels": 2000}, "from 1 to 1000"),
         ({"max_pictures": 0}, "from 1 to 1000"),
         ({"max_label_length": 0}, "from 1 to 10000"),
+        ({"deploy": ["ray"]}, "'ray' is not in"),
         ({"own_files": ["handler.py"]}, "'handler.py' is not in"),
         ({"arch": {}}, "computed"),
         ({"channels": 7}, "computed"),
@@ -295,6 +362,18 @@ def test_bad_answers_are_refused_in_words(
         copy_project(**answers)
     assert said in str(error.value)
     assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize(
+    ("deploy", "said"),
+    [("ray_serve", "expected a list, as in ["), ("[ray_serv]", "did you mean ray_serve?")],
+)
+def test_mistakes_in_a_list_of_answers_are_found(tmp_path: Path, deploy: str, said: str) -> None:
+    answers = tmp_path / "answers.yml"
+    answers.write_text(f"architecture: custom\ndeploy: {deploy}\n")
+    result = CliRunner().invoke(app, ["check", str(answers)])
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
 
 
 def test_the_command_line_needs_no_trust_and_asks_nothing(tmp_path: Path) -> None:

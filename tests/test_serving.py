@@ -31,7 +31,7 @@ from conftest import (
 
 pytestmark = pytest.mark.serve
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3  # of a probability: pixels are right within one grey level
 
 
 def expected(network: nn.Module, image: Image.Image) -> torch.Tensor:

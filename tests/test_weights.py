@@ -104,7 +104,7 @@ def test_archive_py_reads_what_inspection_takes_and_both_convert_the_rest(
     recent = collections.deque([0.1, 0.2], maxlen=2)
     of_old = {"_use_new_zipfile_serialization": False}
     files: dict[str, tuple[object, dict[str, Any], bool]] = {
-        "argparse": ({"model": state, "args": argparse.Namespace(lr=Path())}, of_old, True),
+        "argparse": ({"model": state, "args": argparse.Namespace(x=subprocess.run)}, of_old, True),
         "numpy": ({"model": state, "best": np.float64(0.9), "x": range(3)}, of_old, True),
         "containers": ({"model": state, "losses": losses, "recent": recent}, {}, True),
         "containers of old": ({"model": state, "losses": losses, "recent": recent}, of_old, True),

@@ -219,18 +219,22 @@ class Peer(Contender):
 
     def prepare(self, model: Model, folder: Path) -> None:
         """Put the application beside the network."""
-        if not self._installed:
+        if not self._version:
             raise UserError(
                 f"{self.python} has no {self.package}: install {self.package} there, or name "
                 "another environment with --peers-python"
             )
+        self.note = f"version {self._version}"
         for path in (*model.folder.glob("*.p*"), *APPS.glob("*_app.py"), APPS / "common.py"):
             shutil.copy(path, folder)
 
     @cached_property
-    def _installed(self) -> bool:
-        command = [str(self.python), "-c", f"import {self.package}"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    def _version(self) -> str:
+        name = self.package.partition(".")[0]
+        code = f"import {self.package}, importlib.metadata as m; print(m.version({name!r}))"
+        command = [str(self.python), "-c", code]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "" if result.returncode else result.stdout.split()[-1]
 
     def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
         """Return how it is started."""
@@ -288,7 +292,7 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
             return Peer(name, "Ray Serve", "ray.serve", *place, ("ray_app.py", "{port}"))
         case ["bentoml"]:
             app = "serve", "bentoml_app:Classifier", "--host", "127.0.0.1", "--port", "{port}"
-            place = peers_python, "/predict", "image/jpeg"
+            place = peers_python, "/predict", form
             return Peer(name, "BentoML", "bentoml", *place, ("-m", "bentoml", *app))
         case ["ours" | "limit" as kind, *rest] if len(rest) <= 2:
             answers = {**dict(zip(("backend", "precision"), rest, strict=False)), **data}
@@ -302,6 +306,12 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
     )
 
 
+# What is measured if nobody says what, and for the targets.
+BASIC = "image-classifier,image-classifier-one-thread,ours,limit"
+TARGETS = (
+    f"{BASIC},tutorial,ours-onnxruntime,limit-onnxruntime,ours-openvino,limit-openvino,"
+    "ours-onnxruntime-int8,ours-openvino-bf16,litserve,ray,bentoml"
+)
 NAMES = (
     "image-classifier",
     "image-classifier-one-thread",
@@ -381,6 +391,11 @@ def running(launch: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
         if temporary := launch.environment.get("TMPDIR"):
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tree(pid: int) -> list[Any]:

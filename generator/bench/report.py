@@ -23,6 +23,7 @@ PACKAGES = (
     *("litserve", "ray", "bentoml"),
 )
 
+BUSY = 0.1  # of the machine's CPU time, for other programs
 MEDIANS = (
     "Medians of {} rounds, in each of which every contender was started anew, in another order. "
     "Ratios are of figures of the same round; in brackets, the least and the most."
@@ -324,6 +325,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"{statistics.median(x['other_cpu'] for x in served):.0%} of the machine (at most "
             f"{max(x['other_cpu'] for x in served):.0%})."
         )
+        if statistics.median(x["other_cpu"] for x in served) > BUSY:
+            text[-1] += " **The machine was busy with other things: read the ratios with care.**"
     for case in figures.cases():
         text += ["", f"## {case[0]}, {case[1].replace('x', ' × ')}", *case_tables(figures, case)]
     if set(figures.cases()) & set(TARGET_CASES):
@@ -464,7 +467,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axes.set_yticks(range(len(names)), [figures.titles[x].replace("`", "") for x in names])
         axes.set_xscale("log")
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_xlabel(f"answers a second, against {figures.titles[against].replace('`', '')}")
+        axes.set_xlabel(f"throughput against\n{figures.titles[against].replace('`', '')}")
         axes.set_title(f"{case[0]}, {case[1].replace('x', ' × ')}")
     panels[0][0].legend()
     temporary = path.with_name(f".{os.getpid()}.{path.name}")

@@ -27,6 +27,7 @@ from generator.bench.contenders import (
     Limit,
     Ours,
     contender,
+    cores,
     cpu_seconds,
     memory_mb,
     picture_sizes,
@@ -37,6 +38,7 @@ from generator.bench.load import is_right
 from generator.errors import UserError
 
 POLL = 0.02  # seconds between two tries to get the first answer
+HOPELESS = (200, 400, 413, 415, 422)  # asked again, it would answer the same
 WARMUP = 1.0  # seconds of load before each measurement, not counted
 # What this module starts must find it, from wherever it is started.
 IMPORTABLE = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
@@ -208,7 +210,7 @@ def first_answer(
             if is_right(answer.status, text, expected):
                 return
             said = f"{answer.status} {text[:200]!r}, where class {expected} is right"
-            if answer.status == 200:
+            if answer.status in HOPELESS:
                 break
         time.sleep(POLL)
     log = (launch.folder / "server.log").read_text(errors="replace")[-2000:]
@@ -252,15 +254,15 @@ def load(
         raise UserError(f"{launch.url} under load: {result.stderr.strip().splitlines()[-1]}")
     figures = json.loads(result.stdout)
     idle = psutil.cpu_times().idle - machine.idle
-    cores = os.cpu_count() or 1
-    others = cores * elapsed - idle - taken - figures["load_cpu"] * elapsed
+    whole = elapsed * (os.cpu_count() or 1)
+    others = whole - idle - taken - figures["load_cpu"] * elapsed
     answers = figures["per_second"] * (WARMUP + seconds)
     return {
         "picture": size,
         "clients": clients,
         **figures,
         "cpu_ms": 1000 * taken / answers if answers else None,
-        "other_cpu": max(0.0, others / (cores * elapsed)),
+        "other_cpu": max(0.0, others / whole),
     }
 
 
@@ -272,7 +274,7 @@ def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, f
     }
     with contextlib.ExitStack() as stack:
         processes = []
-        for _ in range(os.cpu_count() or 1):
+        for _ in range(cores()):
             process = subprocess.Popen(
                 [sys.executable, "-m", "generator.bench.limit"],
                 cwd=folder,

@@ -156,9 +156,11 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Note an answer once it is complete; send the next picture, or stop."""
         self._received += data
-        head, _, body = self._received.partition(b"\r\n\r\n")
+        head, ended, body = self._received.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
         if length is None or len(body) < int(length[1]):
+            if ended and length is None:  # TorchServe always tells; who does not cannot be followed
+                self._transport.abort()
             return
         now = time.perf_counter()
         if self._start <= now < self._start + self._load.seconds:
@@ -201,6 +203,7 @@ async def send_load(
         OSError: Nothing listens there.
     """
     place = urlsplit(url)
+    host = place.hostname or "127.0.0.1"
     head = f"POST {place.path or '/'} HTTP/1.1\r\nHost: {place.netloc}\r\n"
     head += f"Content-Type: {content_type}\r\nContent-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in pictures]
@@ -210,7 +213,7 @@ async def send_load(
     async def client(number: int) -> None:
         while time.perf_counter() < start + seconds:  # anew when the server ends the connection
             _, protocol = await asyncio.get_running_loop().create_connection(
-                lambda: Client(requests, number, start, load), place.hostname, place.port or 80
+                lambda: Client(requests, number, start, load), host, place.port or 80
             )
             await protocol.ended
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import torch
 
 
-def share_cores(workers: int | None) -> None:
-    """Give this worker its share of the cores.
+def share_cores(workers: int | None) -> int:
+    """Give this worker its share of the cores, and return how many threads that makes.
 
     TorchServe starts a worker per core unless model-config.yaml says maxWorkers, and torch would
     use every core in each of them: the threads then fight, at a tenth of the throughput.
     """
     cores = available_cores()
-    torch.set_num_threads(max(1, cores // (workers or cores)))
+    threads = max(1, cores // (workers or cores))
+    torch.set_num_threads(threads)
+    return threads
 
 
 def available_cores() -> int:

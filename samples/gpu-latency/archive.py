@@ -44,6 +44,7 @@ from samples import NOT_A_PICTURE, sample_pictures
 # What the handler imports.
 MODULES = (
     "loading.py",
+    "cores.py",
     "images.py",
     "pixels.py",
     "preprocessing.py",

@@ -5,6 +5,7 @@ Examples:
     python serve.py
     python serve.py --port 9000 --logs
     python serve.py --host 0.0.0.0 --tokens
+    python serve.py --ready
     python serve.py --tune cat.jpg dog.jpg
 """
 
@@ -56,7 +57,21 @@ def main() -> int:
     parser.add_argument("--port", type=int, help="where requests go (default: config.properties)")
     parser.add_argument("--management-port", type=int, help="default: config.properties")
     parser.add_argument("--metrics-port", type=int, help="default: config.properties")
-    parser.add_argument("--tokens", action="store_true", help="answer only who shows a key")
+    parser.add_argument(
+        "--metrics-host", help="the address for metrics, which need no key (default: this machine)"
+    )
+    access = parser.add_mutually_exclusive_group()
+    access.add_argument("--tokens", action="store_true", help="answer only who shows a key")
+    access.add_argument(
+        "--open",
+        action="store_true",
+        help="answer who shows none: in a network that only those reach who may",
+    )
+    parser.add_argument(
+        "--ready",
+        action="store_true",
+        help="start nothing; exit with 0 if the server that runs has a worker that answers",
+    )
     parser.add_argument("--logs", action="store_true", help="show TorchServe's log as it grows")
     parser.add_argument(
         "--timeout", type=float, default=120, metavar="SECONDS", help="until ready (default: 120)"
@@ -69,17 +84,20 @@ def main() -> int:
         help="find the fastest workers and batches for pictures like these, and set them",
     )
     options = parser.parse_args()
-    check_archive()
     config = read_config()
+    hosts = {"inference": options.host, "metrics": options.metrics_host}
     for name in ADDRESSES:
         address = urlsplit(config[f"{name}_address"])
-        host = (name == "inference" and options.host) or address.hostname
+        host = hosts.get(name) or address.hostname
         port = getattr(options, "port" if name == "inference" else f"{name}_port")
         port = address.port if port is None else port
         config[f"{name}_address"] = f"{address.scheme}://{host}:{port}"
+    if options.ready:
+        return report_readiness(config["management_address"])
+    check_archive()
     if options.tokens:
         config["disable_token_authorization"] = "false"
-    refuse_open_doors(config)
+    refuse_open_doors(config, options.open)
     # `kill` and a closed terminal end the server as Ctrl-C does.
     for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
         signal.signal(number, signal.default_int_handler)
@@ -117,29 +135,8 @@ class Server:
             self.failed = self.failed or bool(FAILED.search(line))
 
     def ready(self) -> bool:
-        """Tell whether a worker has loaded the model.
-
-        /ping answers "Healthy" while the workers crash again and again, so each worker's own
-        status is what counts.
-        """
-        try:
-            (model,) = self._ask(f"/models/{MODEL_NAME}", "management")
-            return any(worker["status"] == "READY" for worker in model["workers"])
-        except HTTPError as error:
-            if error.code == 400 and KEY_FILE.is_file():  # the key has expired
-                with contextlib.suppress(OSError, ValueError):
-                    self._ask("/token?type=management", "API")
-        except (OSError, ValueError, LookupError):
-            pass
-        return False
-
-    def _ask(self, path: str, key: str) -> Any:
-        headers = {}
-        if KEY_FILE.is_file():
-            headers["Authorization"] = f"Bearer {json.loads(KEY_FILE.read_text())[key]['key']}"
-        request = urllib.request.Request(self._management + path, headers=headers)
-        with DIRECT.open(request, timeout=5) as answer:
-            return json.load(answer)
+        """Tell whether a worker has loaded the model."""
+        return has_ready_worker(self._management)
 
     def reason(self) -> str:
         """Return the worker's first traceback, or the last lines of the log if there is none.
@@ -156,6 +153,41 @@ class Server:
         traceback = said[starts[0] :]
         ends = [index for index, line in enumerate(traceback) if line and line[0] not in " T"]
         return "\n".join(traceback[: ends[0] + 1] if ends else traceback)
+
+
+def report_readiness(management: str) -> int:
+    """Return 0 if the server at this address can answer, else 1, with a word on it."""
+    if has_ready_worker(management):
+        return 0
+    print(f"no worker of {MODEL_NAME} is ready, says {management}", file=sys.stderr)
+    return 1
+
+
+def has_ready_worker(management: str) -> bool:
+    """Tell whether a worker has loaded the model.
+
+    /ping answers "Healthy" while the workers crash again and again, so each worker's own status is
+    what counts.
+    """
+    try:
+        (model,) = ask(f"{management}/models/{MODEL_NAME}", "management")
+        return any(worker["status"] == "READY" for worker in model["workers"])
+    except HTTPError as error:
+        if error.code == 400 and KEY_FILE.is_file():  # the key has expired
+            with contextlib.suppress(OSError, ValueError):
+                ask(f"{management}/token?type=management", "API")
+    except (OSError, ValueError, LookupError):
+        pass
+    return False
+
+
+def ask(url: str, key: str) -> Any:
+    """Return what TorchServe answers, which wants this key of the key file if there is one."""
+    headers = {}
+    if KEY_FILE.is_file():
+        headers["Authorization"] = f"Bearer {json.loads(KEY_FILE.read_text())[key]['key']}"
+    with DIRECT.open(urllib.request.Request(url, headers=headers), timeout=5) as answer:
+        return json.load(answer)
 
 
 @contextlib.contextmanager
@@ -180,6 +212,8 @@ def torchserve(config: dict[str, str], show_log: bool) -> Iterator[Server]:
             "TMPDIR": folder,
             "LOG_LOCATION": logs,
             "METRICS_LOCATION": logs,
+            # Threads that wait for each other sleep; spinning, they keep the others from the cores.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
         command = [sys.executable, "-m", "ts.model_server", "--foreground"]
         process: subprocess.Popen[str] | None = None
@@ -283,19 +317,23 @@ def has_tokens(config: dict[str, str]) -> bool:
     return config.get("disable_token_authorization", "false").lower() != "true"
 
 
-def refuse_open_doors(config: dict[str, str]) -> None:
-    """Raise ProjectError if other machines could come in without a key."""
+def refuse_open_doors(config: dict[str, str], may_be_open: bool) -> None:
+    """Raise ProjectError if other machines could come in without a key, unless they may.
+
+    Management never may: whoever reaches it can change what is served.
+    """
     for name in ADDRESSES:
         address = config[f"{name}_address"]
         host = urlsplit(address).hostname or ""
         with contextlib.suppress(ValueError):
             if ipaddress.ip_address(host).is_loopback:
                 continue
-        if host != "localhost" and not has_tokens(config):
-            raise ProjectError(
-                f"{address} can be reached from other machines, and tokens are off: whoever finds "
-                "it is let in. Add --tokens, or listen on 127.0.0.1"
-            )
+        if host == "localhost" or has_tokens(config) or (may_be_open and name != "management"):
+            continue
+        raise ProjectError(
+            f"{address} can be reached from other machines, and tokens are off: whoever finds "
+            "it is let in. Add --tokens, or listen on 127.0.0.1"
+        )
 
 
 def read_config() -> dict[str, str]:

@@ -153,9 +153,10 @@ def names_in_legacy(path: Path) -> list[str]:
             for operation, argument, _ in pickletools.genops(file)
             if operation.name == "GLOBAL"
         ]
-    # They are those of Python 2.
-    modern = (NAME_MAPPING.get((x, y), (IMPORT_MAPPING.get(x, x), y)) for x, _, y in found)
-    return list({".".join(pair) for pair in modern})
+    # They are those of Python 2, of which torch translates some.
+    names = {(x, y) for x, _, y in found}
+    modern = {NAME_MAPPING.get((x, y), (IMPORT_MAPPING.get(x, x), y)) for x, y in names}
+    return [".".join(pair) for pair in names | modern]
 
 
 def find_states(content: Any, place: str = "") -> dict[str, Mapping[str, Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ class ImageClassifierHandler:
         properties = context.system_properties
         model_dir = Path(properties["model_dir"])
         quiet_log()
-        share_cores(context.model_yaml_config.get("maxWorkers"))
+        threads = share_cores(context.model_yaml_config.get("maxWorkers"))
+        # Each reads pictures on its own; more threads for one picture would be in their way.
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        self.map = pool.map if threads > 1 else map
         names: dict[str, str] = json.loads(
             (model_dir / "index_to_name.json").read_text(encoding="utf-8")
         )
@@ -64,16 +68,11 @@ class ImageClassifierHandler:
             data: One dict per request: {"body": ...} or {<multipart field>: ...}.
             context: Takes the status and the content type of each answer.
         """
-        pictures: list[torch.Tensor | PictureError] = []
-        forms: list[tuple[int, bool]] = []
-        for row in data:  # one by one: decoded requests take several times their size
-            request = read_request(row)
-            pictures += self.read_pictures(request.items)
-            forms.append((len(request.items), request.is_list))
-        results = iter(self.classify(pictures))
+        rows = list(self.map(self.read_row, data))
+        results = iter(self.classify([picture for pictures, _ in rows for picture in pictures]))
         answers = []
-        for index, (count, is_list) in enumerate(forms):
-            items = [next(results) for _ in range(count)]
+        for index, (pictures, is_list) in enumerate(rows):
+            items = [next(results) for _ in pictures]
             context.set_response_content_type(index, "application/json")
             if not is_list and isinstance(items[0], PictureError):
                 status = HTTPStatus(items[0].status)
@@ -82,6 +81,11 @@ class ImageClassifierHandler:
             # ensure_ascii would turn labels such as 猫 into \u escapes.
             answers.append(json.dumps(contents if is_list else contents[0], ensure_ascii=False))
         return answers
+
+    def read_row(self, row: dict[str, Any]) -> tuple[list[torch.Tensor | PictureError], bool]:
+        """Return the pictures of a request as `read_pictures` does, and whether they are a list."""
+        request = read_request(row)
+        return self.read_pictures(request.items), request.is_list
 
     def read_pictures(self, items: Iterable[Any]) -> list[torch.Tensor | PictureError]:
         """Return each picture of a request, or what is wrong with it.

@@ -27,18 +27,31 @@ logging.getLogger("ts").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
+class Reply:
+    """What one client would get: the HTTP status and the body, which is JSON text."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What one client would get: the HTTP status and the decoded JSON body."""
+    """A reply whose JSON body is decoded."""
 
     status: int
     body: Any
 
 
 class LocalService:
-    """A loaded archive. Made by `open_archive`."""
+    """A loaded archive. Made by `open_archive`, or `load`.
+
+    Attributes:
+        context: what TorchServe tells the handler; the archive's manifest and settings.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.context = service.context
 
     def predict(self, rows: Sequence[dict[str, Any]]) -> list[Answer]:
         """Answer one batch.
@@ -46,13 +59,16 @@ class LocalService:
         Args:
             rows: One dict per request, as TorchServe passes them: {"body": <image bytes>}.
         """
-        context = self._service.context
+        return [Answer(reply.status, json.loads(reply.text)) for reply in self.reply(rows)]
+
+    def reply(self, rows: Sequence[dict[str, Any]]) -> list[Reply]:
+        """Answer one batch, for rows as `predict` takes them, with what goes over the wire."""
+        context = self.context
         context.request_ids = {index: str(index) for index in range(len(rows))}
         context.request_processor = [RequestProcessor({}) for _ in rows]
-        bodies = self._service._entry_point(list(rows), context)
+        texts = self._service._entry_point(list(rows), context)
         return [
-            Answer(context.get_response_status(index)[0], json.loads(body))
-            for index, body in enumerate(bodies)
+            Reply(context.get_response_status(index)[0], text) for index, text in enumerate(texts)
         ]
 
     def probabilities(self, pictures: Sequence[bytes]) -> torch.Tensor:
@@ -79,16 +95,24 @@ def open_archive(path: Path) -> Iterator[LocalService]:
     """
     with tempfile.TemporaryDirectory(prefix=f"{MODEL_NAME}-") as folder:
         model_dir = unpack(path, Path(folder))
-        manifest = model_dir / "MAR-INF" / "MANIFEST.json"
-        try:
-            handler = json.loads(manifest.read_text(encoding="utf-8"))["model"]["handler"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            message = f"{path} has no manifest ({error}); run: python archive.py"
-            raise ProjectError(message) from error
         with modules_from(model_dir):
-            yield LocalService(
-                TsModelLoader().load(MODEL_NAME, str(model_dir), handler, batch_size=1)
-            )
+            yield load(path, model_dir)
+
+
+def load(path: Path, model_dir: Path, gpu_id: int | None = None) -> LocalService:
+    """Load an archive that is unpacked in `model_dir`; `import` must find its modules first.
+
+    Raises:
+        ProjectError: It is damaged.
+    """
+    manifest = model_dir / "MAR-INF" / "MANIFEST.json"
+    try:
+        handler = json.loads(manifest.read_text(encoding="utf-8"))["model"]["handler"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        message = f"{path} has no manifest ({error}); run: python archive.py"
+        raise ProjectError(message) from error
+    service = TsModelLoader().load(MODEL_NAME, str(model_dir), handler, gpu_id, batch_size=1)
+    return LocalService(service)
 
 
 def is_archive(folder: Path) -> bool:

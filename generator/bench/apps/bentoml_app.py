@@ -1,4 +1,4 @@
-"""BentoML: a worker for each core, batches of 8 as the rendered projects have them."""
+"""BentoML: a worker for each core; no batches, for which it would start one process more."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,16 @@ import bentoml
 from common import classify, load, read
 
 
-@bentoml.service(workers=os.cpu_count(), traffic={"timeout": 60})
+@bentoml.service(
+    workers=os.cpu_count(), traffic={"timeout": 60}, logging={"access": {"enabled": False}}
+)
 class Classifier:
-    """Takes the picture as a file."""
+    """Takes a form with a file."""
 
     def __init__(self):
         self.network = load()
 
     @bentoml.api(route="/predict")
-    def predict(self, picture: Path) -> dict:
+    def predict(self, file: Path) -> dict:
         """Answer a request."""
-        return classify(self.network, [read(picture.read_bytes())])[0]
+        return classify(self.network, [read(file.read_bytes())])[0]

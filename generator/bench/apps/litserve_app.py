@@ -41,4 +41,5 @@ if __name__ == "__main__":
         accelerator="cpu",
         workers_per_device=os.cpu_count(),
     )
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
+    port = int(sys.argv[1])
+    server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)

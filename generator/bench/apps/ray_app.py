@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 from common import classify, load, read
 from ray import serve
+from starlette.responses import JSONResponse
 
 CORES = os.cpu_count()
 
@@ -28,7 +29,8 @@ class Classifier:
 
     async def __call__(self, request):
         """Answer a request."""
-        return await self.answer(await request.body())
+        # With its length, which a plain dict would lack.
+        return JSONResponse(await self.answer(await request.body()))
 
 
 if __name__ == "__main__":
@@ -39,7 +41,10 @@ if __name__ == "__main__":
             _temp_dir=folder,
             runtime_env={"env_vars": {"PYTHONPATH": str(Path.cwd())}},
         )
-        serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": int(sys.argv[1])},
+            logging_config={"enable_access_log": False},
+        )
         serve.run(Classifier.bind())
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

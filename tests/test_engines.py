@@ -1,0 +1,230 @@
+"""The archive on other engines than TorchServe: a real Ray, and KServe's own model server."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from conftest import Project, build_and_save
+from engines import (
+    Clients,
+    Cluster,
+    compare,
+    config_for,
+    mixed_requests,
+    ray_cluster,
+    read_config,
+    send,
+)
+from generator import hostile
+from generator.rendering import render
+from generator.torture import alike, free_port, serving
+
+pytestmark = pytest.mark.serve
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project for Ray Serve and KServe, with its archive in two versions."""
+    path = tmp_path_factory.mktemp("engines") / "project"
+    answers = {"architecture": "custom", "color_mode": "RGB", "num_classes": 10}
+    render(path, {**answers, "max_request_mb": 1, "deploy": ["ray_serve", "kserve"]})
+    project = Project(path)
+    build_and_save(project)
+    project.archive()
+    project.archive("--version", "1.1", "--output", "model-store/1.1")
+    return project
+
+
+def version(cluster: Cluster) -> str:
+    """Return the version of the model that answers."""
+    status, body = send(cluster.url.replace("predictions", "models"), b"", method="GET")
+    assert status == 200, body
+    return str(json.loads(body)[0]["modelVersion"])
+
+
+def wait_for_version(cluster: Cluster, expected: str) -> None:
+    """Return when every replica answers with this version."""
+    end = time.monotonic() + 60
+    while {version(cluster) for _ in range(10)} != {expected}:
+        assert time.monotonic() < end, f"no version {expected} after 60 s"
+        time.sleep(0.5)
+
+
+def test_ray_answers_as_torchserve_does(project: Project) -> None:
+    requests = mixed_requests(project.path, 250)
+    with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _):
+        cluster.run(config_for(cluster))
+        cluster.wait_until()
+        outcome = compare(torchserve, cluster.url, requests)
+        assert not outcome.different, outcome.different[:3]
+        assert outcome.equal.total() > 0.95 * len(requests)
+        assert {200, 400, 413, 415} <= outcome.equal.keys()
+
+        picture, too_long = hostile.good_file(0), b"x" * 1_000_001
+        base = torchserve.rpartition("/predictions/")[0]
+        for path, body, method in [
+            ("/ping", b"", "GET"),
+            ("/predictions/image-classifier", picture, "PUT"),
+            ("/predictions/image-classifier", b"", "GET"),
+            ("/predictions/image-classifier", too_long, "POST"),
+            ("/predictions/image-classifier/1.0", picture, "POST"),
+            ("/predictions/image-classifier/7", picture, "POST"),
+            ("/predictions/nobody", picture, "POST"),
+            ("/v1/models/image-classifier:predict", picture, "POST"),
+            ("/v1/models/nobody:predict", picture, "POST"),
+        ]:
+            one, two = (send(root + path, body, method=method) for root in (base, cluster.base))
+            assert one[0] == two[0], (path, one, two)
+            assert one[1] == two[1] or json.loads(one[1]) == json.loads(two[1]), path
+
+        # Without a Content-Length, too.
+        connection = http.client.HTTPConnection(str(urlsplit(cluster.url).netloc), timeout=60)
+        chunks = (b"x" * 100_000 for _ in range(11))
+        connection.request("POST", urlsplit(cluster.url).path, chunks)
+        assert connection.getresponse().status == 413
+
+        ready = send(f"{cluster.base}/v1/models/image-classifier", b"", method="GET")
+        assert json.loads(ready[1]) == {"name": "image-classifier", "ready": True}
+        assert send(f"{cluster.base}/nowhere", b"", method="GET")[0] == 404
+        assert version(cluster) == "1.0"
+
+
+def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(project: Project) -> None:
+    with ray_cluster(project.path, nodes=2) as cluster:
+        both = {"min_replicas": 2, "max_replicas": 2}
+        cluster.run(config_for(cluster, **both))
+        cluster.wait_until(replicas=2)
+        assert version(cluster) == "1.0"
+
+        clients = Clients(cluster.url, 6)
+        (project.path / "model-store" / "broken.mar").write_bytes(b"PK\x03\x04 is all there is")
+        for archive, expected in [
+            ("1.1/image-classifier.mar", "1.1"),
+            ("broken.mar", "1.1"),
+            ("image-classifier.mar", "1.0"),
+        ]:
+            cluster.run(config_for(cluster, f"model-store/{archive}", **both))
+            time.sleep(2)
+            wait_for_version(cluster, expected)
+        load = clients.stop()
+        assert set(load.tries) == {200}
+        assert load.answered > 50
+
+        # Clients that ask again get every answer, as the project's README says.
+        clients = Clients(cluster.url, 6, retries=5)
+        time.sleep(2)
+        cluster.kill_node(1)
+        time.sleep(5)
+        load = clients.stop()
+        assert load.lost == 0, load.tries
+        assert load.answered > 50
+
+
+@pytest.fixture
+def kserve(project: Project) -> Iterator[str]:
+    """The URL of the project in KServe's model server."""
+    port = free_port()
+    command = [sys.executable, "kserve_app.py", "--http_port", str(port), "--enable_grpc", "false"]
+    with subprocess.Popen(
+        command, cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_it_answers(f"{url}/v2/models/image-classifier/ready", process)
+            yield url
+        finally:
+            process.kill()
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when a GET gives status 200."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if send(url, b"", method="GET", timeout=5)[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"KServe's model server does not answer; it ended with {process.poll()}")
+
+
+def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) -> None:
+    files = [hostile.good_file(seed) for seed in range(5)]
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    expected = project.predict(*paths)
+    texts = [base64.b64encode(content).decode() for content in files]
+    texts.insert(2, "no picture")
+
+    def post(path: str, body: Any) -> tuple[int, Any]:
+        status, answer = send(kserve + path, json.dumps(body).encode(), hostile.JSON)
+        return status, json.loads(answer)
+
+    def assert_right(answers: list[Any]) -> None:
+        assert "base64" in answers.pop(2)["error"]
+        assert all(alike(one, two) for one, two in zip(answers, expected, strict=True))
+
+    v1 = "/v1/models/image-classifier:predict"
+    status, answer = post(v1, {"instances": [{"data": text} for text in texts]})
+    assert status == 200
+    assert_right(answer["predictions"])
+    v2 = "/v2/models/image-classifier/infer"
+    tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+    status, answer = post(v2, {"id": "seven", "inputs": [tensor]})
+    assert (status, answer["id"], answer["model_version"]) == (200, "seven", "1.0")
+    (output,) = answer["outputs"]
+    assert (output["datatype"], output["shape"]) == ("BYTES", [len(texts)])
+    assert_right([json.loads(text) for text in output["data"]])
+
+    assert post(v1, {"pictures": []})[0] == 400
+    assert post(v1, {"instances": [{"data": texts[0]}] * 65})[0] == 413
+    assert post(v2, {"inputs": [{**tensor, "datatype": "FP32", "data": [0.5] * 6}]})[0] == 400
+    assert post("/v1/models/nobody:predict", {"instances": []})[0] == 404
+    status, body = send(f"{kserve}/v2/models/image-classifier", b"", method="GET")
+    assert [tensor["datatype"] for tensor in json.loads(body)["inputs"]] == ["BYTES"]
+
+
+@pytest.mark.parametrize("name", ["x" * 64, "A_model-", "digits"])
+def test_the_manifests_are_valid(copy_project: Callable[..., Project], name: str) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    path = copy_project(model_name=name, deploy=["ray_serve", "kserve"]).path
+    ray = yaml.safe_load((path / "deploy" / "ray_serve" / "rayservice.yaml").read_text())
+    kserve = yaml.safe_load((path / "deploy" / "kserve" / "inferenceservice.yaml").read_text())
+    local, cluster = read_config(path), yaml.safe_load(ray["spec"]["serveConfigV2"])
+    for config in (local, cluster):
+        ServeDeploySchema.model_validate(config)
+        config.pop("http_options")
+        autoscaling = config["applications"][0]["deployments"][0].pop("autoscaling_config")
+        assert autoscaling["min_replicas"] <= autoscaling["max_replicas"]
+    assert local == cluster
+    groups = [ray["spec"]["rayClusterConfig"]["headGroupSpec"]]
+    groups += ray["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    pods = [group["template"]["spec"] for group in groups]
+    pods.append({"containers": kserve["spec"]["predictor"]["containers"]})
+    for manifest in (ray, kserve):
+        validate_pod(manifest["metadata"]["name"], {"containers": pods[0]["containers"]})
+    for spec in pods:
+        validate_pod("pod", spec)
+
+
+def validate_pod(name: str, spec: dict[str, Any]) -> None:
+    """Check a pod strictly against Kubernetes' schema, and its name against DNS."""
+    import kubernetes_validate
+
+    assert name == name.lower().strip("-") and 0 < len(name) <= 50
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    kubernetes_validate.validate(pod, "1.31", strict=True)
