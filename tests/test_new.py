@@ -77,7 +77,8 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     with torch.inference_mode():
         scores = network(transforms(noise(0))[None]).softmax(dim=1)[0]
     assert [entry["index"] for entry in answer] == scores.topk(2).indices.tolist()
-    assert abs(answer[0]["probability"] - scores.max()) < 1e-3  # pixels are right within one grey level
+    # The pixels are right within one grey level.
+    assert abs(answer[0]["probability"] - scores.max()) < 1e-3
 
 
 def test_a_network_of_ones_own_brings_its_file(tmp_path: Path, own_model: Path) -> None:
