@@ -185,7 +185,7 @@ def test_a_handler_with_a_hard_coded_weights_file(service: Services) -> None:
     for answer, known in zip(project.predict(*samples), expected, strict=True):
         assert [x["label"] for x in answer] == [x["class"] for x in known]
         for one, other in zip(answer, known, strict=True):
-            assert abs(one["probability"] - other["prob"]) < 1e-3  # pixels are right within one grey level
+            assert abs(one["probability"] - other["prob"]) < 1e-3
 
 
 def test_a_wrapper_class(service: Services) -> None:
@@ -220,7 +220,7 @@ def test_a_wrapper_class(service: Services) -> None:
     project.archive()
     for answer, known in zip(project.predict(*samples), expected, strict=True):
         assert next(iter(answer)) == known["label"]
-        assert abs(answer[known["label"]] - known["score"]) < 1e-3  # pixels are right within one grey level
+        assert abs(answer[known["label"]] - known["score"]) < 1e-3
 
 
 def test_a_module_with_handle_and_a_network_of_ones_own(service: Services) -> None:
@@ -258,7 +258,7 @@ def test_a_module_with_handle_and_a_network_of_ones_own(service: Services) -> No
     project.archive()
     for answer, known in zip(project.predict(*samples), expected, strict=True):
         assert [x["index"] for x in answer] == torch.tensor(known).topk(5).indices.tolist()
-        assert abs(answer[0]["probability"] - max(known)) < 1e-3  # pixels are right within one grey level
+        assert abs(answer[0]["probability"] - max(known)) < 1e-3
 
 
 def test_a_subclass_of_image_classifier(service: Services) -> None:
