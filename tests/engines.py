@@ -331,7 +331,9 @@ class Clients:
         ]
         self.load, self.lock, self.done = Load(), threading.Lock(), threading.Event()
         self.began = time.monotonic()
-        self.threads = [threading.Thread(target=self._client, args=(n,)) for n in range(count)]
+        self.threads = [
+            threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(count)
+        ]
         for thread in self.threads:
             thread.start()
 

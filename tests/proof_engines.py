@@ -92,7 +92,7 @@ def kill(project: Path) -> None:
             began = time.monotonic()
             cluster.wait_until(2)
             print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
-            crowd = Clients(cluster.url, 8, retries)
+            crowd = Clients(cluster.url, 32, retries)  # more than the head's own replica takes
             time.sleep(8)
             before = crowd.load.answered
             cluster.kill_node(1)

@@ -199,7 +199,7 @@ BREAKAGES: dict[str, tuple[str, str, str, str]] = {
     "syntax error": ("parts/response/label.py.jinja", "return [", "return [[", "response.py"),
     "wrong shape": ("parts/head/mlp.py.jinja", ", num_classes)", ", 7)", "AssertionError"),
     "leftover": ("project/README.md.jinja", "## The files", "## {{ '{{ x }}' }}", "left over"),
-    "bad import": ("project/handler.py.jinja", "import os\n", "import os\nimport oz\n", "oz"),
+    "bad import": ("project/handler.py.jinja", "import json\n", "import oz\n", "oz"),
     "too many files": ("project/extra.txt", "", "extra\n", "extra.txt"),
 }  # fmt: skip
 

@@ -269,8 +269,11 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
     answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text())
     visible = {key for key in answers if not key.startswith("_")}
     assert visible == {
+        "accelerator",
         "architecture",
+        "backend",
         "color_mode",
+        "decode",
         "deploy",
         "head",
         "label_format",
@@ -281,6 +284,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "model_name",
         "num_classes",
         "own_files",
+        "precision",
         "project_name",
         "response_format",
         "top_k",

@@ -205,8 +205,8 @@ def test_serve_tells_at_once_why_a_model_does_not_load(
     spoil_archive(
         project.path / "model-store" / "image-classifier.mar",
         "handler.py",
-        b"import os\n",
-        b"import os\nimport a_package_that_nobody_has\n",
+        b"import logging\n",
+        b"import logging\nimport a_package_that_nobody_has\n",
     )
     result = project.run("serve.py", "--port", "0", "--management-port", "0", "--metrics-port", "0")
     assert result.returncode == 1
