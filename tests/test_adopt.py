@@ -146,7 +146,6 @@ def pictures(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
     return paths
 
 
-# Their pixels are Pillow's, ours those within one grey level: probabilities differ by some 1e-4.
 SIZES = ((200, 120), (90, 300), (64, 64))
 
 
@@ -287,7 +286,7 @@ def test_a_subclass_of_image_classifier(service: Services) -> None:
     project.archive()
     for answer, known in zip(project.predict(*samples), expected, strict=True):
         assert list(answer) == list(known)
-        assert answer == pytest.approx(known, abs=1e-3)
+        assert answer == pytest.approx(known, abs=NEAR)
     tested = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert tested.returncode == 0, tested.stdout
 
