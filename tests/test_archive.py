@@ -240,12 +240,14 @@ def test_the_archive_holds_what_serving_needs_and_nothing_else(
     with zipfile.ZipFile(path) as archive:
         assert set(archive.namelist()) == {
             "MAR-INF/MANIFEST.json",
+            "cores.py",
             "handler.py",
             "images.py",
             "index_to_name.json",
             "loading.py",
             "model-config.yaml",
             "model.py",
+            "pixels.py",
             "preprocessing.py",
             "response.py",
             "state_dict.pth",
@@ -377,4 +379,4 @@ def test_colour_weights_serve_grayscale_pictures(copy_project: Callable[..., Pro
     noise(0).convert("L").save(picture)  # equal in all three channels once it is RGB
     one, other = (project.predict(picture)[0][0] for project in (colour, grey))
     assert one["index"] == other["index"]
-    assert abs(one["probability"] - other["probability"]) < 1e-4
+    assert abs(one["probability"] - other["probability"]) < 1e-3  # one grey level
