@@ -484,7 +484,7 @@ def finish(folder: Path, result: dict[str, Any], kind: str) -> str:
     text = markdown(result)
     write_json(folder, result)
     write(folder / MARKDOWN_NAME, text.encode())
-    if kind != "none":
+    if kind != "none" and Figures(result).cases():
         plot(result, folder / f"{PLOT_NAME}.{kind}")
     return text
 
