@@ -66,13 +66,21 @@ class Cluster:
             "PYTHONPATH": str(self.project),
             "RAY_TMPDIR": str(self.folder),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers are to be this very Python
             "RAY_AUTH_MODE": "token",  # whoever else reaches Ray's ports could run code
             "RAY_AUTH_TOKEN": self.token,
         }
 
     def start_node(self, cpus: int = 1) -> None:
         """Start a node: the head, if there is none yet."""
-        command = [str(BIN / "ray"), "start", "--block", f"--num-cpus={cpus}"]
+        command = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            f"--num-cpus={cpus}",
+        ]
         command += [f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
         if self.nodes:
             command += [f"--address={self.address}"]
@@ -104,7 +112,8 @@ class Cluster:
         """Have Ray Serve do what a config says, as `serve run` does."""
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(config))
-        command = [str(BIN / "serve"), "run", "--non-blocking", f"--address={self.address}"]
+        command = [sys.executable, "-m", "ray.serve.scripts", "run", "--non-blocking"]
+        command += [f"--address={self.address}"]
         for _ in range(20):  # the head may not be there yet
             result = subprocess.run(
                 [*command, str(path)],
