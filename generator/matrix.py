@@ -174,14 +174,15 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {"comparison.py", "conversion.py", "eager.py"}
     if answers["architecture"].startswith("timm") and answers["transforms"] == "pretrained":
         files.remove("pixels.py")  # timm prepares the pictures
-    files |= deploy_files(answers["deploy"])
+    files |= deploy_files(answers.get("deploy", []))
     return frozenset(files)
 
 
 def is_converted(answers: Mapping[str, Any]) -> bool:
     """Tell whether archive.py makes something else of the weights, and compares it with them."""
     has_weights = answers["weights"] not in ("torchscript", "exported_program", "onnx")
-    return has_weights and (answers["backend"], answers["precision"]) != ("eager", "fp32")
+    speed = (answers.get("backend", "eager"), answers.get("precision", "fp32"))
+    return has_weights and speed != ("eager", "fp32")
 
 
 def deploy_files(deploy: Iterable[str]) -> set[str]:
@@ -539,7 +540,7 @@ def check_modules(answers: Answers) -> None:
         importlib.import_module(name)
     if is_converted(answers):
         importlib.import_module("eager")  # archive imports the others
-    for file in deploy_files(answers["deploy"]):
+    for file in deploy_files(answers.get("deploy", [])):
         if file.endswith(".py"):
             importlib.import_module(file.removesuffix(".py"))
     classes = answers["num_classes"]
