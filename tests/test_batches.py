@@ -240,4 +240,4 @@ def test_the_longest_answer_does_not_end_the_worker(copy_project: Callable[..., 
         assert reply.status == 200
         assert len(reply.body) > 20_000_000
         assert [len(answer) for answer in reply.json] == [1000] * 64
-        assert workers(service) == before
+        assert set(before) - {-1} <= set(workers(service))  # -1: one that was still starting

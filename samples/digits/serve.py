@@ -43,7 +43,7 @@ ADDRESSES = ("inference", "management", "metrics")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # What TorchServe's log says when the model will not come up; it would try again for ever.
 FAILED = re.compile(r"Backend worker (process )?died|Load model failed|Failed to load (the )?model")
-WORKER_LINE = re.compile(r"MODEL_LOG - (.*)")
+WORKER_LINE = re.compile(r"(W-\d+)-\S* MODEL_LOG - (.*)")
 
 
 def main() -> int:
@@ -146,11 +146,12 @@ class Server:
         """
         time.sleep(0.5)  # for the rest of the traceback
         lines = list(self._lines)
-        said = [match[1] for line in lines if (match := WORKER_LINE.search(line))]
-        starts = [index for index, line in enumerate(said) if line.startswith("Traceback")]
+        said = [match.groups() for line in lines if (match := WORKER_LINE.search(line))]
+        starts = [index for index, (_, line) in enumerate(said) if line.startswith("Traceback")]
         if not starts:
             return "\n".join(lines[-15:])
-        traceback = said[starts[0] :]
+        first = said[starts[0] :]
+        traceback = [line for worker, line in first if worker == first[0][0]]
         ends = [index for index, line in enumerate(traceback) if line and line[0] not in " T"]
         return "\n".join(traceback[: ends[0] + 1] if ends else traceback)
 

@@ -25,7 +25,7 @@ import project  # first: it keeps Ctrl-C quiet while the others import torch
 
 from checkpoint import prepare_weights
 from comparison import Limits, compare, find_pictures
-from conversion import SERVED_NAME, convert
+from conversion import CONVERSION, SERVED_NAME, convert
 from inprocess import is_archive, open_archive
 from labels import LABELS, read_labels
 from project import (
@@ -184,7 +184,7 @@ def build(
             raise ProjectError(f"there is no file {weights}")
         trained = Path(folder, "trained.pth")
         done(prepare_weights(weights, trained))
-        step("conversion", "aot_inductor, fp16")
+        step("conversion", CONVERSION)
         done(convert(trained, stage / SERVED_NAME))
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)

@@ -13,6 +13,7 @@ from eager import load_model
 from preprocessing import IMAGE_SIZE
 from project import NUM_CLASSES, ProjectError, change_answer
 
+CONVERSION = "aot_inductor, fp16"
 SERVED_NAME = "model.pt2"  # in the archive
 MAX_BATCH = 32  # pictures, as in handler.py
 
