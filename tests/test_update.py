@@ -83,7 +83,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if path.is_file():
                     path.write_text(FIRST_LINE + path.read_text(encoding="utf-8"), "utf-8")
         git(repository, "add", "-A")
-        git(repository, "commit", "-qm", version)
+        git(repository, "commit", "--allow-empty", "-qm", version)
         git(repository, "tag", version)
     git(repository, "gc", "--quiet")  # each update clones it five times
     return repository
