@@ -127,7 +127,7 @@ def torture(
     outcome = Outcome()
     files, answers = distinct_answers(project, seed)
     outcome.distinct = len(files)
-    with serving(project) as (url, management):
+    with serving(project) as (url, management, _):
         watch = Watch(management)
         path = urlsplit(url).path
         plan = planned(files, answers, requests, hostile_requests, seed, path)
@@ -244,11 +244,18 @@ def good_request(files: list[bytes], answers: list[Any], chance: random.Random) 
 
 
 @contextlib.contextmanager
-def serving(project: Path) -> Iterator[tuple[str, str]]:
-    """Run a project's serve.py on free ports; yield the model's URL and the management address."""
+def serving(project: Path, *arguments: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """Run a project's serve.py on free ports.
+
+    Yields:
+        The model's URL, the management address, and the process.
+
+    Raises:
+        UserError: It ends before it is ready.
+    """
     ports = [str(free_port()) for _ in range(3)]
     command = [sys.executable, "serve.py", "--timeout", str(STARTUP), "--port", ports[0]]
-    command += ["--management-port", ports[1], "--metrics-port", ports[2]]
+    command += ["--management-port", ports[1], "--metrics-port", ports[2], *arguments]
     process = subprocess.Popen(
         command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -261,7 +268,7 @@ def serving(project: Path) -> Iterator[tuple[str, str]]:
                 break
         else:
             raise UserError(f"{project}: serve.py ended with {process.wait()}:\n{said.strip()}")
-        yield found[1], f"http://127.0.0.1:{ports[1]}"
+        yield found[1], f"http://127.0.0.1:{ports[1]}", process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -287,8 +294,7 @@ class Watch:
         self._seen: set[int] = set()
         self._peaks: dict[int, int] = {}
         self._done = threading.Event()
-        self._look()
-        self._first = set(self._seen)
+        self._first = self._ready()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -297,13 +303,27 @@ class Watch:
             with contextlib.suppress(OSError, ValueError, LookupError):
                 self._look()
 
-    def _look(self) -> None:
+    def _ready(self) -> set[int]:
+        """Return the workers' process ids as soon as all have one; TorchServe says -1 before."""
+        deadline = time.monotonic() + STARTUP
+        while True:
+            workers = self._workers()
+            if all(worker["status"] == "READY" and worker["pid"] > 0 for worker in workers):
+                return {worker["pid"] for worker in workers}
+            if time.monotonic() > deadline:
+                raise UserError(f"{self._url}: not all workers are ready: {workers}")
+            time.sleep(0.1)
+
+    def _workers(self) -> list[dict[str, Any]]:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(self._url, timeout=30) as answer:
             (model,) = json.load(answer)["models"]
         with direct.open(f"{self._url}/{model['modelName']}", timeout=30) as answer:
-            workers = json.load(answer)[0]["workers"]
-        for worker in workers:
+            workers: list[dict[str, Any]] = json.load(answer)[0]["workers"]
+            return workers
+
+    def _look(self) -> None:
+        for worker in self._workers():
             self._seen.add(worker["pid"])
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{worker['pid']}/status").read_text()

@@ -6,10 +6,8 @@ import contextlib
 import io
 import json
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,13 +27,13 @@ from PIL import Image
 from torch import nn
 
 from generator.rendering import render, template_root
+from generator.torture import serving
 
 # A run in the background of a shell ignores Ctrl-C, and so would what the tests start.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STARTUP_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -67,33 +65,11 @@ class Project:
 
     @contextlib.contextmanager
     def serve(self, *arguments: str) -> Iterator[Service]:
-        """Run the project's serve.py on free ports; stop it by its process id."""
-        ports = [str(free_port()) for _ in range(3)]
-        options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
-        process = subprocess.Popen(
-            [sys.executable, "serve.py", *options, "--timeout", str(STARTUP_SECONDS), *arguments],
-            cwd=self.path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None
-        try:
-            said = ""
-            for line in process.stdout:
-                said += line
-                if match := re.search(r"curl -T PICTURE (\S+)", line):
-                    break
-            else:
-                pytest.fail(f"serve.py ended with {process.wait()}:\n{said}")
-            yield Service(match[1], f"http://127.0.0.1:{ports[1]}", process)
-        finally:
+        """Run the project's serve.py on free ports; stop it by its process id, with Ctrl-C."""
+        with serving(self.path, *arguments) as (url, management, process):
+            yield Service(url, management, process)
             process.send_signal(signal.SIGINT)
-            try:
-                process.wait(60)
-            finally:
-                process.kill()
-                process.stdout.close()
+            process.wait(60)
 
 
 @dataclass(frozen=True)
@@ -126,14 +102,6 @@ class Reply:
     def json(self) -> Any:
         """The decoded body."""
         return json.loads(self.body)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:

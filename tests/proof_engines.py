@@ -32,7 +32,7 @@ from generator.torture import serving
 def same_answers(project: Path) -> None:
     """Send the same 1,000 requests to TorchServe and to Ray."""
     requests = mixed_requests(project, 1000)
-    with ray_cluster(project) as cluster, serving(project) as (url, _):
+    with ray_cluster(project) as cluster, serving(project) as (url, _, _):
         cluster.run(config_for(cluster))
         cluster.wait_until()
         outcome = compare(url, cluster.url, requests)
@@ -65,7 +65,7 @@ def measure(url: str, clients: int, seconds: float, size: tuple[int, int]) -> Lo
 def throughput(project: Path) -> None:
     """One worker of TorchServe and one replica of Ray, and two of each: the same clients."""
     for size in ((640, 480), (64, 48)):
-        with serving(project) as (url, management):
+        with serving(project) as (url, management, _):
             model = f"{management}/models/{url.rpartition('/')[2]}"
             for workers in (1, 2):
                 scaled = f"{model}?min_worker={workers}&max_worker={workers}&synchronous=true"

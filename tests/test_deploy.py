@@ -27,9 +27,9 @@ from conftest import (
     Service,
     build_and_save,
     encode,
-    free_port,
     noise,
 )
+from generator.torture import free_port
 
 DEPLOY = ["docker", "kubernetes", "monitoring", "github_actions"]
 PROJECTS: dict[str, dict[str, Any]] = {

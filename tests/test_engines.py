@@ -80,7 +80,7 @@ def wait_for_metrics(cluster: Cluster) -> None:
 
 def test_ray_answers_as_torchserve_does(project: Project) -> None:
     requests = mixed_requests(project.path, 250)
-    with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _):
+    with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _, _):
         cluster.run(config_for(cluster))
         cluster.wait_until()
         outcome = compare(torchserve, cluster.url, requests)

@@ -22,10 +22,10 @@ from typing import Any
 import psutil
 import pytest
 
-from conftest import Project, Service, build_and_save, encode, free_port, spoil_archive
+from conftest import Project, Service, build_and_save, encode, spoil_archive
 from generator.hostile import picture
 from generator.rendering import render
-from generator.torture import Client, Request, alike
+from generator.torture import Client, Request, alike, free_port
 
 PICTURES = [encode(picture(seed)) for seed in range(8)]
 BOUND = 60  # seconds within which a client must hear something

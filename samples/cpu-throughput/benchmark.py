@@ -14,29 +14,27 @@ import contextlib
 import json
 import math
 import re
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from project import ROOT, ProjectError, run
+from project import MODEL_STORE, ProjectError, run
+from serve import check_archive, serving
 
 PATIENCE = 60  # seconds that an answer may take
 
 
 def main() -> int:
-    """Start serve.py unless --url names a service, and measure it; 1 if anything failed."""
+    """Start TorchServe unless --url names a service, and measure it; 1 if anything failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="sent in turns")
-    parser.add_argument("--url", help="of a service that runs (default: serve.py is started)")
+    parser.add_argument("--url", help="of a service that runs (default: TorchServe is started)")
     parser.add_argument(
         "--clients", default="1,4,16", help="how many send at once, in turns (default: 1,4,16)"
     )
@@ -50,8 +48,10 @@ def main() -> int:
     if options.seconds <= 0:
         parser.error("--seconds must be more than 0")
     pictures = [path.read_bytes() for path in options.pictures]
+    if not options.url:
+        check_archive()
     rows = []
-    with contextlib.nullcontext(options.url) if options.url else service() as url:
+    with contextlib.nullcontext(options.url) if options.url else serving(MODEL_STORE) as url:
         if not options.json:
             print(f"{url}\n\nclients  answers/s   p50 ms   p99 ms  errors", flush=True)
         for clients in map(int, options.clients.split(",")):
@@ -78,32 +78,6 @@ def figures(clients: int, load: Load) -> dict[str, Any]:
         "errors": sum(refused.values()) + load.lost,
         "first_error": [f"{key[1]} {key[2].decode(errors='replace')}" for key in refused][:1],
     }
-
-
-@contextlib.contextmanager
-def service() -> Iterator[str]:
-    """Run serve.py on free ports; yield the model's URL."""
-    command = [sys.executable, "serve.py"]
-    with contextlib.ExitStack() as sockets:
-        for option in ("--port", "--management-port", "--metrics-port"):
-            probe = sockets.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            command += [option, str(probe.getsockname()[1])]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            said = ""
-            for line in process.stdout:
-                said += line
-                if found := re.search(r"curl -T PICTURE (\S+)", line):
-                    break
-            else:
-                raise ProjectError(f"serve.py has ended:\n{said.strip()}")
-            yield found[1]
-        finally:
-            process.terminate()
 
 
 @dataclass

@@ -9,14 +9,14 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark import send_load
 from cores import available_cores
 from project import ARCHIVE, MODEL_STORE, ROOT, ProjectError, uninterrupted
+from serve import serving
 
 CONFIG = ROOT / "model-config.yaml"
 CLIENTS = 16  # that send at once; the setting with the most answers a second is the best
@@ -52,12 +52,12 @@ def settings() -> list[Setting]:
     return [Setting(*pair) for pair in itertools.product(workers, (1, 8))]
 
 
-def tune(serving: Callable[[Path], AbstractContextManager[str]], pictures: Sequence[Path]) -> None:
+def tune(pictures: Sequence[Path], timeout: float) -> None:
     """Try settings with pictures, and write the best into model-config.yaml and the archive.
 
     Args:
-        serving: Serves the archive in a folder; gives the URL of its model.
         pictures: Files such as clients will send.
+        timeout: Seconds until a server must be ready.
 
     Raises:
         ProjectError: The service refuses a picture.
@@ -68,7 +68,7 @@ def tune(serving: Callable[[Path], AbstractContextManager[str]], pictures: Seque
     for setting in settings():
         with tempfile.TemporaryDirectory(prefix="tune-") as folder:
             write_archive(Path(folder, ARCHIVE.name), new_config(setting))
-            with serving(Path(folder)) as url:
+            with serving(Path(folder), timeout) as url:
                 many = asyncio.run(send_load(url, bodies, CLIENTS, SECONDS))
                 one = asyncio.run(send_load(url, bodies, 1, SECONDS))
         refused = [body for _, status, body in many.answers | one.answers if status != 200]

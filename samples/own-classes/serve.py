@@ -98,13 +98,10 @@ def main() -> int:
     if options.tokens:
         config["disable_token_authorization"] = "false"
     refuse_open_doors(config, options.open)
-    # `kill` and a closed terminal end the server as Ctrl-C does.
-    for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
-        signal.signal(number, signal.default_int_handler)
     if options.tune:
         from tune import tune
 
-        tune(lambda store: serving(store, options.timeout), options.tune)
+        tune(options.tune, options.timeout)
         return 0
     with contextlib.suppress(KeyboardInterrupt), torchserve(config, options.logs) as server:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
@@ -194,6 +191,9 @@ def ask(url: str, key: str) -> Any:
 @contextlib.contextmanager
 def torchserve(config: dict[str, str], show_log: bool) -> Iterator[Server]:
     """Run TorchServe with these settings, and stop it with all its workers in the end."""
+    # `kill` and a closed terminal end the server as Ctrl-C does.
+    for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
+        signal.signal(number, signal.default_int_handler)
     for name in ADDRESSES:
         refuse_busy_port(name, config[f"{name}_address"])
     for name in ("grpc_inference_port", "grpc_management_port"):
@@ -250,7 +250,7 @@ def stop(process: subprocess.Popen[str], command: list[str], environment: dict[s
 
 
 @contextlib.contextmanager
-def serving(store: Path, timeout: float) -> Iterator[str]:
+def serving(store: Path, timeout: float = 120) -> Iterator[str]:
     """Run TorchServe on free ports with the archive in a folder; yield the URL of the model."""
     config = {**read_config(), "model_store": str(store), "disable_token_authorization": "true"}
     for name in ADDRESSES:
