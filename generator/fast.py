@@ -2,8 +2,8 @@
 
 To Copier each project is the first one: it compiles every Jinja string anew, asks every question,
 and renders every file, though the neighbour got the same. Here a render is a row of steps: each
-question, the list of the files, each file. Copier's own code takes each step, but not twice: the
-result is kept by the variables that the step has read, see `Memo`.
+question, the name of each file and folder, each file. Copier's own code takes each step, but not
+twice: the result is kept by the variables that the step has read, see `Memo`.
 
 What comes out is the same to the byte, which tests compare with `copier.run_copy`. `Worker` is
 internal to Copier: nothing but the matrix and `ts-template check` depends on this module.
@@ -20,13 +20,17 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from hashlib import sha256
 from itertools import chain
+from os import DirEntry
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
+from unittest import mock
 
+import copier._main
 from copier._jinja_ext import SandboxedEnvironment
 from copier._main import Worker, as_operation
 from copier._settings import SettingsModel
 from copier._template import Template
+from copier._tools import scantree
 from copier._types import MISSING, LazyDict, Phase
 from copier._user_data import AnswersMap
 from jinja2.runtime import Context
@@ -215,10 +219,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders of a project; its files, as relative paths in the template and in the project."""
+    """What an entry of the template becomes: folders, or files with their paths in the template.
+
+    All are relative, and those in the project have slashes.
+    """
 
     folders: list[str]
-    files: list[tuple[Path, Path]]
+    files: list[tuple[Path, str]]
 
 
 class Shared:
@@ -229,6 +236,7 @@ class Shared:
         single: by question, the template with this question alone.
         environment: Jinja's.
         tokens: those of the variables that are no answers, but not always the same either.
+        entries: by folder of the template, all that is below it.
         questions, paths, files: the memos of the steps.
     """
 
@@ -246,7 +254,10 @@ class Shared:
             self.single[name] = copy.copy(self.template)
             self.single[name].questions_data = {name: details}
         self.questions = {name: Memo() for name in self.single}
-        self.paths = Memo()
+        self.entries = cache(
+            lambda folder: [*scantree(folder, not worker.template.preserve_symlinks)]
+        )
+        self.paths: dict[str, Memo] = defaultdict(Memo)
         self.files: dict[Path, Memo] = defaultdict(Memo)
 
 
@@ -281,13 +292,17 @@ class FastWorker(Worker):
                 if answer.value is not MISSING:
                     self.answers.user[name], self.tokens[name] = answer.value, answer.token
         with Phase.use(Phase.RENDER):
-            self.context = self.variables()
-            paths = self.step(shared.paths, self.take_paths)
-            files = {
-                target.as_posix(): self.step(shared.files[source], self.take_file, source, target)
-                for source, target in paths.files
-            }
-        return Project(paths.folders, files)
+            self.context, self.reads = self.variables(), {}
+            folders: list[str] = []
+            files: dict[str, File] = {}
+            for entry in shared.entries(str(self.template_copy_root)):
+                paths = self.step(shared.paths[entry.path], self.take_paths, entry)
+                folders += paths.folders
+                for source, target in paths.files:
+                    if target in files:
+                        raise RuntimeError(f"{target} has two templates; one is {source}")
+                    files[target] = self.step(shared.files[source], self.take_file, source, target)
+        return Project(folders, files)
 
     def step(self, memo: Memo, take: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a step, which is taken if it is new."""
@@ -322,15 +337,17 @@ class FastWorker(Worker):
             value = marshal.loads(token)  # YAML shows whether two answers are one object
         return Answer(value, token, name in asking.answers.hidden)
 
-    def take_paths(self) -> Paths:
-        """Let Copier walk through the template."""
+    def take_paths(self, entry: DirEntry[str]) -> Paths:
+        """Let Copier walk through a template that has but one entry."""
         self.paths = Paths([], [])
-        self._render_template()
+        vars(self).pop("match_exclude", None)  # or the first entry alone would note what it reads
+        with mock.patch.object(copier._main, "scantree", lambda *_: [entry]):
+            self._render_template()
         return self.paths
 
-    def take_file(self, source: Path, target: Path) -> File:
+    def take_file(self, source: Path, target: str) -> File:
         """Let Copier render one file."""
-        super()._render_file(source, target)
+        super()._render_file(source, Path(target))
         return self.file
 
     def variables(self) -> dict[str, Any]:
@@ -366,9 +383,7 @@ class FastWorker(Worker):
     ) -> None:
         if extra_context:
             raise NotImplementedError(f"{src_relpath}: a yield in a file name")
-        if any(dst_relpath == other for _, other in self.paths.files):
-            raise RuntimeError(f"{dst_relpath} has two templates; one is {src_relpath}")
-        self.paths.files.append((src_relpath, dst_relpath))
+        self.paths.files.append((src_relpath, dst_relpath.as_posix()))
 
     def _render_allowed(
         self,

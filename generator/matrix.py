@@ -6,7 +6,8 @@ archs.json, so that the matrix grows with them. A question that is answered in f
 entry in `SAMPLES`.
 
 Files of equal name and content are the same to every check. The first project that holds a new
-file, or a new pair of network and picture size, stands for all that hold it.
+file, or a new pair of network and picture size, stands for all that hold it. Even there a module is
+imported only if its file, or one that it depends on, is new: see `steps`.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache, partial
+from hashlib import sha256
+from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, TypeVar
 from unittest import mock
 
 import yaml
@@ -39,8 +43,12 @@ from generator import catalogue
 from generator.fast import FastRenderer, Project
 from generator.rendering import template_root
 
+T = TypeVar("T")
 Answers = dict[str, Any]
-Representative = tuple[Path, Answers, bool]  # a folder, its answers, whether its network is new
+# A file by name and digest, or NETWORK with the digest of model.py and a size of pictures.
+Key = tuple[str | bytes, ...]
+NETWORK = "network"
+Representative = tuple[Path, Answers, set[Key]]  # a folder, its answers, what is new in it
 
 AXES = ("architecture", "num_classes", "weights", "label_format", "transforms")
 
@@ -314,8 +322,7 @@ def run(
     say = progress or (lambda *_: None)
     start = time.perf_counter()
     total = Outcome()
-    # Chunks in the order of the matrix: neighbours share most of their files.
-    chunks = [matrix[i : i + 100] for i in range(0, len(matrix), 100)]
+    chunks = in_chunks(matrix)
     context = multiprocessing.get_context("spawn")  # a process that has never run anything else
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # spares the disk
     with tempfile.TemporaryDirectory(prefix="matrix-", dir=memory) as folder:
@@ -326,25 +333,28 @@ def run(
         representatives: list[Representative] = []
         with context.Pool(processes) as pool:
             seen: set[Key] = set()
-            for number, (outcome, projects) in enumerate(pool.imap(render_chunk, jobs), 1):
+            for outcome, projects in pool.imap(render_chunk, jobs):
                 merge(total, outcome)
                 for path, answers, new in projects:
                     if fresh := new - seen:
                         seen |= fresh
-                        is_new = any(key[0] == NETWORK for key in fresh)
-                        representatives.append((path, answers, is_new))
+                        representatives.append((path, answers, fresh))
                     else:
                         shutil.rmtree(path)
-                say("rendered", min(number * 100, len(matrix)), len(matrix))
+                say("rendered", total.rendered + total.refused, len(matrix))
             total.distinct = sum(key[0] != NETWORK for key in seen)
             if check:
                 lint(kept, representatives, total)
-                groups = [representatives[i : i + 20] for i in range(0, len(representatives), 20)]
-                for number, outcome in enumerate(pool.imap_unordered(check_projects, groups), 1):
+                for outcome in pool.imap_unordered(check_projects, in_chunks(representatives)):
                     merge(total, outcome)
-                    say("imported", min(number * 20, len(representatives)), len(representatives))
+                    say("imported", total.checked, len(representatives))
     total.seconds = time.perf_counter() - start
     return total
+
+
+def in_chunks(items: list[T], size: int = 100) -> list[list[T]]:
+    """Cut a list, in the order of the matrix: neighbours share most of their files."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def merge(total: Outcome, part: Outcome) -> None:
@@ -366,10 +376,6 @@ def plain_copy(folder: Path) -> Path:
 
 # -------------------------------------------------------------------------------------- rendering
 
-# A file by name and digest, or NETWORK with the digest of model.py and a size of pictures.
-Key = tuple[str | bytes, ...]
-NETWORK = "network"
-
 # What this process has parsed, and has written a project of: once is enough.
 parsed: set[Key] = set()
 written: set[Key] = set()
@@ -381,9 +387,7 @@ def renderer(template: Path) -> FastRenderer:
     return FastRenderer(template)
 
 
-def render_chunk(
-    job: tuple[Path, Path, list[Answers]],
-) -> tuple[Outcome, list[tuple[Path, Answers, set[Key]]]]:
+def render_chunk(job: tuple[Path, Path, list[Answers]]) -> tuple[Outcome, list[Representative]]:
     """Render some combinations in memory, and write the projects that hold something new."""
     template, folder, chunk = job
     outcome = Outcome()
@@ -431,7 +435,7 @@ def inspect_files(project: Project, answers: Answers, outcome: Outcome) -> set[K
             check_text(name, files[name].content.decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
-    code = {key for name, key in keys.items() if name.endswith((".py", ".json"))}
+    code = {key for name, key in keys.items() if name.endswith((".py", ".json", ".toml"))}
     if {"model.py", "preprocessing.py"} <= files.keys():
         size = re.search(rb"^IMAGE_SIZE.*", files["preprocessing.py"].content, re.MULTILINE)
         code.add((NETWORK, files["model.py"].digest, size[0] if size else b""))
@@ -469,10 +473,20 @@ def check_text(name: str, text: str) -> None:
 
 
 def lint(folder: Path, projects: list[Representative], outcome: Outcome) -> None:
-    """Run ruff over the kept projects: each brings its own settings."""
+    """Run ruff over the new files of the kept projects: each brings its own settings."""
+    files = [
+        str(path / str(name))
+        for path, _, new in projects
+        for name, *_ in sorted(new)
+        if str(name).endswith((".py", ".toml"))
+    ]
+    if not files:
+        return
+    listed = folder / "new.txt"
+    listed.write_text("\n".join(files), encoding="utf-8")
     for command in (["check", "--output-format=json"], ["format", "--check"]):
         result = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--no-cache", str(folder)],
+            [sys.executable, "-m", "ruff", *command, "--no-cache", f"@{listed}"],
             capture_output=True,
             text=True,
             check=False,
@@ -485,10 +499,11 @@ def lint(folder: Path, projects: list[Representative], outcome: Outcome) -> None
                 x["filename"]: f"{x['code']}: {x['message']}" for x in json.loads(result.stdout)
             }
         else:
-            files = re.findall(r"(?:Would reformat: |--> )([^:\n]+)", result.stdout) or [
-                str(folder)
-            ]
-            found = {str(Path(file).resolve()): "ruff format would change it" for file in files}
+            named = re.findall(r"(?:Would reformat: |--> )([^:\n]+)", result.stdout)
+            found = {
+                str(Path(file).resolve()): "ruff format would change it"
+                for file in named or [str(folder)]
+            }
         for file, message in found.items():
             owner = [x for x in projects if Path(file).is_relative_to(x[0].resolve())]
             answers = owner[0][1] if owner else {}
@@ -498,14 +513,24 @@ def lint(folder: Path, projects: list[Representative], outcome: Outcome) -> None
 # --------------------------------------------------------------------------------------- importing
 
 
+# What has gone well in this process, by all that it depends on: once is enough.
+tried: set[Key] = set()
+
+
 def check_projects(projects: list[Representative]) -> Outcome:
     """Import the projects one after another, and build those networks that are new."""
+    import torch
+
+    torch.set_num_threads(1)
     outcome = Outcome()
-    for path, answers, network_is_new in projects:
+    for path, answers, new in projects:
         try:
             with imported_from(path):
-                check_modules(answers)
-                if network_is_new:
+                for key, step in steps(path, answers):
+                    if key not in tried:
+                        step()
+                        tried.add(key)
+                if any(key[0] == NETWORK for key in new):
                     check_network(answers)
         except Exception as error:
             outcome.fail(answers, f"{type(error).__name__}: {error}")
@@ -516,37 +541,93 @@ def check_projects(projects: list[Representative]) -> Outcome:
 @contextlib.contextmanager
 def imported_from(path: Path) -> Iterator[None]:
     """Let `import` find a project's modules, and forget them afterwards."""
-    names = [file.stem for file in path.glob("*.py")]
-    sys.path.insert(0, str(path))
-    importlib.invalidate_caches()
+    folders = [str(path), str(path / "tests")]
+    names = [file.stem for folder in folders for file in Path(folder).glob("*.py")]
+    sys.path[:0] = folders
+    for folder in folders:
+        sys.path_importer_cache[folder] = FileFinder(folder, (CompiledOnce, [".py"]))
     try:
         yield
     finally:
-        sys.path.remove(str(path))
+        for folder in folders:
+            sys.path.remove(folder)
+            sys.path_importer_cache.pop(folder, None)
         for name in names:
             sys.modules.pop(name, None)
 
 
-def check_modules(answers: Answers) -> None:
-    """Import the modules of a project and try what needs neither weights nor the network."""
+class CompiledOnce(SourceFileLoader):
+    """Imports a module without compiling what was compiled before."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the module's file."""
+        return compiled(self.get_data(self.path), Path(self.path).name)
+
+
+@lru_cache(1000)
+def compiled(source: bytes, name: str) -> CodeType:
+    """Compile a file."""
+    return compile(source, name, "exec", dont_inherit=True)
+
+
+def steps(path: Path, answers: Answers) -> Iterator[tuple[Key, Callable[[], object]]]:
+    """Yield what is to try in a project, each with all that it depends on."""
+    on = dependencies(path)
+    for name, digest in on.items():
+        yield (name, digest), partial(importlib.import_module, Path(name).stem)
+    yield ("handle", on["handler.py"]), check_handler
+    relevant = repr(answers["color_mode"]).encode()
+    yield ("preprocess", on["preprocessing.py"], relevant), partial(check_preprocessing, answers)
+    names = ("num_classes", "label_format", "response_format", "top_k")
+    relevant = repr([answers[name] for name in names]).encode()
+    key = ("answer", on["labels.py"], on["response.py"], relevant)
+    yield key, partial(check_labels_and_response, answers)
+
+
+def dependencies(path: Path) -> dict[str, bytes]:
+    """Return, for each module of a project, a digest of all that it depends on.
+
+    These are its own file, the modules that it imports, at once or when a function is called, the
+    other files that it names, and what these depend on.
+    """
+    code = {file.name: file.read_bytes() for file in path.rglob("*.py")}
+    other = {file.name: file.read_bytes() for file in path.iterdir() if file.suffix in DATA}
+    files = {name: (sha256(x).digest(), named_in(x)) for name, x in (other | code).items()}
+    digests = {}
+    for name in code:
+        reached, todo = set(), {name}
+        while todo:
+            reached |= todo
+            todo = {new for old in todo for new in files[old][1] & files.keys()} - reached
+        digests[name] = sha256(b"".join(files[x][0] for x in sorted(reached))).digest()
+    return digests
+
+
+# What modules read. All name README.md as well, but for the reader.
+DATA = (".csv", ".json", ".properties", ".txt", ".yaml")
+IMPORT = re.compile(rb"^\s*(?:from|import) (\w+)", re.MULTILINE)
+DATA_NAME = re.compile(rb"[\w-]+(?:" + b"|".join(map(re.escape, map(str.encode, DATA))) + rb")\b")
+
+
+@lru_cache(1000)
+def named_in(source: bytes) -> frozenset[str]:
+    """Return the names of the files that a file imports or may read."""
+    modules = {f"{name.decode()}.py" for name in IMPORT.findall(source)}
+    return frozenset(modules | {name.decode() for name in DATA_NAME.findall(source)})
+
+
+def check_handler() -> None:
+    """Make a handler."""
+    assert callable(importlib.import_module("handler").ImageClassifierHandler().handle)
+
+
+def check_preprocessing(answers: Answers) -> None:
+    """Preprocess a picture."""
     import torch
     from PIL import Image
 
-    torch.set_num_threads(1)
-    handler, preprocessing, labels, response = map(
-        importlib.import_module, ("handler", "preprocessing", "labels", "response")
-    )
-    for name in ("archive", "checkpoint", "inprocess", "loading", "model", "predict", "serve"):
-        importlib.import_module(name)
-    if is_converted(answers):
-        importlib.import_module("eager")  # archive imports the others
-    for file in deploy_files(answers.get("deploy", [])):
-        if file.endswith(".py"):
-            importlib.import_module(file.removesuffix(".py"))
-    classes = answers["num_classes"]
+    preprocessing = importlib.import_module("preprocessing")
     channels = 3 if answers["color_mode"] == "RGB" else 1
-    assert callable(handler.ImageClassifierHandler().handle)
-
     size = preprocessing.IMAGE_SIZE
     picture = preprocessing.preprocess(Image.new(answers["color_mode"], (60, 40)))
     assert picture.dtype == torch.uint8
@@ -555,6 +636,13 @@ def check_modules(answers: Answers) -> None:
     assert batch.dtype == torch.float32
     assert batch.shape == (2, channels, size, size), batch.shape
 
+
+def check_labels_and_response(answers: Answers) -> None:
+    """Read the labels, and make the answer of chances for them."""
+    import torch
+
+    labels, response = map(importlib.import_module, ("labels", "response"))
+    classes = answers["num_classes"]
     if answers["label_format"] == "none":
         names = labels.read_labels(classes)
     elif answers["label_format"] == "folders":

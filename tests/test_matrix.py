@@ -207,33 +207,53 @@ BREAKAGES: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 
+ANSWERS = {
+    "architecture": "resnet18",
+    "num_classes": 3,
+    "weights": "state_dict",
+    "label_format": "index_to_name",
+    "transforms": "pretrained",
+    "color_mode": "RGB",
+    "head": "mlp",
+    "head_units": 64,
+    "response_format": "label",
+    "top_k": 5,
+}
+
+
+@pytest.fixture
+def break_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the matrix render a template in which some text is another, or a file more."""
+
+    def break_it(file: str, old: str, new: str) -> None:
+        root = matrix.plain_copy(tmp_path / "broken")
+        path = root / "template" / file
+        text = path.read_text() if path.exists() else ""
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else new)
+        monkeypatch.setattr(matrix, "template_root", lambda: root)
+
+    return break_it
+
+
 @pytest.mark.parametrize("name", BREAKAGES)
-def test_a_broken_template_is_found(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_template_is_found(name: str, break_template: Callable[..., None]) -> None:
     file, old, new, said = BREAKAGES[name]
-    root = matrix.plain_copy(tmp_path / "broken")
-    path = root / "template" / file
-    text = path.read_text() if path.exists() else ""
-    assert old in text
-    path.write_text(text.replace(old, new, 1) if old else new)
-    monkeypatch.setattr(matrix, "template_root", lambda: root)
-    answers = {
-        "architecture": "resnet18",
-        "num_classes": 3,
-        "weights": "state_dict",
-        "label_format": "index_to_name",
-        "transforms": "pretrained",
-        "color_mode": "RGB",
-        "head": "mlp",
-        "head_units": 64,
-        "response_format": "label",
-        "top_k": 5,
-    }
-    outcome = matrix.run([answers], processes=1)
+    break_template(file, old, new)
+    outcome = matrix.run([ANSWERS], processes=1)
     assert any(said in failure for failure in outcome.failures), outcome.failures
     assert all("copier copy" in failure for failure in outcome.failures)
     assert any("-d architecture=resnet18" in failure for failure in outcome.failures)
+
+
+def test_what_imports_a_new_file_is_imported_anew(break_template: Callable[..., None]) -> None:
+    name = "MAX_{{ 'REQUEST_' if max_pictures > 1 }}PIXELS"
+    break_template("project/images.py.jinja", "MAX_REQUEST_PIXELS", name)
+    sound, broken = ANSWERS | {"max_pictures": 64}, ANSWERS | {"max_pictures": 1}
+    assert not matrix.run([sound], processes=1).failures
+    # handler.py, which imports the name, is the same in both.
+    outcome = matrix.run([sound, broken], processes=1)
+    assert any("cannot import name" in failure for failure in outcome.failures), outcome.failures
 
 
 @pytest.mark.matrix
