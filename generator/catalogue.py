@@ -32,7 +32,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +39,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from generator.files import in_one_step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -208,13 +209,8 @@ def write(path: Path = ARCHS_PATH) -> bool:
     text = dumps(build())
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
-    # A reader sees the old file or the new one, never a part of it.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with in_one_step(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     load.cache_clear()
     return True
 

@@ -18,6 +18,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+# Options that several commands have.
+Data = Annotated[
+    list[str] | None,
+    typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+]
+Defaults = Annotated[
+    bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
+]
+
 
 @app.command()
 def demo(
@@ -44,13 +53,8 @@ def new(
         Path | None,
         typer.Option(help="The names of the classes: a file, or an ImageFolder tree."),
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
-    ] = None,
-    defaults: Annotated[
-        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
-    ] = False,
+    data: Data = None,
+    defaults: Defaults = False,
     model: Annotated[
         Path | None,
         typer.Option(help="For a network of your own: the file with build_model(num_classes)."),
@@ -85,13 +89,8 @@ def adopt(
     labels: Annotated[
         Path | None, typer.Option(help="The names of the classes, if the files do not tell.")
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
-    ] = None,
-    defaults: Annotated[
-        bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
-    ] = False,
+    data: Data = None,
+    defaults: Defaults = False,
 ) -> None:
     """From a hand-written handler, model file and archive command to a project in the same folder.
 

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 
 from generator import hostile
 from generator.errors import UserError
+from generator.files import in_one_step
 
 TOLERANCE = 1e-3  # of a probability: batches of another size compute in another order
 HANG = 60  # seconds without an answer
@@ -642,9 +643,5 @@ def decode_report(outcome: Decoded, command: str) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with in_one_step(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

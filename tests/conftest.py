@@ -104,6 +104,21 @@ class Reply:
         return json.loads(self.body)
 
 
+def ts_template(
+    *words: str, cwd: Path | None = None, root: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line of a checkout, without a terminal; what it prints is wide and plain."""
+    return subprocess.run(
+        [sys.executable, "-m", "generator.cli", *words],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
 def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:
     """Give the network seeded weights whose outputs differ from picture to picture; save them."""
     generator = torch.Generator().manual_seed(0)
@@ -127,6 +142,23 @@ def build_and_save(project: Project) -> None:
     )
     result = project.run("-c", code)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="session")
+def with_archive(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with an archive, of 50 classes; to be copied, see `copy_of`."""
+    path = tmp_path_factory.mktemp("with-archive") / "project"
+    render(path, {"architecture": "custom", "num_classes": 50, "top_k": 3})
+    project = Project(path)
+    build_and_save(project)
+    project.archive()
+    return project
+
+
+def copy_of(project: Project, path: Path) -> Project:
+    """Copy a project to a path that does not exist yet."""
+    shutil.copytree(project.path, path)
+    return Project(path)
 
 
 def spoil_archive(path: Path, member: str, old: bytes = b"", new: bytes | None = None) -> None:
@@ -164,6 +196,15 @@ def photographs(chelsea: Image.Image) -> list[Image.Image]:
     from skimage import data
 
     return [chelsea, Image.fromarray(data.coffee()), Image.fromarray(data.astronaut())]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread computes. Where tensors are small, more would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

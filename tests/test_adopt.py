@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 import handwritten
-from conftest import Project, noise, save_random_weights
+from conftest import Project, noise, save_random_weights, ts_template
 
 # Loads an unpacked archive as TorchServe does, and answers pictures. The package captum, which
 # TorchServe's ImageClassifier imports for explanations, is nowhere installed.
@@ -51,15 +51,7 @@ def adopt(
     folder: Path, *arguments: str, code: int = 0, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `ts-template adopt`, without a terminal."""
-    result = subprocess.run(
-        [sys.executable, "-m", "generator.cli", "adopt", str(folder), *arguments],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "300"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    result = ts_template("adopt", str(folder), *arguments, cwd=cwd)
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr, result.stderr
     return result

@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from conftest import Project, Reply, Service, build_and_save, encode, labels_of, noise
+from conftest import Project, Reply, Service, build_and_save, copy_of, encode, labels_of, noise
 from generator.hostile import bombs, form, other_media, picture, text_of
 from generator.matrix import imported_from
-from generator.rendering import render
 
 BATCH = 8
 PICTURES = [encode(picture(seed)) for seed in range(BATCH)]
@@ -54,13 +53,10 @@ BAD: dict[str, tuple[bytes, str, int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(with_archive: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with one worker that waits for batches of 8."""
-    path = tmp_path_factory.mktemp("batches") / "project"
-    render(path, {"architecture": "custom", "num_classes": 50, "top_k": 3})
-    project = Project(path)
-    build_and_save(project)
-    config = path / "model-config.yaml"
+    project = copy_of(with_archive, tmp_path_factory.mktemp("batches") / "project")
+    config = project.path / "model-config.yaml"
     text = config.read_text().replace("maxBatchDelay: 1\n", "maxBatchDelay: 500\n")
     config.write_text(text.replace("# minWorkers", "minWorkers").replace("# maxWork", "maxWork"))
     project.archive()

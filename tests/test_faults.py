@@ -22,31 +22,18 @@ from typing import Any
 import psutil
 import pytest
 
-from conftest import Project, Service, build_and_save, encode, spoil_archive
+from conftest import Project, Service, copy_of, encode, spoil_archive
 from generator.hostile import picture
-from generator.rendering import render
 from generator.torture import Client, Request, alike, free_port
 
 PICTURES = [encode(picture(seed)) for seed in range(8)]
 BOUND = 60  # seconds within which a client must hear something
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with an archive, to be copied."""
-    path = tmp_path_factory.mktemp("faults") / "built"
-    render(path, {"architecture": "custom", "num_classes": 50, "top_k": 3})
-    project = Project(path)
-    build_and_save(project)
-    project.archive()
-    return project
-
-
 @pytest.fixture
-def project(built: Project, tmp_path: Path) -> Project:
+def project(with_archive: Project, tmp_path: Path) -> Project:
     """A project with an archive."""
-    shutil.copytree(built.path, tmp_path / "project")
-    return Project(tmp_path / "project")
+    return copy_of(with_archive, tmp_path / "project")
 
 
 # -------------------------------------------------------------------------------------- the server

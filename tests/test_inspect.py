@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import nn
 from torchvision import models
 from typer.testing import CliRunner
 
-from conftest import Project, save_random_weights
+from conftest import Project, save_random_weights, ts_template
 from generator import catalogue
 from generator.cli import app
 from generator.errors import UserError
@@ -53,14 +53,7 @@ from inspected import (
     trained,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors are small here: more threads would wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ------------------------------------------------------------------------------------ recognising
@@ -576,10 +569,8 @@ def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
 def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(b"")
     (tmp_path / "answers.yml").write_text("num_classes: 3\n")
-    command = [sys.executable, "-m", "generator.cli", "inspect", str(tmp_path / "x.pth")]
-    command += ["--answers", str(tmp_path / "answers.yml")]
-    result = subprocess.run(
-        command, cwd=template_root(), capture_output=True, text=True, check=False
+    result = ts_template(
+        "inspect", str(tmp_path / "x.pth"), "--answers", str(tmp_path / "answers.yml")
     )
     assert result.returncode == 1
     assert result.stderr == f"error: {tmp_path / 'x.pth'} is empty; copy the checkpoint again\n"

@@ -16,6 +16,7 @@ import copier
 import pytest
 import yaml
 
+from conftest import ts_template
 from generator import catalogue, fast, matrix
 from generator.fast import FastRenderer
 from generator.rendering import template_root
@@ -284,24 +285,6 @@ def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> N
     assert not failures, "\n\n".join(failures[:3])
 
 
-def ts_template(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line."""
-    return subprocess.run(
-        [sys.executable, "-m", "generator.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**matrix_environment()},
-    )
-
-
-def matrix_environment() -> dict[str, str]:
-    """Return an environment in which tables are wide and plain."""
-    import os
-
-    return {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(template_root())}
-
-
 def test_the_matrix_command_reports_what_it_did() -> None:
     result = ts_template("matrix", "--sample", "4", "--seed", "3")
     assert result.returncode == 0, result.stderr
@@ -378,5 +361,5 @@ def test_help_is_instant_because_it_imports_no_torch() -> None:
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
         "sys.exit('torch' in sys.modules or 'copier' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], check=False, env=matrix_environment())
+    result = subprocess.run([sys.executable, "-c", code], check=False, cwd=template_root())
     assert result.returncode == 0

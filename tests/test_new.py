@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import onnx
@@ -15,7 +13,7 @@ import torchvision
 import yaml
 from rich.console import Console
 
-from conftest import Project, noise, save_random_weights
+from conftest import Project, noise, save_random_weights, ts_template
 from generator.new import label_answers
 from test_archive import network_state
 from test_weights import export
@@ -23,15 +21,7 @@ from test_weights import export
 
 def new(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `ts-template new` in a folder, without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "generator.cli", "new", *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "300"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    return ts_template("new", *arguments, cwd=folder)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, ts_template
 from generator import options
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "presets").glob("*.yml"))
@@ -27,16 +26,9 @@ def read(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def ts_template(root: Path, *words: str) -> str:
-    """Run the command line of a checkout, and return what it prints."""
-    result = subprocess.run(
-        [sys.executable, "-m", "generator.cli", *words],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def presets(root: Path, *words: str) -> str:
+    """Run `ts-template presets` in a checkout, and return what it prints."""
+    result = ts_template("presets", *words, cwd=root, root=root)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -49,7 +41,7 @@ def test_the_samples_are_what_the_presets_render_to(tmp_path: Path) -> None:
     for name in ("generator", "presets", "template"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, checkout / name, ignore=ignored)
-    ts_template(checkout, "presets", "--write")
+    presets(checkout, "--write")
     fresh, kept = read(checkout / "samples"), read(REPOSITORY / "samples")
     differing = [
         line
@@ -66,7 +58,7 @@ def test_the_samples_are_what_the_presets_render_to(tmp_path: Path) -> None:
 def test_a_preset_is_a_file_of_answers(name: str) -> None:
     path = REPOSITORY / "presets" / f"{name}.yml"
     assert list(options.check(path)) == []
-    listed = ts_template(REPOSITORY, "presets")
+    listed = presets(REPOSITORY)
     assert f"\n    copier copy --data-file {path} " in listed
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +25,7 @@ from conftest import (
     noise,
     save_random_weights,
     spoil_archive,
+    ts_template,
 )
 
 pytestmark = pytest.mark.serve
@@ -174,8 +173,7 @@ def test_densenet161(copy_project: Callable[..., Project], photographs: list[Ima
 
 
 def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "generator.cli", "demo", "digits"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = ts_template("demo", "digits", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     project = Project(tmp_path / "digits")
     pictures = sorted((project.path / "pictures").iterdir())
@@ -190,7 +188,7 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
     assert right / len(truth) > 0.95
     assert f"right: {right} of {len(truth)}" in result.stdout
 
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    again = ts_template("demo", "digits", cwd=tmp_path)
     assert again.returncode == 1
     assert "exists" in again.stderr
 

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import Project, build_and_save, spoil_archive
+from conftest import Project, copy_of, spoil_archive, ts_template
 from generator import hostile
-from generator.rendering import render
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(with_archive: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with an archive."""
-    path = tmp_path_factory.mktemp("torture") / "project"
-    render(path, {"architecture": "custom", "num_classes": 50, "top_k": 3})
-    project = Project(path)
-    build_and_save(project)
-    project.archive()
-    return project
+    return copy_of(with_archive, tmp_path_factory.mktemp("torture") / "project")
 
 
 def torture(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `ts-template torture`."""
-    command = [sys.executable, "-m", "generator.cli", "torture", str(project.path), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return ts_template("torture", str(project.path), *options)
 
 
 @pytest.mark.serve

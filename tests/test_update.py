@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ import yaml
 from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
-from conftest import REPOSITORY, Project, labels_of, noise
+from conftest import REPOSITORY, Project, labels_of, noise, ts_template
 from generator import options
 from generator.rendering import template_root
 from test_archive import network_state
@@ -521,14 +520,7 @@ def test_a_release_is_a_changelog_entry_a_tag_and_what_the_tests_keep(tmp_path: 
     changelog.write_text(f"{before}{heading}\n### Added\n\n- Something.\n{after}")
 
     def release(version: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "generator.cli", "release", version],
-            cwd=clone,
-            env={**os.environ, "PYTHONPATH": str(clone)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return ts_template("release", version, cwd=clone, root=clone)
 
     assert "not committed" in release("99.0").stderr
     commit(Project(clone))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
+from generator.files import in_one_step
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "report.json", "report.md", "report"
 ONE_THREAD, AS_IT_COMES = "image-classifier-one-thread", "image-classifier"
@@ -164,12 +165,8 @@ def write_json(folder: Path, result: dict[str, Any]) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with in_one_step(path) as temporary:
         temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------- the figures
@@ -470,12 +467,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axes.set_xlabel(f"throughput against\n{figures.titles[against].replace('`', '')}")
         axes.set_title(f"{case[0]}, {case[1].replace('x', ' × ')}")
     panels[0][0].legend()
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        drawing.savefig(temporary)
-        temporary.replace(path)
+        with in_one_step(path) as temporary:
+            drawing.savefig(temporary)
     finally:
-        temporary.unlink(missing_ok=True)
         pyplot.close(drawing)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import textwrap
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from generator.files import in_one_step
 from generator.inspection import Inspection
 from generator.inspection.answers import conversion
 from generator.inspection.matching import HEADS
@@ -261,9 +261,5 @@ def write_answers(path: Path, inspection: Inspection, labels: Labels | None) -> 
     lines += [yaml.safe_dump({name: x}, allow_unicode=True).rstrip() for name, x in answers.items()]
     lines += ["", "# What it could not tell:"]
     lines += [f"# {name}: {why}" for name, why in open_questions(inspection, labels).items()]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with in_one_step(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

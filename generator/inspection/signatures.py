@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import catalogue
+from generator.files import in_one_step
 from generator.rendering import HERE
 
 PATH = HERE / "signatures.json.gz"
@@ -131,12 +131,8 @@ def store(content: Any, path: Path) -> bool:
     if path.exists() and read(path) == content:
         return False
     text = json.dumps(content, separators=(",", ":"))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with in_one_step(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     load.cache_clear()
     load_timm.cache_clear()
     return True
