@@ -255,8 +255,15 @@ def combinations(seed: int = 0) -> list[Answers]:
             answers["num_classes"] = 1000  # as many as torchvision's have
         if answers["weights"] == "onnx":
             answers |= dict(zip(SPEED, SPEEDS[0], strict=True))  # it has a way of its own
+        decode_where_possible(answers)
         matrix.append(answers)
     return matrix
+
+
+def decode_where_possible(answers: Answers) -> None:
+    """Let the CPU decode pictures where there is no GPU."""
+    if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):
+        answers["decode"] = "exact"
 
 
 def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
@@ -758,6 +765,7 @@ def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
         answers |= dict(zip(SPEED, speeds.get(name, ("cpu", "eager", "fp32")), strict=True))
+        decode_where_possible(answers)
         if is_converted(answers | {"weights": "state_dict"}):
             answers["weights"] = "state_dict"
         if answers["weights"] == "pretrained":

@@ -42,6 +42,7 @@ def refused(result: subprocess.CompletedProcess[str], *said: str) -> None:
         ({"precision": "fp16"}, "bf16 for a CPU"),
         ({"accelerator": "cuda", "backend": "openvino"}, "aot_inductor for a GPU"),
         ({"accelerator": "cuda", "weights": "onnx"}, "runs on the CPU"),
+        ({"decode": "gpu"}, "no GPU to decode on"),
     ],
 )
 def test_answers_that_do_not_go_together_are_refused(

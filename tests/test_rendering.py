@@ -152,6 +152,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "architecture": "resnet18",
         "accelerator": "cuda",
         "backend": "aot_inductor",
+        "decode": "gpu",
     },
     "TorchScript on a GPU": {
         "architecture": "custom",

@@ -339,7 +339,8 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         check=False,
     )
     if result.returncode:
-        raise UserError(f"{' '.join(command)}\n{(result.stdout + result.stderr).strip()[-2000:]}")
+        said = result.stderr.strip() or result.stdout.strip()
+        raise UserError(f"{said[-2000:]}\n({' '.join(command)})")
 
 
 def java() -> dict[str, str]:

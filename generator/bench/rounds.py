@@ -39,7 +39,8 @@ from generator.errors import UserError
 
 POLL = 0.02  # seconds between two tries to get the first answer
 HOPELESS = (200, 400, 413, 415, 422)  # asked again, it would answer the same
-WARMUP = 1.0  # seconds of load before each measurement, not counted
+# Seconds of load before each measurement, not counted: Java compiles its own code meanwhile.
+WARMUP = 2.0
 # What this module starts must find it, from wherever it is started.
 IMPORTABLE = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
 

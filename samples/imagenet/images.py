@@ -9,8 +9,10 @@ import contextlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -40,6 +42,7 @@ MAX_REQUEST_PIXELS = 4 * MAX_PIXELS  # of all pictures in one request
 MAX_RATIO = 50  # of the longer side to the shorter one, which scaling keeps
 MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the picture, and few bytes
 MAX_BLOCKS = 1000  # of EXIF data in a JPEG; Pillow joins them, in time that grows with the square
+MARKERS = re.compile(rb"\xff[\xda\xe1]")  # begin a scan, a block; no compressed pixels contain them
 MAX_VALUES = 10_000  # in a JSON body; in memory, each takes ten times its text and more
 Image.MAX_IMAGE_PIXELS = None  # the limits here stand in for Pillow's own
 
@@ -136,8 +139,9 @@ def open_image(data: bytes) -> Image.Image:
         refuse_other_media(data)
         raise PictureError(f"the data is no image; expected one of {', '.join(FORMATS)}")
     if data.startswith(b"\xff\xd8"):
-        # These bytes begin a scan and a block of EXIF data; no compressed pixels contain them.
-        scans, blocks = data.count(b"\xff\xda"), data.count(b"\xff\xe1")
+        markers = islice(MARKERS.finditer(data), MAX_SCANS + MAX_BLOCKS + 1)
+        counts = Counter(marker[0] for marker in markers)
+        scans, blocks = counts[b"\xff\xda"], counts[b"\xff\xe1"]
         if scans > MAX_SCANS or blocks > MAX_BLOCKS:
             raise PictureError(f"the JPEG has {scans} scans and {blocks} blocks of EXIF data", 422)
     with damage_named():
