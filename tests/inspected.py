@@ -52,6 +52,12 @@ def hollow(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     return network
 
 
+def light_copy(network: nn.Module) -> nn.Module:
+    """Copy a hollow network; its own deep copy would fill the weights."""
+    shared = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
+
+
 def trained(network: nn.Module) -> nn.Module:
     """Give a real network weights as trained ones: no two alike, as an export merges those."""
     torch.manual_seed(0)
@@ -162,7 +168,7 @@ def save_legacy(network: nn.Module, path: Path) -> None:
 
 
 def save_half(network: nn.Module, path: Path) -> None:
-    torch.save(hollow(copy.deepcopy(network), torch.float16).state_dict(), path)
+    torch.save(hollow(light_copy(network), torch.float16).state_dict(), path)
 
 
 def save_data_parallel(network: nn.Module, path: Path) -> None:
@@ -192,7 +198,8 @@ def save_lightning(network: nn.Module, path: Path) -> None:
 
 
 def save_checkpoint(network: nn.Module, path: Path) -> None:
-    average = torch.optim.swa_utils.AveragedModel(network)
+    average = torch.optim.swa_utils.AveragedModel(nn.Identity())
+    average.module = light_copy(network)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     content = {
         "ema": average.state_dict(),

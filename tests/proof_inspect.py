@@ -151,7 +151,10 @@ def onnx_files(folder: Path, dynamo: bool) -> Outcomes:
         if (arch.params or 0) <= LARGE:
             options = {**arch.kwargs, **small(name)}
             network = trained(models.get_model(name, num_classes=CLASSES, **options))
-            save_onnx(network, folder / "x.onnx", pictures(name)[:1], dynamo=dynamo)
+            picture = pictures(name)[:1]
+            if not dynamo and not small(name):  # it pools to no fraction of what is there
+                picture = torch.zeros(1, 3, arch.input_size, arch.input_size)
+            save_onnx(network, folder / "x.onnx", picture, dynamo=dynamo)
             yield name, outcome(folder / "x.onnx", name)
             (folder / "x.onnx.data").unlink(missing_ok=True)
 
@@ -209,13 +212,13 @@ PARTS: dict[str, Callable[[Path], Outcomes]] = {
 
 
 def prove(title: str) -> Counter[str]:
-    """Run a part; print what is wrong, and the counts."""
+    """Run a part; print what is not right, and the counts."""
     counts: Counter[str] = Counter()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         for what, verdict in PARTS[title](Path(folder)):
             counts[verdict.partition(":")[0]] += 1
-            if verdict.startswith("wrong"):
+            if verdict != "right":
                 print(f"  {what}: {verdict}", flush=True)
             if counts.total() % 100 == 0:
                 print(f"  {what}: {dict(counts)}", flush=True)

@@ -118,10 +118,11 @@ def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
         assert exported.answers["image_size"] == pictures.shape[-1]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf", "swin_v2_t", "vit_b_32"])
 def test_onnx(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
-    network = trained(models.get_model(name, num_classes=CLASSES))
+    options = {"image_size": 64} if name == "vit_b_32" else {}
+    network = trained(models.get_model(name, num_classes=CLASSES, **options))
     save_onnx(network, path, torch.zeros(1, 3, 64, 64))
     found = inspect_file(path)
     assert (found.kind, found.architecture, found.classes) == ("onnx", name, CLASSES)
@@ -129,6 +130,22 @@ def test_onnx(name: str, tmp_path: Path) -> None:
     assert found.answers["weights"] == "onnx"
     path.with_name("x.onnx.data").unlink()
     assert "x.onnx.data, which is not beside it" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mnasnet0_5"])
+def test_onnx_of_the_older_exporter(name: str, tmp_path: Path) -> None:
+    network = trained(Wrapper(models.get_model(name, num_classes=CLASSES)))
+    save_onnx(network, tmp_path / "x.onnx", torch.zeros(1, 3, 64, 64), dynamo=False)
+    found = inspect_file(tmp_path / "x.onnx")
+    assert (found.architecture, found.classes, found.prefix) == (name, CLASSES, "backbone.")
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_onnx_of_a_network_with_other_normalisation(dynamo: bool, tmp_path: Path) -> None:
+    network = models.resnet18(num_classes=CLASSES, norm_layer=lambda n: nn.GroupNorm(8, n))
+    picture = torch.zeros(1, 3, 64, 64)
+    save_onnx(trained(network), tmp_path / "x.onnx", picture, dynamo=dynamo)
+    assert inspect_file(tmp_path / "x.onnx").architecture is None
 
 
 def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 NEW_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
 
 # Names of weights as torch has them; those of values in a graph look like val_3 or onnx::Conv_7.
-TORCH_NAME = re.compile(r"(?!onnx::)[A-Za-z_]\w*(\.\w+)+")
+TORCH_NAME = re.compile(r"(?!onnx::)[A-Za-z_][\w-]*(\.[\w-]+)+")
 # What DataParallel and torch.compile put before all names.
 WRAPPER = re.compile(r"((module|_orig_mod)\.)*")
 
@@ -427,9 +427,9 @@ def outer_head(layers: Shapes, inputs: int | None) -> Head:
 def recognise_onnx(weights: State) -> list[Match]:
     """Return the one network of torchvision whose weights an ONNX file has, or none.
 
-    An export folds the normalisation of a batch into the convolution before it, and turns matrices
-    around, which then get another name. What is left must be there, and nothing unknown; and it
-    must fit one network alone.
+    An export folds the normalisation of a batch into the convolution before it, which has a bias
+    then; it turns matrices around, and computes what depends on no picture, which then get other
+    names. What is left must be there, and nothing unknown; and it must fit one network alone.
     """
     found = [
         match
@@ -441,26 +441,37 @@ def recognise_onnx(weights: State) -> list[Match]:
 
 def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
     """Return the match if what an export leaves of the network is there, and nothing unknown."""
-    own = below({key: x for key, x in weights.items() if TORCH_NAME.fullmatch(key)}, prefix)
+    own = {
+        key: shape
+        for key, shape in below(weights, prefix).items()
+        if key in network.shapes or TORCH_NAME.fullmatch(prefix + key)
+    }
+    unnamed = {x.shape for key, x in weights.items() if not TORCH_NAME.fullmatch(key)}
     normalised = {
         key.removesuffix("running_mean") for key in network.buffers if key.endswith("running_mean")
     }
+    folded = set()  # shapes
     for key in network.body:
         module, _, last = key.rpartition(".")
-        folded = f"{module}." in normalised
         wanted = network.shapes[key]
+        may_fold = f"{module}." in normalised
         if key in own:
             if not fits(own[key], wanted):
                 return None
-            if folded and last == "weight" and f"{module}.running_mean" not in own:
+            if may_fold and last == "weight" and f"{module}.running_mean" not in own:
                 return None
-        elif not (folded or len(wanted) == 2 or key in network.buffers):
+        elif may_fold:
+            folded.add(wanted)
+        elif not (len(wanted) == 2 or key in network.buffers or is_computed(wanted, unnamed)):
             return None
     convolutions = {key.removesuffix("weight") for key, x in network.shapes.items() if len(x) == 4}
-    for key in own:
-        folded_bias = key.removesuffix("weight_bias").removesuffix("bias")
-        if not network.is_known(key) and folded_bias not in convolutions:
+    for key, shape in own.items():
+        if key.removesuffix("weight_bias").removesuffix("bias") in convolutions:
+            folded.discard(shape)
+        elif not network.is_known(key):
             return None
+    if folded:  # into nothing
+        return None
     channels = own[f"{network.arch.first_conv}.weight"][1]
     return Match(
         name=network.name,
@@ -471,6 +482,15 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
         image_size=None,
         parameters=count_parameters(below(weights, "")),
     )
+
+
+def is_computed(wanted: Shape, unnamed: Iterable[tuple[int, ...]]) -> bool:
+    """Tell whether an export may have computed something of a weight, and kept that without a name.
+
+    Of its shape, or expanded to the number of pictures. Convolutions keep their names.
+    """
+    made = (None, *wanted[1:]) if wanted[0] == 1 else wanted
+    return len(wanted) != 4 and any(fits(shape, made) for shape in unnamed)
 
 
 # ------------------------------------------------------------------------------------------ timm

@@ -20,6 +20,7 @@ MAX_INPUT = 2**31  # of what a network takes or gives, in one dimension
 MAX_TEXT = 4096  # bytes of a name
 WINDOW = 16_384  # bytes that are read at once
 MAX_VARINT = 10  # bytes of a number
+UNNAMED = "onnx::"  # begins the names of weights that an export changed
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -40,7 +41,8 @@ class OnnxModel:
 
     Attributes:
         producer: the program that wrote it.
-        weights: shape and dtype of each initializer, by name.
+        weights: shape and dtype of each initializer, by name; of a convolution, by the name that it
+            had in the network.
         inputs: shapes of what the network takes; None for a size that is free.
         outputs: likewise of what it gives.
         data_files: other files that hold weights.
@@ -161,8 +163,11 @@ def read_model(scanner: Scanner, size: int) -> OnnxModel | None:
 def read_graph(scanner: Scanner, graph: Field, model: OnnxModel) -> None:
     """Read a GraphProto into `model`."""
     inputs: dict[str, tuple[int | None, ...]] = {}
+    convolutions: list[tuple[str, list[str]]] = []
     for part in scanner.fields(graph.start, graph.end):
         match part.number:
+            case 1:
+                convolutions += read_convolution(scanner, part)
             case 5:
                 name, tensor = read_tensor(scanner, part, model)
                 model.weights[name] = tensor
@@ -173,6 +178,49 @@ def read_graph(scanner: Scanner, graph: Field, model: OnnxModel) -> None:
                 model.outputs.append(read_value(scanner, part)[1])
     # Before IR version 4, weights had to be listed among the inputs.
     model.inputs = [shape for name, shape in inputs.items() if name not in model.weights]
+    restore_names(model.weights, convolutions)
+
+
+def read_convolution(scanner: Scanner, message: Field) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name of a NodeProto and what it takes, if it is a convolution with a path."""
+    name = kind = ""
+    inputs = []
+    for part in scanner.fields(message.start, message.end):
+        match part.number:
+            case 1:
+                inputs.append(part)
+            case 3:
+                name = scanner.text(part)
+            case 4:
+                kind = scanner.text(part)
+    if kind == "Conv" and name.startswith("/"):
+        yield name, [scanner.text(part) for part in inputs]
+
+
+def restore_names(weights: dict[str, Tensor], convolutions: list[tuple[str, list[str]]]) -> None:
+    """Give convolutions' weights the names back that an export took from them.
+
+    The exporter before torch 2.9 calls a convolution's weights onnx::Conv_196 once it has folded a
+    normalisation into them, and the convolution /layer1/layer1.0/conv1/Conv.
+    """
+    restored = set()
+    for node, inputs in convolutions:
+        for name, last in zip(inputs[1:], ("weight", "bias"), strict=False):
+            if name.startswith(UNNAMED) and name in weights:
+                weights.setdefault(f"{module_of(node)}.{last}", weights[name])
+                restored.add(name)
+    for name in restored:
+        del weights[name]
+
+
+def module_of(node: str) -> str:
+    """Return the module that a node's name tells: layer1.0.conv1 of /layer1/layer1.0/conv1/Conv."""
+    parts: list[str] = []
+    for part in node.split("/")[1:-1]:
+        if parts and part.startswith(f"{parts[-1]}."):  # in a Sequential
+            parts.pop()
+        parts.append(part)
+    return ".".join(parts)
 
 
 def read_tensor(scanner: Scanner, message: Field, model: OnnxModel) -> tuple[str, Tensor]:
