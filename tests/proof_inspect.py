@@ -1,4 +1,4 @@
-"""The whole proof of `ts-template inspect`: every network in every way to save it. Takes hours.
+"""The whole proof of `ts-template inspect`: every network in every way to save it. Takes an hour.
 
     python tests/proof_inspect.py                    # all parts
     python tests/proof_inspect.py --part ONNX        # one of them
