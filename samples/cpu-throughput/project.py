@@ -19,7 +19,6 @@ WEIGHTS_DIR = ROOT / "weights"
 MODEL_STORE = ROOT / "model-store"
 ARCHIVE = MODEL_STORE / f"{MODEL_NAME}.mar"
 
-
 HANGUP = 1  # the signal of a terminal that is closed; Windows has none
 
 

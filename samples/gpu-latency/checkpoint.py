@@ -1,5 +1,5 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""From the checkpoint as it was saved to the state_dict that the service loads."""
+"""From the checkpoint as it was saved to the state_dict that is converted."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from mismatch import explain_mismatch
 from model import build_model
 from project import NUM_CLASSES, ProjectError, change_answer
 
-SERVED_NAME = "state_dict.pth"  # in the archive
-
 State = Mapping[str, torch.Tensor]
 
 
 def prepare_weights(source: Path, target: Path) -> str:
-    """Check that `source` fits the network exactly, and write the state_dict to serve.
+    """Check that `source` fits the network exactly, and write its state_dict.
 
     What is written has the network's own names and precision and nothing else.
 
@@ -88,7 +86,7 @@ def read_state_dict(path: Path) -> State:
             f"{path} is a training checkpoint ({', '.join(map(str, content))}), the state_dict is "
             f"inside it. Run: {answer}"
         )
-    raise ProjectError(f"{path} holds a {type(content).__name__}, not a state_dict")
+    raise ProjectError(f"{path} holds {type(content).__name__}, not a state_dict")
 
 
 def first_line(error: BaseException) -> str:

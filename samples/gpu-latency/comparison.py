@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from eager import load_model
-from images import decode_image, open_image
+from images import PictureError, decode_image, open_image
 from inprocess import LocalService
 from preprocessing import normalize, preprocess
 from project import NUM_CLASSES, ProjectError, change_answer
@@ -33,10 +33,20 @@ class Limits:
 
 
 def find_pictures(folder: Path) -> list[bytes]:
-    """Return up to MAX_PICTURES files with pictures, from all over a folder and its sub-folders."""
+    """Return up to MAX_PICTURES files with pictures, from all over a folder and its sub-folders.
+
+    Raises:
+        ProjectError: The service would refuse one of them.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     step = max(1, -(-len(paths) // MAX_PICTURES))
-    return [path.read_bytes() for path in paths[::step]]
+    pictures = [path.read_bytes() for path in paths[::step]]
+    for path, picture in zip(paths[::step], pictures, strict=True):
+        try:
+            prepared([picture])
+        except PictureError as error:
+            raise ProjectError(f"{path}: {error}; mend it or take it away") from error
+    return pictures
 
 
 def prepared(pictures: Sequence[bytes]) -> torch.Tensor:
@@ -75,7 +85,7 @@ def compare(weights: Path, service: LocalService, pictures: Sequence[bytes], lim
     )
     if difference > limits.difference or agreement < limits.agreement:
         raise ProjectError(
-            f"aot_inductor in fp16 answers otherwise than the network that was trained: "
+            "aot_inductor in fp16 answers otherwise than the network that was trained: "
             f"{outcome}; expected {limits.agreement:.1%} and {limits.difference:g}.\n"
             f"Serve it as it was trained: {change_answer(backend='eager', precision='fp32')}\n"
             "Or allow more: python archive.py --min-agreement SHARE --max-difference DIFFERENCE"

@@ -39,6 +39,11 @@ def convert(weights: Path, target: Path) -> str:
     Raises:
         ProjectError: It cannot be compiled.
     """
+    if not torch.cuda.is_available():
+        raise ProjectError(
+            "AOTInductor compiles for the GPU that is there, and here is none; build the archive "
+            f"where it is served, or compile nothing: {change_answer(backend='eager')}"
+        )
     network = load_model(weights, NUM_CLASSES, torch.device("cuda"))
     network = Reduced(network.to(torch.float16)).eval()
     pictures = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE, device="cuda")
@@ -53,7 +58,7 @@ def convert(weights: Path, target: Path) -> str:
     except Exception as error:  # the exporter and the compiler have many kinds
         raise ProjectError(
             f"the network cannot be compiled: {str(error).strip().splitlines()[0]}. It takes a C++ "
-            f"compiler (g++, nvcc); serve it as it is with: "
+            "compiler (g++); serve it as it is with: "
             f"{change_answer(backend='eager', precision='fp32')}"
         ) from error
     return f"compiled, {target.stat().st_size / 1e6:.1f} MB"

@@ -1,5 +1,5 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""From the file in the archive to the network that answers."""
+"""The network as it was trained: what is converted, and what its answers are compared with."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from model import build_model
 
 
 def load_model(path: Path, num_classes: int, device: torch.device) -> nn.Module:
-    """Return the network with the weights of the state_dict at `path`, ready to serve."""
+    """Return the network with the weights of the state_dict at `path`."""
     with on_meta():
         model = build_model(num_classes)
-    # The tensors stay in the file and are read when they are needed; workers share the memory.
+    # The tensors stay in the file and are read when they are needed.
     weights = torch.load(path, map_location=device, weights_only=True, mmap=True)
     model.load_state_dict(weights, assign=True)
     model.to(device)

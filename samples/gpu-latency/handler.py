@@ -136,8 +136,7 @@ class ImageClassifierHandler:
         """Return what the network returns, as float32 (N, classes), for such a batch."""
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
             data = data.pin_memory().to(self.device, non_blocking=True)
-        pictures = normalize(data).contiguous(memory_format=torch.channels_last)
-        return self.model(pictures).float()
+        return self.model(normalize(data)).float()
 
     def postprocess(self, data: torch.Tensor) -> list[Any]:
         """Return an answer or a PictureError for each row of the probabilities (N, classes)."""

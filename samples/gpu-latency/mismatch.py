@@ -79,7 +79,7 @@ def body_of(state: Iterable[str]) -> list[str]:
 
 
 def which_architecture(found: State) -> str:
-    """Return which of torchvision's networks has all the file's names and shapes, as an advice."""
+    """Return which of torchvision's networks has all the file's names and shapes, as advice."""
     for name in models.list_models(module=models):
         with on_meta(), warnings.catch_warnings(action="ignore"):
             other = models.get_model(name, num_classes=NUM_CLASSES).state_dict()

@@ -16,9 +16,8 @@ from mismatch import explain_mismatch
 from model import build_model
 from project import NUM_CLASSES, ProjectError, change_answer
 
-SERVED_NAME = "state_dict.pth"  # in the archive
-
 State = Mapping[str, torch.Tensor]
+SERVED_NAME = "state_dict.pth"  # in the archive
 
 
 def prepare_weights(source: Path, target: Path) -> str:
@@ -88,7 +87,7 @@ def read_state_dict(path: Path) -> State:
             f"{path} is a training checkpoint ({', '.join(map(str, content))}), the state_dict is "
             f"inside it. Run: {answer}"
         )
-    raise ProjectError(f"{path} holds a {type(content).__name__}, not a state_dict")
+    raise ProjectError(f"{path} holds {type(content).__name__}, not a state_dict")
 
 
 def first_line(error: BaseException) -> str:

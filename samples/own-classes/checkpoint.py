@@ -18,9 +18,8 @@ from mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
 from model import build_model
 from project import NUM_CLASSES, ProjectError, change_answer
 
-SERVED_NAME = "state_dict.pth"  # in the archive
-
 State = Mapping[str, torch.Tensor]
+SERVED_NAME = "state_dict.pth"  # in the archive
 
 
 def prepare_weights(source: Path, target: Path) -> str:

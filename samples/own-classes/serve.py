@@ -61,11 +61,11 @@ def main() -> int:
         "--metrics-host", help="the address for metrics, which need no key (default: this machine)"
     )
     access = parser.add_mutually_exclusive_group()
-    access.add_argument("--tokens", action="store_true", help="answer only who shows a key")
+    access.add_argument("--tokens", action="store_true", help="answer only clients that show a key")
     access.add_argument(
         "--open",
         action="store_true",
-        help="answer who shows none: in a network that only those reach who may",
+        help="answer without keys, where the network decides who may ask",
     )
     parser.add_argument(
         "--ready",
