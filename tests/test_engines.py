@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import re
@@ -21,6 +22,7 @@ from conftest import Project, build_and_save
 from engines import (
     Clients,
     Cluster,
+    answered,
     compare,
     config_for,
     mixed_requests,
@@ -74,8 +76,9 @@ def wait_for_metrics(cluster: Cluster) -> None:
     while missing:
         assert time.monotonic() < end, missing
         time.sleep(1)
-        _, text = send(f"http://127.0.0.1:{port}/metrics", b"", method="GET")
-        missing = [name for name in missing if not re.search(name, text.decode())]
+        with contextlib.suppress(OSError):  # it does not listen yet
+            _, text = send(f"http://127.0.0.1:{port}/metrics", b"", method="GET")
+            missing = [name for name in missing if not re.search(name, text.decode())]
 
 
 def test_ray_answers_as_torchserve_does(project: Project) -> None:
@@ -102,7 +105,7 @@ def test_ray_answers_as_torchserve_does(project: Project) -> None:
             ("/v1/models/image-classifier:predict", picture, "POST"),
             ("/v1/models/nobody:predict", picture, "POST"),
         ]:
-            one, two = (send(root + path, body, method=method) for root in (base, cluster.base))
+            one, two = (answered(root + path, body, method=method) for root in (base, cluster.base))
             assert one[0] == two[0], (path, one, two)
             assert one[1] == two[1] or json.loads(one[1]) == json.loads(two[1]), path
 
