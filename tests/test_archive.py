@@ -123,7 +123,7 @@ def test_files_that_are_no_state_dict_are_named(
         "half.pth": None,
         "training.pth": "-d weights=checkpoint",
         "module.pth": "-d weights=checkpoint",
-        "number.pth": "holds a int",
+        "number.pth": "holds int, not",
         "other.pth": r"the network +the file\n +features\.0\.weight \(16, 1, 3, 3\) +-\n",
         "colour.pth": r"\(16, 1, 3, 3\) +features\.0\.weight \(16, 3, 3, 3\)\n(.|\n)*model\.py",
         "script.pt": "-d weights=torchscript",
