@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -42,6 +43,18 @@ def ask(url: str, key: str = "", method: str = "GET", body: bytes | None = None)
         return error.code, error.read().decode()
 
 
+def settled(model: str) -> tuple[int, str]:
+    """Return what TorchServe says of a model when all of its workers are ready."""
+    end = time.monotonic() + 60
+    while True:
+        status, said = ask(model)
+        workers = json.loads(said)[0]["workers"]
+        if all(worker["status"] == "READY" and worker["pid"] > 0 for worker in workers):
+            return status, said
+        assert time.monotonic() < end, said
+        time.sleep(0.1)
+
+
 @pytest.mark.serve
 def test_the_doors_are_closed(project: Project, tmp_path: Path) -> None:
     workflow = tmp_path / "workflow.war"
@@ -49,7 +62,7 @@ def test_the_doors_are_closed(project: Project, tmp_path: Path) -> None:
         archive.writestr("MAR-INF/MANIFEST.json", "{}")
     with project.serve() as service:
         model = f"{service.management}/models/image-classifier"
-        before = ask(model)
+        before = settled(model)
         for url in ("image-classifier.mar", workflow.as_uri(), "http://127.0.0.1:9/x.mar"):
             assert ask(f"{service.management}/models?url={url}", method="POST")[0] == 405
         assert ask(model, method="DELETE")[0] == 405
