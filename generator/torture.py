@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from urllib.parse import urlsplit
 from generator import hostile
 from generator.errors import UserError
 from generator.files import in_one_step
+from generator.workers import model_address, ready_workers, workers_of
 
 TOLERANCE = 1e-3  # of a probability: batches of another size compute in another order
 HANG = 60  # seconds without an answer
@@ -129,8 +129,8 @@ def torture(
     files, answers = distinct_answers(project, seed)
     outcome.distinct = len(files)
     with serving(project) as (url, management, _):
-        watch = Watch(management)
         path = urlsplit(url).path
+        watch = Watch(model_address(url, management))
         plan = planned(files, answers, requests, hostile_requests, seed, path)
         start = time.perf_counter()
         drive(url, plan, requests, clients, outcome, progress)
@@ -288,14 +288,14 @@ def free_port() -> int:
 
 
 class Watch:
-    """Counts workers that die, and looks at their memory."""
+    """Counts a model's workers that die, and looks at their memory."""
 
-    def __init__(self, management: str) -> None:
-        self._url = f"{management}/models"
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._seen: set[int] = set()
         self._peaks: dict[int, int] = {}
         self._done = threading.Event()
-        self._first = self._ready()
+        self._first = {worker["pid"] for worker in ready_workers(model, STARTUP)}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -304,27 +304,8 @@ class Watch:
             with contextlib.suppress(OSError, ValueError, LookupError):
                 self._look()
 
-    def _ready(self) -> set[int]:
-        """Return the workers' process ids as soon as all have one; TorchServe says -1 before."""
-        deadline = time.monotonic() + STARTUP
-        while True:
-            workers = self._workers()
-            if all(worker["status"] == "READY" and worker["pid"] > 0 for worker in workers):
-                return {worker["pid"] for worker in workers}
-            if time.monotonic() > deadline:
-                raise UserError(f"{self._url}: not all workers are ready: {workers}")
-            time.sleep(0.1)
-
-    def _workers(self) -> list[dict[str, Any]]:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(self._url, timeout=30) as answer:
-            (model,) = json.load(answer)["models"]
-        with direct.open(f"{self._url}/{model['modelName']}", timeout=30) as answer:
-            workers: list[dict[str, Any]] = json.load(answer)[0]["workers"]
-            return workers
-
     def _look(self) -> None:
-        for worker in self._workers():
+        for worker in workers_of(self._model):
             self._seen.add(worker["pid"])
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{worker['pid']}/status").read_text()

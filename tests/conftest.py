@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ from torch import nn
 
 from generator.rendering import render, template_root
 from generator.torture import serving
+from generator.workers import model_address
 
 # A run in the background of a shell ignores Ctrl-C, and so would what the tests start.
 if threading.current_thread() is threading.main_thread():
@@ -80,6 +84,11 @@ class Service:
     management: str
     process: subprocess.Popen[str]
 
+    @property
+    def model(self) -> str:
+        """The model's address among those of management."""
+        return model_address(self.url, self.management)
+
     def post(self, body: bytes, content_type: str = "application/octet-stream") -> Reply:
         """Send one request and return the reply, whatever its status."""
         request = urllib.request.Request(self.url, body, {"Content-Type": content_type})
@@ -102,6 +111,24 @@ class Reply:
     def json(self) -> Any:
         """The decoded body."""
         return json.loads(self.body)
+
+
+def announce(url: str, length: int) -> tuple[int, bytes]:
+    """Announce a request of so many bytes, as curl does; return the server's status and body.
+
+    Status 100 asks for the request. Who sends it unasked may find the connection ended before the
+    answer that refuses it.
+    """
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+        connection.sendall(
+            f"POST {place.path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            f"Content-Length: {length}\r\n\r\n".encode()
+        )
+        stream = connection.makefile("rb")
+        status = int(stream.readline().split()[1])
+        headers = http.client.parse_headers(stream)
+        return status, stream.read(int(headers.get("Content-Length", 0)))
 
 
 def ts_template(

@@ -234,20 +234,6 @@ def send(
         return error.code, error.read()
 
 
-def answered(
-    url: str, body: bytes, content_type: str = hostile.BINARY, method: str = "POST"
-) -> Reply:
-    """Send a request, and again if it gets no answer.
-
-    TorchServe refuses a body that is too long before it has all of it, and may end the connection
-    while the client is still sending.
-    """
-    for _ in range(4):
-        with contextlib.suppress(urllib.error.URLError):
-            return send(url, body, content_type, method)
-    return send(url, body, content_type, method)
-
-
 def mixed_requests(project: Path, count: int, seed: int = 0) -> list[torture.Request]:
     """Return requests, half of them bad, all of which are HTTP that a server can read."""
     files, answers = torture.distinct_answers(project, seed, 40)
@@ -273,8 +259,8 @@ class Comparison:
 def compare(torchserve: str, other: str, requests: list[torture.Request]) -> Comparison:
     """Send the requests to both, 16 at once, and compare."""
     with ThreadPoolExecutor(16) as pool:
-        ours = list(pool.map(lambda x: answered(other, x.body, x.content_type), requests))
-        theirs = list(pool.map(lambda x: answered(torchserve, x.body, x.content_type), requests))
+        ours = list(pool.map(lambda x: send(other, x.body, x.content_type), requests))
+        theirs = list(pool.map(lambda x: send(torchserve, x.body, x.content_type), requests))
     outcome = Comparison()
     for request, one, two in zip(requests, theirs, ours, strict=True):
         is_form = "form" in request.content_type

@@ -27,6 +27,7 @@ from engines import (
     read_config,
 )
 from generator.torture import serving
+from generator.workers import model_address
 
 
 def same_answers(project: Path) -> None:
@@ -66,7 +67,7 @@ def throughput(project: Path) -> None:
     """One worker of TorchServe and one replica of Ray, and two of each: the same clients."""
     for size in ((640, 480), (64, 48)):
         with serving(project) as (url, management, _):
-            model = f"{management}/models/{url.rpartition('/')[2]}"
+            model = model_address(url, management)
             for workers in (1, 2):
                 scaled = f"{model}?min_worker={workers}&max_worker={workers}&synchronous=true"
                 urllib.request.urlopen(urllib.request.Request(scaled, method="PUT")).close()

@@ -5,20 +5,28 @@ from __future__ import annotations
 import base64
 import io
 import json
-import socket
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
-from conftest import Project, Reply, Service, build_and_save, copy_of, encode, labels_of, noise
+from conftest import (
+    Project,
+    Reply,
+    Service,
+    announce,
+    build_and_save,
+    copy_of,
+    encode,
+    labels_of,
+    noise,
+)
 from generator.hostile import bombs, form, other_media, picture, text_of
 from generator.matrix import imported_from
+from generator.workers import ready_workers
 
 BATCH = 8
 PICTURES = [encode(picture(seed)) for seed in range(BATCH)]
@@ -154,8 +162,8 @@ def test_batches_over_http(project: Project) -> None:
         for name, (body, content_type, status, _) in BAD.items():
             assert service.post(body, content_type).status == status, name
         lists(service, alone)
-        assert first_line(service, 20_000_000).startswith(b"HTTP/1.1 100")
-        assert first_line(service, 20_000_001).startswith(b"HTTP/1.1 413")
+        assert announce(service.url, 20_000_000)[0] == 100
+        assert announce(service.url, 20_000_001)[0] == 413
         assert workers(service) == before  # none of all that ended a worker
 
 
@@ -182,21 +190,9 @@ def lists(service: Service, alone: list[Any]) -> None:
     assert service.post(b'{"instances": []}', JSON).json == []
 
 
-def first_line(service: Service, length: int) -> bytes:
-    """Announce a request of so many bytes, as curl does, and return what the server says to it."""
-    place = urlsplit(service.url)
-    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
-        connection.sendall(
-            f"POST {place.path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-            f"Content-Length: {length}\r\n\r\n".encode()
-        )
-        return connection.recv(1000)
-
-
 def workers(service: Service) -> list[int]:
-    """Return the process ids of the workers."""
-    with urllib.request.urlopen(f"{service.management}/models/image-classifier") as answer:
-        return [worker["pid"] for worker in json.load(answer)[0]["workers"]]
+    """Return the process ids of the workers when all are ready."""
+    return [worker["pid"] for worker in ready_workers(service.model, 60)]
 
 
 def test_exif_does_not_turn_twice(local: Any) -> None:
@@ -236,4 +232,4 @@ def test_the_longest_answer_does_not_end_the_worker(copy_project: Callable[..., 
         assert reply.status == 200
         assert len(reply.body) > 20_000_000
         assert [len(answer) for answer in reply.json] == [1000] * 64
-        assert set(before) - {-1} <= set(workers(service))  # -1: one that was still starting
+        assert workers(service) == before

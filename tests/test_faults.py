@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ import pytest
 from conftest import Project, Service, copy_of, encode, spoil_archive
 from generator.hostile import picture
 from generator.torture import Client, Request, alike, free_port
+from generator.workers import workers_of
 
 PICTURES = [encode(picture(seed)) for seed in range(8)]
 BOUND = 60  # seconds within which a client must hear something
@@ -87,9 +87,7 @@ class Load:
 
 def ready(service: Service) -> list[int]:
     """Return the process ids of the workers that are ready."""
-    with urllib.request.urlopen(f"{service.management}/models/image-classifier") as answer:
-        workers = json.load(answer)[0]["workers"]
-    return [worker["pid"] for worker in workers if worker["status"] == "READY"]
+    return [x["pid"] for x in workers_of(service.model) if x["status"] == "READY"]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Project, build_and_save, encode, noise
+from generator.workers import ready_workers
 
 
 @pytest.fixture(scope="module")
@@ -43,35 +43,23 @@ def ask(url: str, key: str = "", method: str = "GET", body: bytes | None = None)
         return error.code, error.read().decode()
 
 
-def settled(model: str) -> tuple[int, str]:
-    """Return what TorchServe says of a model when all of its workers are ready."""
-    end = time.monotonic() + 60
-    while True:
-        status, said = ask(model)
-        workers = json.loads(said)[0]["workers"]
-        if all(worker["status"] == "READY" and worker["pid"] > 0 for worker in workers):
-            return status, said
-        assert time.monotonic() < end, said
-        time.sleep(0.1)
-
-
 @pytest.mark.serve
 def test_the_doors_are_closed(project: Project, tmp_path: Path) -> None:
     workflow = tmp_path / "workflow.war"
     with zipfile.ZipFile(workflow, "w") as archive:
         archive.writestr("MAR-INF/MANIFEST.json", "{}")
     with project.serve() as service:
-        model = f"{service.management}/models/image-classifier"
-        before = settled(model)
+        ready_workers(service.model, 60)
+        before = ask(service.model)
         for url in ("image-classifier.mar", workflow.as_uri(), "http://127.0.0.1:9/x.mar"):
             assert ask(f"{service.management}/models?url={url}", method="POST")[0] == 405
-        assert ask(model, method="DELETE")[0] == 405
+        assert ask(service.model, method="DELETE")[0] == 405
         # TorchServe has no switch for workflows, but it takes them only from URLs that are allowed.
         for url in (workflow.as_uri(), "http://127.0.0.1:9/x.war"):
             status, said = ask(f"{service.management}/workflows?url={url}", method="POST")
             assert 400 <= status < 500
             assert "does not match any allowed URL" in said
-        assert ask(model) == before
+        assert ask(service.model) == before
         assert service.post(encode(noise(0))).status == 200
 
 

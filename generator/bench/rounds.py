@@ -32,10 +32,10 @@ from generator.bench.contenders import (
     memory_mb,
     picture_sizes,
     running,
-    workers_ready,
 )
 from generator.bench.load import is_right
 from generator.errors import UserError
+from generator.workers import ready_workers
 
 POLL = 0.02  # seconds between two tries to get the first answer
 HOPELESS = (200, 400, 413, 415, 422)  # asked again, it would answer the same
@@ -177,7 +177,7 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
         first_answer(launch, model.pictures[sizes[0]][0], model.expected[sizes[0]][0], process)
         start = time.perf_counter() - begin
         if launch.management:
-            wait_for_workers(launch, begin)
+            ready_workers(launch.management, FIRST_ANSWER)
         loads = [
             load(launch, model, size, clients, settings.seconds, process.pid)
             for size in sizes
@@ -216,14 +216,6 @@ def first_answer(
         time.sleep(POLL)
     log = (launch.folder / "server.log").read_text(errors="replace")[-2000:]
     raise UserError(f"no right answer but {said}; its log ends with:\n{log}")
-
-
-def wait_for_workers(launch: Launch, begin: float) -> None:
-    """Wait until all of TorchServe's workers are ready."""
-    while not workers_ready(launch.management):
-        if time.perf_counter() > begin + FIRST_ANSWER:
-            raise UserError(f"not all workers are ready after {FIRST_ANSWER} s")
-        time.sleep(0.1)
 
 
 def load(
