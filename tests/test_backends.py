@@ -59,6 +59,15 @@ def test_int8_wants_pictures(copy_project: Callable[..., Project]) -> None:
     assert not list((project.path / "model-store").iterdir())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_damaged_picture_is_named(copy_project: Callable[..., Project], precision: str) -> None:
+    project = copy_project(backend="onnxruntime", precision=precision, **NETWORK)
+    with_pictures(project)
+    (project.path / "pictures" / "bad.jpg").write_bytes(encode(noise(0), "JPEG")[:-200])
+    refused(project.run("archive.py"), "bad.jpg: ", "damaged", "take it away")
+    assert not list((project.path / "model-store").iterdir())
+
+
 def test_answers_that_differ_too_much_are_refused(copy_project: Callable[..., Project]) -> None:
     project = with_pictures(copy_project(precision="bf16", **NETWORK))
     result = project.run("archive.py", "--max-difference", "0")

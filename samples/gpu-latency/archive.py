@@ -203,7 +203,7 @@ def build(
         examples = find_pictures(pictures)
         if not examples:
             done(f"compared on made-up pictures, for there are none in {pictures}:")
-            examples = list(sample_pictures().values())
+            examples = sample_pictures()
         with open_archive(built) as service:
             done(compare(trained, service, examples, limits or Limits()))
         with uninterrupted():

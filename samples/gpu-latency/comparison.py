@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from eager import load_model
-from images import PictureError, decode_image, open_image
+from images import PictureError, damage_named, decode_image, open_image
 from inprocess import LocalService
 from preprocessing import normalize, preprocess
 from project import NUM_CLASSES, ProjectError, change_answer
@@ -32,50 +32,53 @@ class Limits:
     agreement: float = 0.99
 
 
-def find_pictures(folder: Path) -> list[bytes]:
-    """Return up to MAX_PICTURES files with pictures, from all over a folder and its sub-folders.
+def find_pictures(folder: Path) -> dict[str, bytes]:
+    """Return up to MAX_PICTURES pictures by path, from all over a folder and its sub-folders."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    step = max(1, -(-len(paths) // MAX_PICTURES))
+    return {str(path): path.read_bytes() for path in paths[::step]}
+
+
+def prepared(pictures: Mapping[str, bytes]) -> torch.Tensor:
+    """Return encoded pictures as the network takes them: float32 (N, 3, H, W).
 
     Raises:
         ProjectError: The service would refuse one of them.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    step = max(1, -(-len(paths) // MAX_PICTURES))
-    pictures = [path.read_bytes() for path in paths[::step]]
-    for path, picture in zip(paths[::step], pictures, strict=True):
+    pixels = []
+    for name, picture in pictures.items():
         try:
-            prepared([picture])
+            with damage_named():
+                pixels.append(preprocess(decode_image(open_image(picture))))
         except PictureError as error:
-            raise ProjectError(f"{path}: {error}; mend it or take it away") from error
-    return pictures
-
-
-def prepared(pictures: Sequence[bytes]) -> torch.Tensor:
-    """Return encoded pictures as the network takes them: float32 (N, 3, H, W)."""
-    return normalize(torch.stack([preprocess(decode_image(open_image(x))) for x in pictures]))
+            raise ProjectError(f"{name}: {error}; mend it or take it away") from error
+    return normalize(torch.stack(pixels))
 
 
 @torch.inference_mode()
-def compare(weights: Path, service: LocalService, pictures: Sequence[bytes], limits: Limits) -> str:
+def compare(
+    weights: Path, service: LocalService, pictures: Mapping[str, bytes], limits: Limits
+) -> str:
     """Let the network as it was trained and as it is served answer the same pictures.
 
     Args:
         weights: The state_dict, as it was trained.
         service: The archive.
-        pictures: Encoded; one or more.
+        pictures: Encoded, by path or kind; one or more.
         limits: What is allowed.
 
     Returns:
         How much they differ, for people.
 
     Raises:
-        ProjectError: They differ more than the limits allow.
+        ProjectError: They differ more than the limits allow, or a picture is damaged.
     """
     network = load_model(weights, NUM_CLASSES, torch.device("cpu"))
-    trained, served = [], []
-    for start in range(0, len(pictures), 16):  # a few at a time, for memory
-        part = pictures[start : start + 16]
+    names, trained, served = list(pictures), [], []
+    for start in range(0, len(names), 16):  # a few at a time, for memory
+        part = {name: pictures[name] for name in names[start : start + 16]}
         trained.append(network(prepared(part)).softmax(dim=1))
-        served.append(service.probabilities(part))
+        served.append(service.probabilities(list(part.values())))
     expected, found = torch.cat(trained), torch.cat(served)
     difference = (expected - found).abs().max().item()
     agreement = (expected.argmax(dim=1) == found.argmax(dim=1)).float().mean().item()
