@@ -177,7 +177,7 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
         first_answer(launch, model.pictures[sizes[0]][0], model.expected[sizes[0]][0], process)
         start = time.perf_counter() - begin
         if launch.management:
-            ready_workers(launch.management, FIRST_ANSWER)
+            ready_workers(launch.management, FIRST_ANSWER - start)
         loads = [
             load(launch, model, size, clients, settings.seconds, process.pid)
             for size in sizes

@@ -74,9 +74,9 @@ def compare(
         ProjectError: They differ more than the limits allow, or a picture is damaged.
     """
     network = load_model(weights, NUM_CLASSES, torch.device("cpu"))
-    names, trained, served = list(pictures), [], []
-    for start in range(0, len(names), 16):  # a few at a time, for memory
-        part = {name: pictures[name] for name in names[start : start + 16]}
+    entries, trained, served = list(pictures.items()), [], []
+    for start in range(0, len(entries), 16):  # a few at a time, for memory
+        part = dict(entries[start : start + 16])
         trained.append(network(prepared(part)).softmax(dim=1))
         served.append(service.probabilities(list(part.values())))
     expected, found = torch.cat(trained), torch.cat(served)
