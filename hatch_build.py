@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class BundleHook(BuildHookInterface):
-    """Adds `generator/_bundle`: copier.yml and what it includes, at the paths it includes it by.
+    """Adds `generator/_bundle`: the presets, copier.yml and what it includes, at their paths.
 
     Plain `force-include` does not do: it moves files, and the JSON belongs to the package as well.
     """
@@ -22,12 +23,13 @@ class BundleHook(BuildHookInterface):
             return
         root = Path(self.root)
         self.bundle = Path(tempfile.mkdtemp())
-        shutil.copy(root / "copier.yml", self.bundle)
-        for name in ("template", "presets"):
-            shutil.copytree(root / name, self.bundle / name)
-        (self.bundle / "generator").mkdir()
-        for path in root.glob("generator/*.json"):
-            shutil.copy(path, self.bundle / "generator")
+        sys.path.insert(0, self.root)
+        try:
+            from generator.rendering import plain_copy  # imports nothing that is not installed yet
+        finally:
+            sys.path.remove(self.root)
+        plain_copy(self.bundle, root)
+        shutil.copytree(root / "presets", self.bundle / "presets")
         build_data["force_include"][str(self.bundle)] = "generator/_bundle"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

@@ -1,8 +1,8 @@
-"""Catalogue of the image classifiers that a project can be generated for.
+"""Catalogue of the networks that a project can be generated for.
 
-Every architecture registered in ``torchvision.models`` is described by one :class:`Arch`, plus
-the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside this module, one
-line per architecture. The questionnaire, the generator and the tests read that file; ``build``
+Every classifier and every segmenter registered in torchvision is described by one :class:`Arch`,
+plus the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside this module,
+one line per architecture. The questionnaire, the generator and the tests read that file; ``build``
 derives it anew from the installed torchvision and ``write`` stores it.
 
 Nothing here imports torch until a network has to be built, so that reading the catalogue is quick.
@@ -10,10 +10,11 @@ Networks are built on the meta device: no memory, no initialisation; no weights 
 
 How sizes are found
 -------------------
-A size is *accepted* when a batch of two square images of that size gives ``(2, 7)`` logits in eval
-mode from a network with 7 classes. Only shapes matter, so the trials run on the meta device, whose
-kernels raise the same errors on the same sizes as the real ones, and skip the normalisations. The
-tests compare with the untouched networks, on the meta device and on real ones.
+A size is *accepted* when a batch of two square images of that size gives logits of the right shape
+in eval mode from a network with 7 classes: ``(2, 7)``, or ``(2, 7, size, size)`` from a segmenter.
+Only shapes matter, so the trials run on the meta device, whose kernels raise the same errors on the
+same sizes as the real ones, and skip the normalisations. The tests compare with the untouched
+networks, on the meta device and on real ones.
 
 1. A network whose constructor takes ``image_size`` (ViT) is rebuilt for each multiple of its patch
    size, and the first multiple that it accepts is ``min_size``: rule ``"argument"``.
@@ -30,6 +31,7 @@ tests compare with the untouched networks, on the meta device and on real ones.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import re
@@ -71,7 +73,39 @@ FAMILY_ORDER = (
     "googlenet",
     "vgg",
     "alexnet",
+    "deeplabv3",
+    "fcn",
+    "lraspp",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of network: what it computes from a batch of images.
+
+    Attributes:
+        module: torchvision's module that registers the builders.
+        classes: number of classes of torchvision's weights.
+        metric: keys that lead to the figure in the weights' metadata, below ``_metrics``.
+        unit: what a menu writes after that figure.
+        dimensions: number of dimensions of the logits.
+    """
+
+    module: str
+    classes: int
+    metric: tuple[str, str]
+    unit: str
+    dimensions: int
+
+
+KINDS = {
+    # Logits (N, classes).
+    "classifier": Kind("torchvision.models", 1000, ("ImageNet-1K", "acc@1"), "% top-1", 2),
+    # Logits (N, classes, H, W); the background is a class.
+    "segmenter": Kind(
+        "torchvision.models.segmentation", 21, ("COCO-val2017-VOC-labels", "miou"), "% mIoU", 4
+    ),
+}
 
 # Classes of the trial networks. Any two numbers that differ show which layer gives the classes.
 IMAGENET_CLASSES = 1000
@@ -88,19 +122,26 @@ class Arch:
     """One architecture. Sizes are pixels of a square image; ``mean`` and ``std`` are in [0, 1].
 
     Attributes:
+        kinds: keys of ``KINDS``: what the network may be.
+        module: the module to import the builder from. "" for ``OTHERS``.
         family: lowercase name of the group of variants, such as ``"resnet"``.
         title: one line for a menu.
-        params: number of parameters with 1000 classes, without auxiliary heads and, where the
-            number depends on the image size, at ``input_size``. None for ``OTHERS``.
-        acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for ``OTHERS``.
-        input_size: side of the centre crop that the network was trained for, in pixels.
+        params: number of parameters with the classes of ``weights``, without auxiliary heads and,
+            where the number depends on the image size, at ``input_size``. None for ``OTHERS``.
+        acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for all but classifiers.
+        miou: mean intersection over union of ``weights`` in percent, for the classes of Pascal VOC
+            in COCO's val2017. None for all but segmenters.
+        input_size: side of the centre crop that the network was trained for, in pixels; of a
+            segmenter, whose images are not cropped, the same as ``resize_size``.
         resize_size: length of the image's shorter side before that crop, in pixels.
         mean: per-channel mean subtracted from RGB values in [0, 1] (one value if grayscale).
         std: per-channel divisor, in the same order and scale.
         interpolation: filter of the resize, ``"bilinear"`` or ``"bicubic"``.
         weights: full name of torchvision's default weights. None for ``OTHERS``.
-        classifier: dotted path of the layer whose output channels are the classes.
-        classifier_kind: class of that layer. A Conv2d there is 1x1 and is averaged over the image.
+        classifier: dotted path of the layer whose output channels are the classes; the last, where
+            the outputs of several are added (LR-ASPP).
+        classifier_kind: class of that layer. A Conv2d there is 1x1; a classifier's is averaged over
+            the image.
         classifier_in: input features (Linear) or input channels (Conv2d) of that layer.
         classifier_bias: whether that layer has a bias.
         first_conv: dotted path of the one convolution that sees the image's channels.
@@ -115,13 +156,16 @@ class Arch:
         aux: attributes that hold auxiliary heads in networks built for training; the networks
             built with ``kwargs`` do not have them.
         kwargs: constructor arguments, besides ``num_classes`` and perhaps ``image_size``, for a
-            network that serves: without auxiliary heads and without slow initialisation.
+            network that serves: without auxiliary heads, slow initialisation and downloads.
     """
 
+    kinds: tuple[str, ...]
+    module: str
     family: str
     title: str
     params: int | None
     acc1: float | None
+    miou: float | None
     input_size: int
     resize_size: int
     mean: tuple[float, ...]
@@ -139,14 +183,17 @@ class Arch:
     size_rule: Literal["free", "argument", "fixed"]
     transform_input: bool
     aux: tuple[str, ...]
-    kwargs: Mapping[str, bool]
+    kwargs: Mapping[str, bool | None]
 
 
 CUSTOM = Arch(
+    kinds=("classifier", "segmenter"),
+    module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
     params=None,
     acc1=None,
+    miou=None,
     input_size=28,
     resize_size=28,
     mean=(0.5,),
@@ -169,6 +216,7 @@ CUSTOM = Arch(
 
 TIMM = replace(
     CUSTOM,
+    kinds=("classifier",),
     family="timm",
     title="timm (a network of the timm library; its name is the next question)",
     input_size=224,
@@ -243,37 +291,56 @@ def menu_order(archs: Mapping[str, Arch]) -> list[str]:
 
 
 def names() -> list[str]:
-    """Return the names of torchvision's classifiers, in torchvision's order."""
+    """Return the names of torchvision's networks of every kind, in torchvision's order."""
     from torchvision import models
 
-    return list(models.list_models(module=models))
+    modules = [importlib.import_module(kind.module) for kind in KINDS.values()]
+    return [name for module in modules for name in models.list_models(module=module)]
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a torchvision network: a key of ``KINDS``."""
+    from torchvision import models
+
+    package = models.get_model_builder(name).__module__.rpartition(".")[0]
+    return next(key for key, kind in KINDS.items() if kind.module == package)
 
 
 def build_one(name: str) -> Arch:
-    """Derive the catalogue's entry for one torchvision classifier."""
+    """Derive the catalogue's entry for one torchvision network."""
     fields = preset(name)
     fields |= structure(name, fields["input_size"])
     fields |= sizes(name, fields["input_size"])
     return Arch(title=title(name, **fields), **fields)
 
 
-def title(name: str, *, params: int, input_size: int, acc1: float, **_: Any) -> str:
+def title(
+    name: str, *, params: int, input_size: int, acc1: float | None, miou: float | None, **_: Any
+) -> str:
     """Return what a person sees in a menu: the name, and what helps to choose."""
     millions = f"{params / 1e6:.1f} M parameters"
-    return f"{name} ({millions}, {input_size} px, {acc1:.1f} % top-1)"
+    figure = miou if acc1 is None else acc1
+    return f"{name} ({millions}, {input_size} px, {figure:.1f} {KINDS[kind_of(name)].unit})"
 
 
 def preset(name: str) -> dict[str, Any]:
     """Return the fields of ``Arch`` that torchvision states with its default weights."""
     from torchvision import models
 
+    kind = kind_of(name)
     weights = models.get_model_weights(name).DEFAULT
     transforms = weights.transforms()
+    dataset, metric = KINDS[kind].metric
+    figure = weights.meta["_metrics"][dataset][metric]
+    resize_size = transforms.resize_size[0]
     return {
+        "kinds": (kind,),
+        "module": KINDS[kind].module,
         "family": family_of(name),
-        "acc1": weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
-        "input_size": transforms.crop_size[0],
-        "resize_size": transforms.resize_size[0],
+        "acc1": figure if kind == "classifier" else None,
+        "miou": figure if kind == "segmenter" else None,
+        "input_size": transforms.crop_size[0] if kind == "classifier" else resize_size,
+        "resize_size": resize_size,
         "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),
         "interpolation": transforms.interpolation.value,
@@ -282,14 +349,17 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def family_of(name: str) -> str:
-    """Return the family of a torchvision classifier, derived from its name and its module.
+    """Return the family of a torchvision network, derived from its name and its module.
 
-    The family is the leading word of the name (with ``wide_``), and its version (``_v2``) where
-    that tells families apart: where the module is named for it (``mobilenetv2``), or where the
-    module holds variants without it too (``efficientnet``, but not ``inception``).
+    A segmenter is named for its head and its backbone, and the head is its family. A classifier's
+    family is the leading word of the name (with ``wide_``), and its version (``_v2``) where that
+    tells families apart: where the module is named for it (``mobilenetv2``), or where the module
+    holds variants without it too (``efficientnet``, but not ``inception``).
     """
     from torchvision import models
 
+    if kind_of(name) == "segmenter":
+        return name.partition("_")[0]
     match = re.match(r"((?:wide_)?[a-z]+)(?:_(v\d+))?", name)
     if match is None:
         raise CatalogueError(f"{name}: no family can be read from this name")
@@ -360,7 +430,7 @@ def structure(name: str, input_size: int) -> dict[str, Any]:
     kwargs = serving_kwargs(name)
     sized = {"image_size": input_size} if "image_size" in _constructor(name) else {}
     trial = meta_model(name, TRIAL_CLASSES, **kwargs, **sized)
-    full = meta_model(name, IMAGENET_CLASSES, **kwargs, **sized)
+    full = meta_model(name, KINDS[kind_of(name)].classes, **kwargs, **sized)
     return {
         "params": sum(p.numel() for p in full.parameters()),
         **_classifier(name, trial, full),
@@ -378,11 +448,15 @@ def _constructor(name: str) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(get_type_hints(models.get_model_builder(name))["return"]).parameters
 
 
-def serving_kwargs(name: str) -> dict[str, bool]:
+def serving_kwargs(name: str) -> dict[str, bool | None]:
     """Return the constructor arguments for a network that serves.
 
-    The networks with auxiliary heads also initialise slowly, and warn, unless told not to.
+    Classifiers with auxiliary heads also initialise slowly, and warn, unless told not to.
+    Segmenters have no auxiliary heads unless asked for, and download their backbone unless told not
+    to.
     """
+    if kind_of(name) == "segmenter":
+        return {"weights_backbone": None}
     known = _constructor(name)
     if "aux_logits" not in known:
         return {}
@@ -391,8 +465,12 @@ def serving_kwargs(name: str) -> dict[str, bool]:
 
 def _auxiliary(name: str, serving: nn.Module) -> tuple[str, ...]:
     """Return the attributes that a network built for training has and the serving one has not."""
+    from torchvision import models
+
     kwargs = serving_kwargs(name)
-    if kwargs.pop("aux_logits", None) is None:
+    if "aux_loss" in inspect.signature(models.get_model_builder(name)).parameters:
+        kwargs["aux_loss"] = True
+    elif kwargs.pop("aux_logits", None) is None:
         return ()
     kept = dict(serving.named_children())
     training = meta_model(name, TRIAL_CLASSES, **kwargs)
@@ -403,10 +481,10 @@ def _classifier(name: str, trial: nn.Module, full: nn.Module) -> dict[str, Any]:
     """Return the fields about the classifier: the layer whose shape follows the class count."""
     shapes = {key: value.shape for key, value in full.state_dict().items()}
     changed = [key for key, value in trial.state_dict().items() if value.shape != shapes[key]]
-    paths = {key.rpartition(".")[0] for key in changed}
-    if len(paths) != 1:
+    paths = list(dict.fromkeys(key.rpartition(".")[0] for key in changed))
+    if len(paths) != 1 and kind_of(name) == "classifier":
         raise CatalogueError(f"{name}: the classes reach {sorted(paths)}, not one layer")
-    path = paths.pop()
+    path = paths[-1]
     layer: Any = trial.get_submodule(path)
     kind = type(layer).__name__
     if kind not in ("Linear", "Conv2d"):
@@ -460,10 +538,12 @@ def accepts(model: nn.Module, size: int) -> bool:
     device = next(model.parameters()).device
     try:
         with torch.inference_mode():
-            logits = model(torch.zeros(TRIAL_BATCH, 3, size, size, device=device))
+            output = model(torch.zeros(TRIAL_BATCH, 3, size, size, device=device))
     except (RuntimeError, AssertionError):  # what torch and torch._assert raise for shapes
         return False
-    return tuple(logits.shape) == (TRIAL_BATCH, TRIAL_CLASSES)
+    if isinstance(output, Mapping):  # of a segmenter
+        return tuple(output["out"].shape) == (TRIAL_BATCH, TRIAL_CLASSES, size, size)
+    return tuple(output.shape) == (TRIAL_BATCH, TRIAL_CLASSES)
 
 
 def sizes(name: str, input_size: int) -> dict[str, Any]:

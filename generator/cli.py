@@ -12,7 +12,7 @@ from generator.errors import UserError
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
 app = typer.Typer(
-    help="Model services for PyTorch image classifiers: rendered, checked, served.",
+    help="Services for PyTorch vision models: rendered, checked, served.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -59,9 +59,9 @@ def new(
         Path | None,
         typer.Option(help="For a network of your own: the file with build_model(num_classes)."),
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Classify this picture at the end.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Predict for this image at the end.")] = None,
 ) -> None:
-    """From a checkpoint to a service that has answered: inspect, ask, render, archive, predict.
+    """From a checkpoint to a service that has predicted: inspect, ask, render, archive, predict.
 
     What the files tell is not asked; -d comes before both.
 
@@ -341,10 +341,10 @@ def torture(
         Path | None, typer.Option(help="Write the figures to this file, as Markdown.")
     ] = None,
 ) -> None:
-    """Serve a project under load and hostile input, and check every answer.
+    """Serve a project under load and hostile input, and check every prediction.
 
     Hostile are damaged files of every format, bombs, other media, broken JSON, forms and HTTP. The
-    answers to good requests must be those of predict.py, whatever is sent beside them.
+    predictions for good requests must be those of predict.py, whatever is sent beside them.
 
     Example: ts-template torture my-service --requests 10000 --hostile 1000
     """
@@ -418,7 +418,7 @@ def bench(
 ) -> None:
     """Measure a project of this template beside other servers of the same model, in turns.
 
-    Every answer is checked. The report has throughput, p50, p99, start and memory, as ratios.
+    Every prediction is checked. The report has throughput, p50, p99, start and memory, as ratios.
 
     Examples: ts-template bench / ts-template bench --models all --pictures all --output big /
     ts-template bench --contenders image-classifier-one-thread,ours-onnxruntime --rounds 5
@@ -440,7 +440,7 @@ def bench(
     if targets:
         chosen = {model: [size] for model, size in report.TARGET_CASES}
     else:
-        wanted = picked("--pictures", pictures, cases.PICTURES)
+        wanted = picked("--pictures", pictures, cases.SIZES)
         chosen = {
             model: cases.sizes_for(model, wanted)
             for model in picked("--models", models, cases.MODELS)

@@ -51,13 +51,13 @@ def run_demo(destination: Path) -> None:
     except BaseException:
         shutil.rmtree(destination, ignore_errors=True)
         raise
-    picture = min((destination / "pictures").iterdir()).relative_to(destination)
+    image = min((destination / "pictures").iterdir()).relative_to(destination)
     console.print(
         f"\n[bold]{destination}[/] is a project as `copier copy` makes it. "
         "Look at its README.md; then:\n\n"
         f"    cd {destination}\n"
         f"    {runner()}python serve.py\n"
-        f"    curl -T {picture} http://127.0.0.1:8080/predictions/digits\n",
+        f"    curl -T {image} http://127.0.0.1:8080/predictions/digits\n",
         soft_wrap=True,
     )
 
@@ -70,11 +70,11 @@ def make_project(destination: Path, console: Console) -> None:
     (destination / "index_to_name.json").write_text(json.dumps(labels, indent=2) + "\n")
 
     console.print("[bold]2.[/] Train its model.py on scikit-learn's digits")
-    pictures, classes = load_pictures()
+    images, classes = load_images()
     train_x, test_x, train_y, test_y = train_test_split(
-        pictures, classes, test_size=0.2, random_state=0, stratify=classes
+        images, classes, test_size=0.2, random_state=0, stratify=classes
     )
-    network = train(build_model(destination / "model.py"), train_x, train_y, console)
+    network = train(build_model(destination / "service" / "model.py"), train_x, train_y, console)
     torch.save(network.state_dict(), destination / "weights" / "digits.pth")
 
     console.print("[bold]3.[/] Build the archive: python archive.py")
@@ -86,19 +86,19 @@ def make_project(destination: Path, console: Console) -> None:
     folder = destination / "pictures"
     folder.mkdir()
     paths = []
-    for index, (picture, label) in enumerate(zip(test_x, test_y, strict=True)):
+    for index, (image, label) in enumerate(zip(test_x, test_y, strict=True)):
         paths.append(folder / f"{index:03}-{NAMES[label]}.png")
-        Image.fromarray(picture).save(paths[-1])
+        Image.fromarray(image).save(paths[-1])
     names = [str(path.relative_to(destination)) for path in paths]
-    answers = json.loads(run(destination, "predict.py", "--json", *names, quiet=True))
-    for name, answer in list(zip(names, answers, strict=True))[:5]:
-        best = answer[0]
+    predictions = json.loads(run(destination, "predict.py", "--json", *names, quiet=True))
+    bests = [prediction[0] for prediction in predictions]
+    for name, best in list(zip(names, bests, strict=True))[:5]:
         console.print(f"   {name:26} [green]{best['label']:6}[/] {best['probability']:.1%}")
-    right = sum(answer[0]["index"] == label for answer, label in zip(answers, test_y, strict=True))
-    console.print(f"   right: {right} of {len(answers)} ({right / len(answers):.1%})")
+    right = sum(best["index"] == label for best, label in zip(bests, test_y, strict=True))
+    console.print(f"   right: {right} of {len(bests)} ({right / len(bests):.1%})")
 
 
-def load_pictures() -> tuple[np.ndarray, np.ndarray]:
+def load_images() -> tuple[np.ndarray, np.ndarray]:
     """Return scikit-learn's digits, scaled up: uint8 (1797, 28, 28), and their classes (1797,)."""
     digits = load_digits()
     small = (digits.images * (255 / 16)).round().astype(np.uint8)
@@ -118,8 +118,8 @@ def build_model(path: Path) -> nn.Module:
 
 
 def train(network: nn.Module, x: np.ndarray, y: np.ndarray, console: Console) -> nn.Module:
-    """Train on pictures uint8 (N, 28, 28) and classes (N,); seeded, on one thread."""
-    pictures = torch.from_numpy(x)[:, None].float() / 255
+    """Train on images uint8 (N, 28, 28) and classes (N,); seeded, on one thread."""
+    images = torch.from_numpy(x)[:, None].float() / 255
     classes = torch.from_numpy(y)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     shuffle = torch.Generator().manual_seed(0)
@@ -127,7 +127,7 @@ def train(network: nn.Module, x: np.ndarray, y: np.ndarray, console: Console) ->
     torch.set_num_threads(1)  # faster for so small a network, and the same everywhere
     for _ in track(range(EPOCHS), description="   training", console=console):
         for batch in torch.randperm(len(classes), generator=shuffle).split(BATCH):
-            loss = nn.functional.cross_entropy(network(pictures[batch]), classes[batch])
+            loss = nn.functional.cross_entropy(network(images[batch]), classes[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

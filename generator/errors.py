@@ -1,7 +1,7 @@
-"""What the commands end with when the user can mend it."""
+"""What the commands end with when the user can fix it."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message says how."""
+    """Something that the user can fix; the message says how."""

@@ -101,6 +101,20 @@ class FastRenderer:
         """
         if destination.exists():  # Copier would take the answers from there
             raise FileExistsError(f"{destination} exists; give a path where nothing is yet")
+        return self._worker(destination, answers).project()
+
+    def complete(self, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all answers of a project, as its answers file would have them.
+
+        Args:
+            answers: Answers by question; the rest take their defaults.
+
+        Raises:
+            ValueError: An answer, or the combination, is not valid.
+        """
+        return self._worker(Path("unwritten"), answers).complete()
+
+    def _worker(self, destination: Path, answers: Mapping[str, Any]) -> FastWorker:
         worker = FastWorker(
             src_path=self._source,
             dst_path=destination,
@@ -110,7 +124,7 @@ class FastRenderer:
             settings=SettingsModel(),
         )
         worker.shared = self._shared
-        return worker.project()
+        return worker
 
     def render(self, destination: Path, answers: Mapping[str, Any]) -> None:
         """Render one project and write it; arguments and errors are those of `project`."""
@@ -280,17 +294,7 @@ class FastWorker(Worker):
     def project(self) -> Project:
         """Render the project in memory."""
         shared = self.shared
-        self.tokens = {**shared.tokens, **{name: token_of(x) for name, x in self.data.items()}}
-        self.answers = AnswersMap(
-            init=self.data, metadata=self.template.metadata, external=self._external_data()
-        )
-        with Phase.use(Phase.PROMPT):
-            for name, memo in shared.questions.items():
-                answer = self.step(memo, self.take_question, name)
-                if answer.hidden:
-                    self.answers.hide(name)
-                if answer.value is not MISSING:
-                    self.answers.user[name], self.tokens[name] = answer.value, answer.token
+        self.ask_all()
         with Phase.use(Phase.RENDER):
             self.context, self.reads = self.variables(), {}
             folders: list[str] = []
@@ -303,6 +307,27 @@ class FastWorker(Worker):
                         raise RuntimeError(f"{target} has two templates; one is {source}")
                     files[target] = self.step(shared.files[source], self.take_file, source, target)
         return Project(folders, files)
+
+    @as_operation("copy")
+    def complete(self) -> dict[str, Any]:
+        """Return the answers that the answers file would have."""
+        self.ask_all()
+        remembered = self._answers_to_remember()
+        return {name: x for name, x in remembered.items() if not name.startswith("_")}
+
+    def ask_all(self) -> None:
+        """Take the steps of the questions."""
+        self.tokens = {**self.shared.tokens, **{name: token_of(x) for name, x in self.data.items()}}
+        self.answers = AnswersMap(
+            init=self.data, metadata=self.template.metadata, external=self._external_data()
+        )
+        with Phase.use(Phase.PROMPT):
+            for name, memo in self.shared.questions.items():
+                answer = self.step(memo, self.take_question, name)
+                if answer.hidden:
+                    self.answers.hide(name)
+                if answer.value is not MISSING:
+                    self.answers.user[name], self.tokens[name] = answer.value, answer.token
 
     def step(self, memo: Memo, take: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a step, which is taken if it is new."""

@@ -1,4 +1,4 @@
-"""What a client may send that is no usable picture: damaged files, bombs, garbage. All seeded."""
+"""What a client may send that is no usable image: damaged files, bombs, garbage. All seeded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FORM = "multipart/form-data; boundary=X"
 
 
 @dataclass(frozen=True)
-class Hostile:
-    """One request that is no usable picture, or hardly one.
+class HostileRequest:
+    """One request with no usable image, or hardly one.
 
     Attributes:
         kind: What is wrong with it, for people.
         body: The body of the request; the whole request, down to the first line, if `raw`.
-        content_type: What the client says that it is.
+        content_type: As the client declares it.
         raw: Whether it is no valid HTTP, so that the connection may simply end.
     """
 
@@ -41,24 +41,24 @@ class Hostile:
 
 
 def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
-    """Return the picture as a file."""
+    """Return the image as a file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
-def picture(seed: int, size: tuple[int, int] = (48, 36)) -> Image.Image:
-    """Return a picture of coloured blobs; no two seeds look alike."""
-    chance = np.random.default_rng(seed)
-    blobs = chance.integers(0, 256, (*chance.integers(2, 7, 2), 3), dtype=np.uint8)
+def random_image(seed: int, size: tuple[int, int] = (48, 36)) -> Image.Image:
+    """Return an image of coloured blobs; no two seeds look alike."""
+    rng = np.random.default_rng(seed)
+    blobs = rng.integers(0, 256, (*rng.integers(2, 7, 2), 3), dtype=np.uint8)
     return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
 
 
 def good_file(seed: int) -> bytes:
-    """Return a picture as clients send them: any format and colour mode that is served."""
-    chance = random.Random(seed)
-    image = picture(seed, (chance.randint(20, 200), chance.randint(20, 200)))
-    mode, file_format = chance.choice(
+    """Return an image as clients send them: any format and colour mode that is served."""
+    rng = random.Random(seed)
+    image = random_image(seed, (rng.randint(20, 200), rng.randint(20, 200)))
+    mode, file_format = rng.choice(
         [(mode, name) for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF") for mode in ("RGB", "L")]
         + [("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG"), ("RGBA", "PNG"), ("RGBA", "WEBP")]
     )
@@ -68,8 +68,8 @@ def good_file(seed: int) -> bytes:
 @functools.cache
 def seed_files() -> tuple[bytes, ...]:
     """Return files of every kind that the decoders know, small enough to be hit in the header."""
-    image = picture(0)
-    frames = [picture(seed) for seed in range(1, 4)]
+    image = random_image(0)
+    frames = [random_image(seed) for seed in range(1, 4)]
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation
     exif[0x010F] = "maker"
@@ -100,86 +100,86 @@ def seed_files() -> tuple[bytes, ...]:
 # ---------------------------------------------------------------------------------------- mutations
 
 
-def mutant(chance: random.Random) -> bytes:
+def mutant(rng: random.Random) -> bytes:
     """Return a real file after one to four mutations."""
-    data = bytearray(chance.choice(seed_files()))
-    for _ in range(chance.randint(1, 4)):
-        data = chance.choice(MUTATIONS)(data, chance)
+    data = bytearray(rng.choice(seed_files()))
+    for _ in range(rng.randint(1, 4)):
+        data = rng.choice(MUTATIONS)(data, rng)
     return bytes(data)
 
 
-def flip_bits(data: bytearray, chance: random.Random) -> bytearray:
+def flip_bits(data: bytearray, rng: random.Random) -> bytearray:
     """Flip some bits, most of them in the header."""
-    for _ in range(chance.randint(1, 8)):
-        end = min(len(data), chance.choice([64, 700, len(data)]))
+    for _ in range(rng.randint(1, 8)):
+        end = min(len(data), rng.choice([64, 700, len(data)]))
         if end:
-            data[chance.randrange(end)] ^= 1 << chance.randrange(8)
+            data[rng.randrange(end)] ^= 1 << rng.randrange(8)
     return data
 
 
-def set_number(data: bytearray, chance: random.Random) -> bytearray:
-    """Write a number that programs like to stumble on."""
-    width = chance.choice([1, 2, 4])
-    value = chance.choice([0, 1, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32])
-    at = chance.randrange(max(1, min(len(data), chance.choice([64, 700, len(data)]))))
-    order = chance.choice(["little", "big"])
+def set_number(data: bytearray, rng: random.Random) -> bytearray:
+    """Write a number at which programs often fail."""
+    width = rng.choice([1, 2, 4])
+    value = rng.choice([0, 1, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32])
+    at = rng.randrange(max(1, min(len(data), rng.choice([64, 700, len(data)]))))
+    order = rng.choice(["little", "big"])
     data[at : at + width] = (value % 256**width).to_bytes(width, order)
     return data
 
 
-def truncate(data: bytearray, chance: random.Random) -> bytearray:
+def truncate(data: bytearray, rng: random.Random) -> bytearray:
     """Cut the end off."""
-    return data[: chance.randrange(len(data) + 1)]
+    return data[: rng.randrange(len(data) + 1)]
 
 
-def move_slice(data: bytearray, chance: random.Random) -> bytearray:
+def move_slice(data: bytearray, rng: random.Random) -> bytearray:
     """Leave a part out, repeat it, or put it elsewhere."""
-    start = chance.randrange(len(data) + 1)
-    part = data[start : start + chance.choice([1, 4, 16, 256])]
-    how = chance.randrange(3)
+    start = rng.randrange(len(data) + 1)
+    part = data[start : start + rng.choice([1, 4, 16, 256])]
+    how = rng.randrange(3)
     if how == 0:
         del data[start : start + len(part)]
     elif how == 1:
-        data[start:start] = part * chance.choice([1, 2, 50])
+        data[start:start] = part * rng.choice([1, 2, 50])
     else:
-        at = chance.randrange(len(data) + 1)
+        at = rng.randrange(len(data) + 1)
         data[at:at] = part
     return data
 
 
-def insert_noise(data: bytearray, chance: random.Random) -> bytearray:
+def insert_noise(data: bytearray, rng: random.Random) -> bytearray:
     """Put random bytes somewhere."""
-    at = chance.randrange(len(data) + 1)
-    data[at:at] = chance.randbytes(chance.choice([1, 2, 30, 1000]))
+    at = rng.randrange(len(data) + 1)
+    data[at:at] = rng.randbytes(rng.choice([1, 2, 30, 1000]))
     return data
 
 
-def splice(data: bytearray, chance: random.Random) -> bytearray:
+def splice(data: bytearray, rng: random.Random) -> bytearray:
     """Go on with another file."""
-    other = chance.choice(seed_files())
-    return data[: chance.randrange(len(data) + 1)] + other[chance.randrange(len(other)) :]
+    other = rng.choice(seed_files())
+    return data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other)) :]
 
 
-def edit_chunk(data: bytearray, chance: random.Random) -> bytearray:
+def edit_chunk(data: bytearray, rng: random.Random) -> bytearray:
     """Change, drop or repeat a chunk of a PNG with its checksum set right, or a JPEG's segment."""
     if data.startswith(b"\x89PNG"):
         chunks = list(png_chunks(bytes(data)))
         if not chunks:
             return data
-        at = chance.randrange(len(chunks))
+        at = rng.randrange(len(chunks))
         name, content = chunks[at]
-        how = chance.randrange(3)
+        how = rng.randrange(3)
         if how == 0:
-            changed = bytes(flip_bits(bytearray(content), chance))
-            chunks[at] = (name, bytes(set_number(bytearray(changed), chance)))
+            changed = bytes(flip_bits(bytearray(content), rng))
+            chunks[at] = (name, bytes(set_number(bytearray(changed), rng)))
         elif how == 1:
             del chunks[at]
         else:
-            chunks.insert(chance.randrange(len(chunks)), chunks[at])
+            chunks.insert(rng.randrange(len(chunks)), chunks[at])
         return bytearray(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
-    marker = data.find(b"\xff", chance.randrange(len(data) + 1))
+    marker = data.find(b"\xff", rng.randrange(len(data) + 1))
     if marker >= 0 and data.startswith(b"\xff\xd8"):
-        data[marker + 1 : marker + 4] = chance.randbytes(3)
+        data[marker + 1 : marker + 4] = rng.randbytes(3)
     return data
 
 
@@ -238,7 +238,7 @@ def bombs() -> dict[str, bytes]:
         "a PNG of 400 megapixels": blank_png(20_000, 20_000),
         "a PNG that claims 4 gigapixels": blank_png(65_500, 65_500, b""),
         "a WebP of 268 megapixels": webp[:21] + b"\xff\xff\xff\x0f" + webp[25:],
-        "a picture 1 pixel high": blank_png(40_000, 1),
+        "an image 1 pixel high": blank_png(40_000, 1),
         "a JPEG of 5000 scans": progressive[:-2] + last_scan * 5000 + b"\xff\xd9",
         "a JPEG of 60,000 blocks of EXIF": tiny[:2]
         + b"\xff\xe1\0\x09Exif\0\0a" * 60_000
@@ -283,8 +283,8 @@ def rle_bmp(width: int, height: int, content: bytes) -> bytes:
 
 @functools.cache
 def other_media() -> dict[str, bytes]:
-    """Return files that are no picture which the service reads, by their kind."""
-    image = picture(1)
+    """Return files of kinds that the service does not read, by their kind."""
+    image = random_image(1)
     return {
         "SVG": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"></svg>',
         "HTML": b"<!DOCTYPE html><html><body>404</body></html>",
@@ -321,15 +321,15 @@ def text_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def wrong_json(chance: random.Random) -> bytes:
-    """Return a JSON body that is none, or not one that the service knows."""
-    data = text_of(encode(picture(2), "PNG"))
+def wrong_json(rng: random.Random) -> bytes:
+    """Return a body that is no valid JSON, or not of a form that the service knows."""
+    data = text_of(encode(random_image(2), "PNG"))
     good = json.dumps({"instances": [{"data": data}, {"data": data}]}).encode()
     choices: list[Callable[[], bytes]] = [
-        lambda: good[: chance.randrange(len(good))],
-        lambda: bytes(flip_bits(bytearray(good), chance)),
-        lambda: b"[" * chance.choice([10, 1000, 100_000]),
-        lambda: b'{"data":' * chance.choice([10, 1000, 100_000]),
+        lambda: good[: rng.randrange(len(good))],
+        lambda: bytes(flip_bits(bytearray(good), rng)),
+        lambda: b"[" * rng.choice([10, 1000, 100_000]),
+        lambda: b'{"data":' * rng.choice([10, 1000, 100_000]),
         lambda: b"[" + b"{}," * 300_000 + b"{}]",
         lambda: b'{"instances": [' + b"{}," * 200 + b"{}]}",
         lambda: b'{"instances": []}',
@@ -340,86 +340,86 @@ def wrong_json(chance: random.Random) -> bytes:
         lambda: json.dumps({"data": data[:-7]}).encode(),
         lambda: json.dumps({"data": f"data:image/png;base64,{data[3:]}"}).encode(),
         lambda: json.dumps({"image": data}).encode(),
-        lambda: json.dumps(data[: chance.randrange(len(data))]).encode(),
+        lambda: json.dumps(data[: rng.randrange(len(data))]).encode(),
         lambda: json.dumps({"instances": [data]}).encode("utf-16"),
         lambda: b'\xef\xbb\xbf{"data": "\xff\xfe"}',
     ]
-    return chance.choice(choices)()
+    return rng.choice(choices)()
 
 
-def wrong_form(chance: random.Random) -> bytes:
-    """Return a form that is damaged, or that holds what is no picture."""
-    good = form(("data", encode(picture(3), "PNG")))
+def wrong_form(rng: random.Random) -> bytes:
+    """Return a form that is damaged, or that holds what is no image."""
+    good = form(("data", encode(random_image(3), "PNG")))
     choices: list[Callable[[], bytes]] = [
-        lambda: good[: chance.randrange(len(good))],
-        lambda: bytes(flip_bits(bytearray(good), chance)),
+        lambda: good[: rng.randrange(len(good))],
+        lambda: bytes(flip_bits(bytearray(good), rng)),
         lambda: good.replace(b"X", b"Y"),
         lambda: good.replace(b'name="data"', b'name=""'),
         lambda: good.replace(b'name="data"', b'name="\xff\xfe\0"'),
         lambda: good.replace(b"Content-Disposition", b"Content-Nothing"),
         lambda: b"--X--\r\n",
         lambda: form(*((f"f{number}", b"") for number in range(200))),
-        lambda: form(("a", b"no picture"), ("b", mutant(chance))),
+        lambda: form(("a", b"no image"), ("b", mutant(rng))),
     ]
-    return chance.choice(choices)()
+    return rng.choice(choices)()
 
 
-def broken_http(chance: random.Random, path: str) -> bytes:
+def broken_http(rng: random.Random, path: str) -> bytes:
     """Return what is no valid HTTP request, or only the beginning of one."""
-    data = encode(picture(4), "PNG")
+    data = encode(random_image(4), "PNG")
     line = f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode()
     length = b"Content-Length: %d\r\n" % len(data)
     choices: list[Callable[[], bytes]] = [
-        lambda: chance.randbytes(chance.choice([1, 30, 3000])) + b"\r\n\r\n",
+        lambda: rng.randbytes(rng.choice([1, 30, 3000])) + b"\r\n\r\n",
         lambda: line + b"Content-Length: -1\r\n\r\n" + data,
         lambda: line + b"Content-Length: 99999999999999999999\r\n\r\n" + data,
         lambda: line + length + b"Content-Length: 3\r\n\r\n" + data,
-        lambda: line + length + b"\r\n" + data[: chance.randrange(len(data))],
+        lambda: line + length + b"\r\n" + data[: rng.randrange(len(data))],
         lambda: line + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n" + data,
         lambda: line + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n" + data,
         lambda: line + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
         lambda: line + b"no colon here\r\n\r\n",
         lambda: f"POST {path}?{'a' * 20_000} HTTP/1.1\r\n\r\n".encode(),
-        lambda: b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + chance.randbytes(100),  # TLS
+        lambda: b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + rng.randbytes(100),  # TLS
     ]
-    return chance.choice(choices)()
+    return rng.choice(choices)()
 
 
-def requests(seed: int, path: str = "/predictions/model") -> Iterator[Hostile]:
+def requests(seed: int, path: str = "/predictions/model") -> Iterator[HostileRequest]:
     """Yield hostile requests for ever.
 
     Args:
         seed: Decides which.
         path: Where the model is served, for the requests that are raw HTTP.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     kinds = ["mutated file"] * 60 + ["mutated base64"] * 5 + ["other media"] * 8 + ["bomb"] * 3
     kinds += ["garbage"] * 6 + ["JSON"] * 8 + ["form"] * 6 + ["wrong content type"] * 2
     kinds += ["broken HTTP"] * 2
     while True:
-        kind = chance.choice(kinds)
+        kind = rng.choice(kinds)
         match kind:
             case "mutated file":
-                yield Hostile(kind, mutant(chance))
+                yield HostileRequest(kind, mutant(rng))
             case "mutated base64":
-                text = bytearray(text_of(mutant(chance)).encode())
-                yield Hostile(kind, bytes(move_slice(text, chance)), "text/plain")
+                text = bytearray(text_of(mutant(rng)).encode())
+                yield HostileRequest(kind, bytes(move_slice(text, rng)), "text/plain")
             case "other media":
-                name, data = chance.choice(list(other_media().items()))
-                yield Hostile(f"{kind}: {name}", data)
+                name, data = rng.choice(list(other_media().items()))
+                yield HostileRequest(f"{kind}: {name}", data)
             case "bomb":
-                name, data = chance.choice(list(bombs().items()))
-                yield Hostile(f"{kind}: {name}", data)
+                name, data = rng.choice(list(bombs().items()))
+                yield HostileRequest(f"{kind}: {name}", data)
             case "garbage":
                 sizes = [0, 1, 2, 100, 5000, 100_000]
-                yield Hostile(kind, chance.randbytes(chance.choice(sizes)))
+                yield HostileRequest(kind, rng.randbytes(rng.choice(sizes)))
             case "JSON":
-                yield Hostile(kind, wrong_json(chance), chance.choice([JSON, JSON, BINARY]))
+                yield HostileRequest(kind, wrong_json(rng), rng.choice([JSON, JSON, BINARY]))
             case "form":
-                yield Hostile(kind, wrong_form(chance), FORM)
+                yield HostileRequest(kind, wrong_form(rng), FORM)
             case "wrong content type":
                 types = [JSON, FORM, "text/plain", "text/plain; charset=utf-16", "video/mp4"]
                 types += ["application/x-www-form-urlencoded", "multipart/form-data", "\xff/\xfe"]
-                yield Hostile(kind, mutant(chance), chance.choice(types))
+                yield HostileRequest(kind, mutant(rng), rng.choice(types))
             case "broken HTTP":
-                yield Hostile(kind, broken_http(chance, path), raw=True)
+                yield HostileRequest(kind, broken_http(rng, path), raw=True)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import csv
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from generator import parts
 from generator.errors import UserError
 from generator.rendering import template_root
-
-# Pieces of template/parts/label_check.
-HELPERS = ("read_text", "read_json", "read_entries", "read_lines", "by_index", "in_order")
+from generator.shared.label_files import imagenet, text
+from generator.shared.label_files.entries import is_wordnet_id
+from generator.shared.label_files.json_file import format_of, load_json
+from generator.shared.label_files.lines import is_json
+from generator.shared.label_files.names import LabelFileError, in_order
+from generator.shared.label_files.names import Labels as Pairs
+from generator.shared.label_files.text_file import encoding_of, read_text
 
 
 class LabelError(UserError):
@@ -57,6 +59,19 @@ def inspect_labels(path: Path, num_classes: int | None = None) -> Labels:
     Raises:
         LabelError: The file is broken, ambiguous, or does not hold labels.
     """
+    try:
+        return read(path, num_classes)
+    except LabelFileError as error:
+        command = f". Run: {copy_with(**error.answers)}" if error.answers else ""
+        raise LabelError(f"{error}{command}") from error
+
+
+def read(path: Path, num_classes: int | None) -> Labels:
+    """Return what `inspect_labels` does.
+
+    Raises:
+        LabelFileError: The file is broken, ambiguous, or does not hold labels.
+    """
     label_format = "folders" if path.is_dir() else format_of_file(path)
     answers: dict[str, Any] = {"label_format": label_format}
     element = -1
@@ -64,21 +79,22 @@ def inspect_labels(path: Path, num_classes: int | None = None) -> Labels:
         answers["label_folder"] = path.resolve().as_posix()
     elif label_format == "imagenet" and (element := element_of_names(path)) != -1:
         answers["label_element"] = element
-    reader = load_reader(label_format, element)
-    labels, notes = reader["parse_labels"](path)
+    labels, notes = reader_of(label_format, element)(path)
     if not labels:
-        raise LabelError(f"{path} names no class")
+        raise LabelFileError(f"{path} names no class")
     try:
-        names, more = reader["in_order"](path, labels, len(labels))
-    except LabelError:
+        names, more = in_order(path, labels, len(labels))
+    except LabelFileError:
         if num_classes is not None:  # what lacks follows from that, if it is known
-            reader["in_order"](path, labels, num_classes)
+            in_order(path, labels, num_classes)
         raise
+    if label_format == "imagenet" and all(map(is_wordnet_id, names)):
+        more.append("the names are WordNet ids")
     fits = None if num_classes is None else len(names) == num_classes
     return Labels(
         format=label_format,
         names=names,
-        encoding=encoding_of(path),
+        encoding=encoding_of_file(path),
         notes=notes + more,
         answers=answers,
         fits=fits,
@@ -88,24 +104,36 @@ def inspect_labels(path: Path, num_classes: int | None = None) -> Labels:
     )
 
 
+def reader_of(label_format: str, element: int) -> Callable[[Path], tuple[Pairs, list[str]]]:
+    """Return what a project with this format reads label files with.
+
+    Args:
+        label_format: A value of the question label_format.
+        element: The answer label_element.
+    """
+    if label_format == "imagenet":
+        return partial(imagenet.parse_labels, element=element)
+    module = import_module(f"generator.shared.label_files.{label_format}")
+    reader: Callable[[Path], tuple[Pairs, list[str]]] = module.parse_labels
+    return reader
+
+
 def format_of_file(path: Path) -> str:
     """Return the label_format that the content shows, and where that is not enough, the suffix."""
-    lines = load_reader("text")
-    text = lines["read_text"](path)
+    content = read_text(path)
     suffix = path.suffix.lower()
-    if suffix == ".json" or lines["is_json"](text):
+    if suffix == ".json" or is_json(content):
         return format_of_json(path)
     if suffix in (".csv", ".tsv"):
         return "csv"
-    rows, _ = lines["without_wordnet_ids"](path, [line.strip() for line in text.split("\n")])
-    return "csv" if lines["is_table"](rows) else "text"
+    rows, _ = text.without_wordnet_ids(path, [line.strip() for line in content.split("\n")])
+    return "csv" if text.is_table(rows) else "text"
 
 
 def format_of_json(path: Path) -> str:
     """Return the label_format of a file with JSON; of a broken one, what it was meant to be."""
-    reader = load_reader("index_to_name")
-    content = reader["load_json"](path)
-    found: str | None = reader["format_of"](content)
+    content = load_json(path)
+    found = format_of(content)
     if found is not None:
         return found
     if isinstance(content, list):
@@ -124,41 +152,20 @@ def element_of_names(path: Path) -> int:
 
     It is the last, as for TorchServe, unless that is the id of WordNet.
     """
-    reader = load_reader("imagenet")
-    entries = [entry for entry in reader["load_json"](path).values() if isinstance(entry, list)]
-    ids = [[isinstance(x, str) and reader["is_wordnet_id"](x) for x in entry] for entry in entries]
+    entries = [entry for entry in load_json(path).values() if isinstance(entry, list)]
+    ids = [[isinstance(x, str) and is_wordnet_id(x) for x in entry] for entry in entries]
     if all(entry and entry[-1] for entry in ids):
         columns = list(zip(*ids, strict=False))
         return next((i for i, column in enumerate(columns) if not any(column)), -1)
     return -1
 
 
-def encoding_of(path: Path) -> str:
+def encoding_of_file(path: Path) -> str:
     """Return the encoding of a file, for people."""
     if path.is_dir():
         return "folders"
     with path.open("rb") as file:
-        encoding: str = load_reader("text")["encoding_of"](file.read(4))
-    return encoding.replace("utf-8-sig", "utf-8 with BOM")
-
-
-@cache
-def load_reader(label_format: str, element: int = -1) -> dict[str, Any]:
-    """Return what the labels.py of a project with this format defines, and the other helpers."""
-    return parts.load(
-        *(f"label_check/{name}.py.jinja" for name in HELPERS),
-        f"labels/{label_format}.py.jinja",
-        ast=ast,
-        csv=csv,
-        shlex=shlex,
-        Callable=Callable,
-        Counter=Counter,
-        Sequence=Sequence,
-        partial=partial,
-        ELEMENT=element,
-        ProjectError=LabelError,
-        change_answer=copy_with,
-    )
+        return encoding_of(file.read(4)).replace("utf-8-sig", "utf-8 with BOM")
 
 
 def copy_with(**answers: object) -> str:

@@ -15,15 +15,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
-from generator import catalogue
+from generator import catalogue, facts
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.rendering import render, runner
+from generator.shared.heads import HEADS
+from generator.tasks import tasks
 
 # Runs scripts one after another: each by itself would take seconds to import torch. That happens at
 # once, while the project is rendered. A line with a zero says that a script has succeeded.
@@ -63,11 +66,11 @@ def make_project(
         answers: Answers by question, which come before what the files tell.
         ask: Whether to ask what is left; else it takes its defaults.
         model: The Python file that defines build_model(num_classes), for a network of one's own.
-        picture: What to classify at the end; None takes a picture of noise.
+        picture: The image to predict for at the end; None takes an image of noise.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
-            unless it is its own archive.py that refuses: that names the command that mends it.
+            unless it is its own archive.py that refuses: that names the command that fixes it.
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UserError(f"{destination} exists; name another folder")
@@ -83,13 +86,22 @@ def make_project(
     for note in found.notes:
         console.print(f"   {printable(note)}")
     refuse_unreadable(found)
+    if found.task is None and not {"task"} & {*found.likely, *answers}:
+        raise UserError(
+            f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
+            f"that is wrong, name the task: -d task={' or '.join(tasks())}"
+        )
     known = {**answers_of(found, answers), **answers}
-    # What brings its own network needs no model.py.
+    refuse_other_kind(found, known)
+    # What brings its own network needs no file that builds it.
     if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
     if "label_format" not in answers:
-        known |= label_answers(labels, {**likely, **known}.get("num_classes"), console)
+        proposed = {**likely, **known}
+        known |= label_answers(
+            labels, proposed.get("num_classes"), console, str(proposed.get("task"))
+        )
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
     if not ask:
@@ -105,7 +117,7 @@ def make_project(
             render(destination, known, proposals=likely, ask=ask)
             put_files(destination, weights, labels)
             if model is not None:
-                shutil.copyfile(model, destination / "model.py")
+                shutil.copyfile(model, destination / "service" / "model.py")
         except BaseException as error:
             shutil.rmtree(destination, ignore_errors=True)
             if existed:
@@ -115,25 +127,25 @@ def make_project(
             raise
 
         console.print("3. Build the archive: python archive.py")
-        mend = (
-            f"\n{destination} is rendered and has your files. Mend it there, then: "
+        advice = (
+            f"\n{destination} is rendered and has your files. Fix it there, then: "
             f"{runner()}python archive.py"
         )
-        scripts.run(destination, "archive.py", mend=mend)
+        scripts.run(destination, "archive.py", advice=advice)
 
-        console.print("4. Classify a picture: python predict.py")
+        console.print("4. Predict for an image: python predict.py")
         sample = picture.resolve() if picture else noise(destination)
-        scripts.run(destination, "predict.py", str(sample), mend=mend)
+        scripts.run(destination, "predict.py", str(sample), advice=advice)
         if picture is None:
             sample.unlink()
-            console.print("   (a picture of noise, so any class will do)")
+            console.print("   (an image of noise, so any prediction will do)")
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
-        f"\n{destination} answers. Its README.md tells the rest; next:\n\n"
+        f"\n{destination} works. Its README.md tells the rest; next:\n\n"
         f"    cd {shlex.quote(str(destination))}\n"
         '    git init && git add -A && git commit -m "Start"\n'
         f"    {runner()}python serve.py\n"
-        f"    curl -T PICTURE http://127.0.0.1:8080/predictions/{name}\n"
+        f"    curl -T IMAGE http://127.0.0.1:8080/predictions/{name}\n"
     )
 
 
@@ -149,24 +161,46 @@ def refuse_unreadable(found: Inspection) -> None:
         )
 
 
+def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:
+    """Raise UserError if the task takes networks of another kind than the file's."""
+    task = tasks().get(known.get("task", ""))
+    arch = catalogue.load().get(str(known["architecture"]).partition("/")[0])
+    if task is not None and arch is not None and task.networks not in arch.kinds:
+        raise UserError(
+            f"{found.path} is of {known['architecture']}, which is a {' or '.join(arch.kinds)}; "
+            f"task={task.value} takes a {task.networks}"
+        )
+
+
 def own_network(found: Inspection) -> str:
     """Return what to bring for a network that the template cannot build by itself."""
     bring = "bring the file that defines build_model(num_classes) with --model FILE"
-    if found.architecture is None or found.head != "other":
+    arch = catalogue.load().get(found.architecture or "")
+    if arch is not None and found.head in HEADS.values():
+        return (
+            f"{found.path} is of torchvision's {found.architecture} with "
+            f"{found.open_questions.get('num_classes', 'other outputs')}: {bring}"
+        )
+    if arch is None or found.head != "other":
         return (
             f"{found.path} is of a network of your own, or of one whose last layer is: {bring}. It "
             "has the code that built the network in training"
         )
-    name = next(iter(found.head_layers)).split(".")[0]
+    name = next(iter(found.head_layers)).removeprefix(found.prefix).split(".")[0]
     return printable_lines(
         f"{found.path} is of torchvision's {found.architecture} with layers of your own as its "
         f"{name}: {bring}, such as",
-        f"    from torchvision.models import {found.architecture}",
+        f"    from {arch.module} import {found.architecture}",
         "    def build_model(num_classes):",
-        f"        network = {found.architecture}()",
+        f"        network = {found.architecture}({keywords(arch.kwargs)})",
         f"        network.{name} = ...  # as in training, with num_classes",
         "        return network",
     )
+
+
+def keywords(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as they are written in a call."""
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
 def printable_lines(*lines: str) -> str:
@@ -206,8 +240,10 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
     return {name: value for name, value in likely.items() if name not in known}
 
 
-def label_answers(labels: Path | None, num_classes: int | None, console: Console) -> dict[str, Any]:
-    """Return the answers that follow from a label file, saying what there is to say of it.
+def label_answers(
+    labels: Path | None, num_classes: int | None, console: Console, task: str
+) -> dict[str, Any]:
+    """Return the answers that follow from a label file, and print the notes on it.
 
     How many classes there are is one of them, if nothing else tells.
     """
@@ -217,7 +253,12 @@ def label_answers(labels: Path | None, num_classes: int | None, console: Console
         return {"label_format": "none"}
     found = inspect_labels(labels, num_classes)
     if found.problem:
-        raise UserError(f"{found.problem}; complete the file, or name another with --labels")
+        advice = ""
+        if task in tasks() and num_classes:
+            advice = tasks()[task].advice_on_labels(found.names, num_classes)
+        raise UserError(
+            f"{found.problem}; {advice or 'complete the file, or name another with --labels'}"
+        )
     for note in found.notes:
         console.print(f"   {printable(note)}")
     return found.answers | ({} if num_classes else {"num_classes": len(found.names)})
@@ -229,17 +270,9 @@ def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
         for name, source in files_of(weights).items():
             shutil.copyfile(source, project / "weights" / name)
     if labels is not None and labels.is_file():
-        # The project knows the name that its format has.
-        result = subprocess.run(
-            [sys.executable, "-c", "from labels import LABELS; print(LABELS)"],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-            check=True,
-        )
-        shutil.copyfile(labels, result.stdout.strip())
+        answers = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+        if file := facts.labels()[answers["label_format"]]["file"]:
+            shutil.copyfile(labels, project / file)
 
 
 def files_of(weights: Path) -> dict[str, Path]:
@@ -262,8 +295,11 @@ def files_of(weights: Path) -> dict[str, Path]:
 
 
 def noise(project: Path) -> Path:
-    """Save a picture from the project's own samples, and return it."""
-    code = "from samples import *; open('sample.jpg', 'wb').write(sample_pictures()['JPEG'])"
+    """Save an image of the project's own samples, and return it."""
+    code = (
+        "from tools.samples import sample_images; "
+        "open('sample.jpg', 'wb').write(sample_images()['JPEG'])"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
     return project.resolve() / "sample.jpg"
 
@@ -292,8 +328,14 @@ class Scripts:
         """End it."""
         self._stack.close()
 
-    def run(self, project: Path, script: str, *arguments: str, mend: str) -> None:
+    def run(self, project: Path, script: str, *arguments: str, advice: str) -> None:
         """Run a script; what it prints is shown, indented.
+
+        Args:
+            project: Its folder.
+            script: The file in it.
+            arguments: Of its command line.
+            advice: What to print after its error.
 
         Raises:
             UserError: It failed, and nothing can be run after it.
@@ -312,4 +354,4 @@ class Scripts:
         self._errors.seek(0)
         # Warnings of libraries may come before.
         message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
-        raise UserError(f"{message.strip()}{mend}")
+        raise UserError(f"{message.strip()}{advice}")

@@ -1,11 +1,11 @@
-"""The questions of copier.yml, for people: tables, and a check of answer files."""
+"""The questions of the template, for people: tables, and a check of answer files."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from generator import catalogue
+from generator import catalogue, facts
 from generator.errors import UserError
-from generator.rendering import template_root
+from generator.rendering import plain_copy, template_root
 
 
 @dataclass(frozen=True)
@@ -42,47 +42,59 @@ class Question:
 
 
 @cache
-def config() -> dict[str, Any]:
-    """Return the content of copier.yml."""
-    path = template_root() / "copier.yml"
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
-
-
-@cache
 def questions() -> dict[str, Question]:
     """Return the questions that a person is asked, in their order."""
     return {
         name: Question(
             name=name,
-            help=content["help"],
-            type=content["type"],
-            default=default_text(content["default"]),
-            values=values_of(name, content.get("choices", {})),
-            condition=str(content.get("when", "")).strip("{} "),
-            several=content.get("multiselect", False),
+            help=in_words(entry["help"]),
+            type=entry["type"],
+            default=in_words(entry["default"], "depends on the answers before"),
+            values=values_of(name, entry),
+            condition=str(entry.get("when", "")).strip("{} "),
+            several=entry.get("multiselect", False),
         )
-        for name, content in config().items()
-        if not name.startswith("_") and content.get("when") is not False
+        for name, entry in facts.questions().items()
+        if entry.get("when") is not False
     }
 
 
 def computed() -> set[str]:
     """Return the names that only look like questions: values that follow from the answers."""
-    return {
-        name
-        for name, content in config().items()
-        if not name.startswith("_") and content.get("when") is False
-    }
+    return {name for name, entry in facts.questions().items() if entry.get("when") is False}
 
 
-def default_text(default: Any) -> str:
-    """Return a default as text; where it depends on other answers, say so."""
-    return "depends on the answers before" if "{" in str(default) else str(default)
+def in_words(text: Any, otherwise: str = "") -> str:
+    """Return a text of a question, told apart by task where the tasks differ in it.
+
+    Args:
+        text: The text, with Jinja in it.
+        otherwise: What to return if it is another one for each task, or with other answers.
+
+    Raises:
+        ValueError: It depends on other answers, and there is nothing else to return.
+    """
+    try:
+        texts = {task: facts.text_of(text, task) for task in facts.tasks()}
+    except ValueError:
+        if otherwise:
+            return otherwise
+        raise
+    return otherwise if otherwise and len(set(texts.values())) > 1 else by_task(texts)
 
 
-def values_of(name: str, choices: Any) -> dict[str, str]:
-    """Return the values of a choice with their meanings."""
+def by_task(texts: Mapping[str, str]) -> str:
+    """Join what the tasks have; name those that have it, unless all tasks have the same."""
+    tasks: dict[str, list[str]] = {}
+    for task, text in texts.items():
+        tasks.setdefault(text, []).append(task)
+    if len(texts) == len(facts.tasks()) and len(tasks) == 1:
+        return next(iter(tasks))
+    return "; ".join(f"{text} ({', '.join(each)})" for text, each in tasks.items())
+
+
+def values_of(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a question with their meanings; none, if it has no choices."""
     archs = catalogue.load()
     if name == "architecture":
         return {key: arch.title for key, arch in archs.items()}
@@ -91,11 +103,13 @@ def values_of(name: str, choices: Any) -> dict[str, str]:
             family: ", ".join(key for key, arch in archs.items() if arch.family == family)
             for family in dict.fromkeys(arch.family for arch in archs.values())
         }
-    values = {}
-    for title, choice in choices.items():
-        value = choice["value"] if isinstance(choice, dict) else choice
-        values[value] = title.removeprefix(value).removeprefix(":").strip()
-    return values
+    if "choices" not in entry:
+        return {}
+    meanings: dict[str, dict[str, str]] = {}
+    for task in facts.tasks():
+        for value, meaning in facts.menu(name, task).items():
+            meanings.setdefault(value, {})[task] = meaning
+    return {value: by_task(each) for value, each in meanings.items()}
 
 
 # ----------------------------------------------------------------------------------------- tables
@@ -127,12 +141,14 @@ def architectures_markdown() -> str:
         "# Architectures",
         "",
         "What `-d architecture=...` takes; `ts-template options architecture` prints the same.",
-        "Parameters are those of 1000 classes. Sizes are in pixels: of the picture that the",
-        "network was made for, and the smallest that it accepts.",
+        "Parameters are those with as many classes as torchvision's own weights have. Sizes are in",
+        "pixels: of the image that the network was made for, and the smallest that it accepts.",
         "[More networks](networks.md) tells of `custom`, timm and quantized ones.",
         "",
-        "| architecture | family | parameters | picture | smallest | ImageNet top-1 | last layer |",
-        "|---|---|---|---|---|---|---|",
+        *(f"A {kind} is for {tasks_of(kind)}." for kind in catalogue.KINDS),
+        "",
+        "| architecture | family | kind | parameters | image | smallest | quality | last layer |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, arch in catalogue.load().items():
         if arch.params is None:
@@ -140,11 +156,20 @@ def architectures_markdown() -> str:
         smallest = arch.input_size if arch.size_rule == "fixed" else arch.min_size
         steps = f", multiples of {arch.size_step}" if arch.size_step > 1 else ""
         only = ", no other" if arch.size_rule == "fixed" else ""
+        (kind,) = arch.kinds
+        figure = arch.miou if arch.acc1 is None else arch.acc1
         lines.append(
-            f"| `{name}` | {arch.family} | {arch.params / 1e6:.1f} M | {arch.input_size} "
-            f"| {smallest}{steps}{only} | {arch.acc1:.1f} % | `{arch.classifier}` |"
+            f"| `{name}` | {arch.family} | {kind} | {arch.params / 1e6:.1f} M | {arch.input_size} "
+            f"| {smallest}{steps}{only} | {figure:.1f} {catalogue.KINDS[kind].unit} "
+            f"| `{arch.classifier}` |"
         )
     return "\n".join(lines) + "\n"
+
+
+def tasks_of(kind: str) -> str:
+    """Return the tasks that take a kind of network, for the docs."""
+    each = [f"`{task}`" for task, fact in facts.tasks().items() if fact["networks"] == kind]
+    return " and ".join(each)
 
 
 def write_docs() -> list[Path]:
@@ -259,13 +284,12 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
     Last, yield the answers that it does not ask for, given the others.
     """
     from generator.fast import FastRenderer
-    from generator.matrix import plain_copy
 
     with tempfile.TemporaryDirectory() as folder:
-        renderer = FastRenderer(plain_copy(Path(folder, "template")))
+        renderer = FastRenderer(plain_copy(Path(folder)))
         while True:
             try:
-                renderer.render(Path(folder, "project"), answers)
+                kept = renderer.complete(answers)
                 break
             except Exception as error:
                 message = str(error)
@@ -274,7 +298,6 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 name = next(filter(None, named.groups()), "") if named else ""
                 if answers.pop(name, None) is None:
                     return
-        kept = yaml.safe_load(Path(folder, "project", ".copier-answers.yml").read_text("utf-8"))
-        for name in answers.keys() - kept.keys() - {"family"}:
-            condition = questions()[name].condition
-            yield f"{name} has no effect with these answers; it is asked when {condition}"
+    for name in answers.keys() - kept.keys() - {"family"}:
+        condition = questions()[name].condition
+        yield f"{name} has no effect with these answers; it is asked when {condition}"

@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from generator.errors import UserError
-from generator.matrix import plain_copy
-from generator.rendering import render, template_root
+from generator.rendering import plain_copy, render, template_root
 
 # What Copier writes of the place and the commit of the template: other ones with each checkout.
 ORIGIN = re.compile(r"^_(commit|src_path): .*\n(  .*\n)*", re.MULTILINE)

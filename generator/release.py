@@ -11,10 +11,8 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from generator.errors import UserError
-from generator.rendering import template_root
+from generator.rendering import sources, template_root
 
-# What a project is rendered from: enough for the tests to copy at this release and update from it.
-RENDERED_FROM = ("copier.yml", "template", "generator/archs.json")
 UNRELEASED = "## [Unreleased]\n"
 
 
@@ -38,8 +36,9 @@ def make_release(name: str) -> None:
     entries = rest.partition("\n## [")[0].strip()
     if not heading or not entries:
         raise UserError(f"{changelog} has nothing under {UNRELEASED.strip()}; write what changed")
+    # Enough for the tests to copy a project at this release and update it.
     archive = subprocess.run(
-        ["git", "archive", "--format=tar", "HEAD", *RENDERED_FROM],
+        ["git", "archive", "--format=tar", "HEAD", *sources(root)],
         cwd=root,
         check=True,
         capture_output=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,41 @@ HERE = Path(__file__).resolve().parent
 def template_root() -> Path:
     """Return the folder that holds copier.yml: the checkout, else what the package brings."""
     return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
+
+
+def sources(root: Path) -> list[str]:
+    """Return what projects are rendered from: files and folders, as paths relative to the root.
+
+    These are copier.yml, the template, and whatever of the generator they name, to include it.
+    """
+    named: set[str] = set()
+    for path in [root / "copier.yml", *(root / "template").rglob("*")]:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            named.update(name.rstrip("./") for name in re.findall(r"\bgenerator/\w[\w./-]*", text))
+    return ["copier.yml", "template", *sorted(name for name in named if (root / name).exists())]
+
+
+def plain_copy(destination: Path, root: Path | None = None) -> Path:
+    """Copy what projects are rendered from, and nothing else: no repository for Copier to ask.
+
+    Args:
+        destination: A folder; made if it does not exist.
+        root: The folder with copier.yml, if not this one.
+
+    Returns:
+        The destination.
+    """
+    root = root or template_root()
+    for name in sources(root):
+        source, target = root / name, destination / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+            shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    return destination
 
 
 def runner() -> str:

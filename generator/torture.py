@@ -1,13 +1,16 @@
 """`ts-template torture`: what a project's service does under load and hostile input.
 
-Every answer is compared with that of the archive in a process of its own, without a server.
+Every prediction is compared with that of the archive in a process of its own, without a server.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
+import io
 import json
+import math
 import multiprocessing
 import os
 import queue
@@ -24,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from generator import hostile
@@ -32,12 +35,14 @@ from generator.errors import UserError
 from generator.files import in_one_step
 from generator.workers import model_address, ready_workers, workers_of
 
-TOLERANCE = 1e-3  # of a probability: batches of another size compute in another order
-HANG = 60  # seconds without an answer
-SLOW = 20  # seconds to read one picture in-process
+TOLERANCE = 1e-3  # of a number: batches of another size compute in another order
+PIXELS = 0.01  # share of an image's pixels that may differ, for the same reason
+HANG = 60  # seconds without a reply
+SLOW = 20  # seconds to read one image in-process
 STARTUP = 180  # seconds
-# What the service may say to hostile input; and where it could be read after all, an answer.
+# The statuses for hostile input; what can be read after all gets a prediction.
 REFUSALS = {400, 413, 415, 422}
+ERROR = object()  # stands for {"error": ...}, whatever the text
 
 Progress = Callable[[int, int], None]
 
@@ -49,9 +54,9 @@ class Request:
     Attributes:
         kind: For the report.
         body: The body; the whole request if `raw`.
-        content_type: As the client says.
+        content_type: As the client declares it.
         raw: Whether it is no valid HTTP.
-        expected: The answer; a list holds "error" where an error must be. None for hostile ones.
+        expected: The prediction; a list has ERROR where an error must be. None for hostile ones.
     """
 
     kind: str
@@ -67,16 +72,16 @@ class Outcome:
 
     Attributes:
         statuses: how often each status came, by kind of request; "end" is a connection that ended.
-        wrong: answers that were not right.
-        lost: good requests without an answer.
-        hung: requests without an answer for HANG seconds.
+        wrong: predictions that were not right.
+        lost: good requests without a reply.
+        hung: requests without a reply for HANG seconds.
         unexpected: statuses that the service should not have given.
         deaths: workers that died.
         peak_mb: the most memory that a worker had, in MB; 0 where that cannot be told.
         seconds: on the clock.
         slowest: seconds that the slowest request took.
-        distinct: pictures whose answers tell apart.
-        first: the first of each mishap, for people.
+        distinct: images whose predictions differ.
+        first: the first of each fault, for people.
     """
 
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -110,7 +115,7 @@ def torture(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Start a project's TorchServe, drive it, and check each answer.
+    """Start a project's TorchServe, drive it, and check each reply.
 
     Args:
         project: The project's folder, with an archive.
@@ -126,20 +131,20 @@ def torture(
     if not (project / "serve.py").is_file():
         raise UserError(f"{project} is no project of this template: it has no serve.py")
     outcome = Outcome()
-    files, answers = distinct_answers(project, seed)
+    files, predictions = distinct_predictions(project, seed)
     outcome.distinct = len(files)
     with serving(project) as (url, management, _):
         path = urlsplit(url).path
         watch = Watch(model_address(url, management))
-        plan = planned(files, answers, requests, hostile_requests, seed, path)
+        plan = planned(files, predictions, requests, hostile_requests, seed, path)
         start = time.perf_counter()
         drive(url, plan, requests, clients, outcome, progress)
         outcome.seconds = time.perf_counter() - start
         outcome.deaths, outcome.peak_mb = watch.stop()
-        # After all that, the service must answer as if nothing had been.
+        # After all that, the service must predict as if nothing had happened.
         again = [
-            Request("good: afterwards", data, hostile.BINARY, expected=answer)
-            for data, answer in zip(files, answers, strict=True)
+            Request("good: afterwards", data, hostile.BINARY, expected=prediction)
+            for data, prediction in zip(files, predictions, strict=True)
         ]
         drive(url, iter(again), len(again), 1, outcome, None)
     return outcome
@@ -148,8 +153,10 @@ def torture(
 # ------------------------------------------------------------------------------------ what is sent
 
 
-def distinct_answers(project: Path, seed: int, count: int = 60) -> tuple[list[bytes], list[Any]]:
-    """Return pictures whose answers tell apart, and those answers from predict.py."""
+def distinct_predictions(
+    project: Path, seed: int, count: int = 60
+) -> tuple[list[bytes], list[Any]]:
+    """Return images whose predictions differ, and those predictions from predict.py."""
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         paths = []
         for number in range(3 * count):
@@ -165,80 +172,115 @@ def distinct_answers(project: Path, seed: int, count: int = 60) -> tuple[list[by
         if result.returncode:
             raise UserError(f"{project}: predict.py failed:\n{result.stderr.strip()}")
         files: list[bytes] = []
-        answers: list[Any] = []
-        for path, answer in zip(paths, json.loads(result.stdout), strict=True):
-            if not any(alike(answer, other, 10 * TOLERANCE) for other in answers):
+        predictions: list[Any] = []
+        for path, prediction in zip(paths, json.loads(result.stdout), strict=True):
+            if not any(alike(prediction, other, 10 * TOLERANCE) for other in predictions):
                 files.append(path.read_bytes())
-                answers.append(answer)
-    return files[:count], answers[:count]
+                predictions.append(prediction)
+    return files[:count], predictions[:count]
 
 
-def chances(answer: Any) -> dict[str, float]:
-    """Return the probability of each class that an answer in any response format names."""
-    if isinstance(answer, list):
-        return {str(entry["index"]): entry["probability"] for entry in answer}
-    if isinstance(answer, dict) and "index" in answer:
-        return {str(answer["index"]): 1.0}
-    return dict(answer)
+def alike(one: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
+    """Tell whether two predictions, decoded from JSON, are the same but for rounding.
 
-
-def alike(answer: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
-    """Tell whether two answers are the same but for rounding.
-
-    A class that only one of them names must be no more probable than the last of the other.
+    Rounding may change the order of entries with a score each. An entry that only one of them has
+    must have no higher score than the last of the other.
     """
+    scores, other_scores = scores_by_name(one), scores_by_name(other)
+    if scores and other_scores:
+        last, other_last = min(scores.values()), min(other_scores.values())
+        return len(scores) == len(other_scores) and all(
+            abs(scores.get(name, last) - other_scores.get(name, other_last)) <= tolerance
+            for name in scores.keys() | other_scores.keys()
+        )
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            alike(x, y, tolerance) for x, y in zip(one, other, strict=True)
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            alike(one[key], other[key], tolerance) for key in one
+        )
+    return bool(one == other) or same_pixels(one, other)
+
+
+def scores_by_name(prediction: Any) -> dict[str, float]:
+    """Return the only number of each named entry, by the rest of the entry; {} if it has no such.
+
+    Such are {"cat": 0.93, ...}, and [{"label": "cat", "index": 0, "probability": 0.93}, ...].
+    """
+    if isinstance(prediction, dict) and all(isinstance(x, float) for x in prediction.values()):
+        return prediction
+    if not isinstance(prediction, list):
+        return {}
+    scores: dict[str, float] = {}
+    for entry in prediction:
+        if not isinstance(entry, dict):
+            return {}
+        numbers = [value for value in entry.values() if isinstance(value, float)]
+        names = {key: value for key, value in entry.items() if isinstance(value, str | int)}
+        if len(numbers) != 1 or len(names) != len(entry) - 1:
+            return {}
+        scores[json.dumps(names, sort_keys=True)] = numbers[0]
+    return scores if len(scores) == len(prediction) else {}
+
+
+def same_pixels(one: Any, other: Any) -> bool:
+    """Tell whether two texts are the base64 of images that are the same in nearly all pixels."""
+    import numpy as np
+    from PIL import Image
+
     try:
-        one, two = chances(answer), chances(other)
-    except (TypeError, ValueError, LookupError):
+        pixels, other_pixels = (
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(text, validate=True))))
+            for text in (one, other)
+        )
+    except (OSError, TypeError, ValueError):
         return False
-    if not one or not two:
-        return False
-    last_one, last_two = min(one.values()), min(two.values())
-    return len(one) == len(two) and all(
-        abs(one.get(name, last_one) - two.get(name, last_two)) <= tolerance
-        for name in one.keys() | two.keys()
-    )
+    return pixels.shape == other_pixels.shape and (pixels != other_pixels).mean() <= PIXELS
 
 
 def planned(
-    files: list[bytes], answers: list[Any], total: int, bad: int, seed: int, path: str
+    files: list[bytes], predictions: list[Any], total: int, bad: int, seed: int, path: str
 ) -> Iterator[Request]:
     """Yield the requests of a run, hostile ones among good ones in random order."""
-    chance = random.Random(seed)
-    wicked = hostile.requests(seed, path)
+    rng = random.Random(seed)
+    hostile_requests = hostile.requests(seed, path)
     for left in range(total, 0, -1):
-        if chance.random() < bad / left:
+        if rng.random() < bad / left:
             bad -= 1
-            request = next(wicked)
+            request = next(hostile_requests)
             yield Request(request.kind, request.body, request.content_type, request.raw)
         else:
-            yield good_request(files, answers, chance)
+            yield good_request(files, predictions, rng)
 
 
-def good_request(files: list[bytes], answers: list[Any], chance: random.Random) -> Request:
-    """Return a request that must be answered, in any of the ways to send pictures."""
-    number = chance.randrange(len(files))
-    data, answer = files[number], answers[number]
-    match chance.randrange(10):
+def good_request(files: list[bytes], predictions: list[Any], rng: random.Random) -> Request:
+    """Return a request that must get a prediction, in any of the ways to send images."""
+    number = rng.randrange(len(files))
+    data, prediction = files[number], predictions[number]
+    match rng.randrange(10):
         case 0:
             text = hostile.text_of(data).encode()
-            return Request("good: base64", text, "text/plain", expected=answer)
+            return Request("good: base64", text, "text/plain", expected=prediction)
         case 1:
             body = json.dumps({"data": hostile.text_of(data)}).encode()
-            return Request("good: JSON", body, hostile.JSON, expected=answer)
+            return Request("good: JSON", body, hostile.JSON, expected=prediction)
         case 2:
             body = hostile.form(("data", data))
-            return Request("good: form", body, hostile.FORM, expected=answer)
+            return Request("good: form", body, hostile.FORM, expected=prediction)
         case 3:
-            picked = [chance.randrange(len(files)) for _ in range(chance.randint(1, 5))]
+            picked = [rng.randrange(len(files)) for _ in range(rng.randint(1, 5))]
             instances = [{"data": hostile.text_of(files[index])} for index in picked]
-            expected = [answers[index] for index in picked]
-            at = chance.randrange(len(picked) + 1)
+            expected = [predictions[index] for index in picked]
+            at = rng.randrange(len(picked) + 1)
             instances.insert(at, {"data": hostile.text_of(b"\x89PNG is all there is")})
-            expected.insert(at, "error")
+            expected.insert(at, ERROR)
             body = json.dumps({"instances": instances}).encode()
             return Request("good: instances", body, hostile.JSON, expected=expected)
-    return Request("good: file", data, hostile.BINARY, expected=answer)
+    return Request("good: file", data, hostile.BINARY, expected=prediction)
 
 
 # -------------------------------------------------------------------------------------- the server
@@ -262,13 +304,13 @@ def serving(project: Path, *arguments: str) -> Iterator[tuple[str, str, subproce
     )
     assert process.stdout is not None
     try:
-        said = ""
+        printed = ""
         for line in process.stdout:
-            said += line
-            if found := re.search(r"curl -T PICTURE (\S+)", line):
+            printed += line
+            if found := re.search(r"curl -T \S+ (\S+)", line):
                 break
         else:
-            raise UserError(f"{project}: serve.py ended with {process.wait()}:\n{said.strip()}")
+            raise UserError(f"{project}: serve.py ended with {process.wait()}:\n{printed.strip()}")
         yield found[1], f"http://127.0.0.1:{ports[1]}", process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -357,7 +399,12 @@ def drive(
         thread.join()
 
 
-Reply = tuple[str, bytes]  # a status, "end" or "hang"; and the body
+class Reply(NamedTuple):
+    """What came back: `status` is "end" for a connection that ended, "hang" for nothing at all."""
+
+    status: str
+    body: bytes
+    content_type: str = hostile.JSON
 
 
 class Client:
@@ -376,94 +423,106 @@ class Client:
             headers = {"Content-Type": request.content_type}
             self._connection.request("POST", self._path, request.body, headers)
             response = self._connection.getresponse()
-            reply = str(response.status), response.read()
+            content_type = response.getheader("Content-Type", "")
+            reply = Reply(str(response.status), response.read(), content_type)
             if not response.will_close:
                 return reply
         except TimeoutError:
-            reply = "hang", b""
+            reply = Reply("hang", b"")
         except (OSError, http.client.HTTPException) as error:
-            reply = "end", repr(error).encode()
+            reply = Reply("end", repr(error).encode())
         self._connection.close()
         self._connection = None
         return reply
 
     def send_raw(self, data: bytes) -> Reply:
         """Send bytes on a connection of their own; return the first status, or how it ended."""
-        answer = b""
+        head = b""
         try:
             with socket.create_connection((self._host, self._port), timeout=HANG) as connection:
                 connection.sendall(data)
                 # Of what is only begun, the server waits for the rest; so should nobody here.
                 connection.shutdown(socket.SHUT_WR)
-                while b"\r\n" not in answer and (part := connection.recv(65536)):
-                    answer += part
+                while b"\r\n" not in head and (part := connection.recv(65536)):
+                    head += part
         except TimeoutError:
-            return "hang", b""
+            return Reply("hang", b"")
         except OSError:
             pass
-        status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
-        return (status[1].decode() if status else "end"), b""
+        status = re.match(rb"HTTP/1\.[01] (\d{3})", head)
+        return Reply(status[1].decode() if status else "end", b"")
 
 
 def judge(request: Request, reply: Reply, seconds: float, outcome: Outcome) -> None:
     """Count a reply, and what is wrong with it."""
-    status, body = reply
+    status = reply.status
     outcome.statuses[request.kind, status] += 1
     outcome.slowest = max(outcome.slowest, seconds)
-    mishap = ""
+    fault = ""
     if status == "hang":
-        mishap = "hung"
+        fault = "hung"
     elif request.raw:
-        mishap = "unexpected" if status.startswith("5") else ""
+        fault = "unexpected" if status.startswith("5") else ""
     elif status == "end":
-        mishap = "lost"
+        fault = "lost"
     elif request.expected is not None:
         if status != "200":
-            mishap = "unexpected"
-        elif not is_right(body, request.expected):
-            mishap = "wrong"
+            fault = "unexpected"
+        elif not is_right(reply, request.expected):
+            fault = "wrong"
     elif status == "200":
-        mishap = "" if is_json(body) else "wrong"
+        fault = "" if is_readable(reply) else "wrong"
     elif int(status) in REFUSALS:
-        mishap = "" if is_json(body) else "unexpected"
-    elif not (status == "500" and is_form_error(request.content_type, body)):
-        mishap = "unexpected"
-    if mishap:
-        setattr(outcome, mishap, getattr(outcome, mishap) + 1)
-        outcome.first.setdefault(mishap, f"{request.kind}: {status} {body[:300]!r}")
+        fault = "" if is_readable(reply) else "unexpected"
+    elif not (status == "500" and is_form_error(request.content_type, reply.body)):
+        fault = "unexpected"
+    if fault:
+        setattr(outcome, fault, getattr(outcome, fault) + 1)
+        outcome.first.setdefault(fault, f"{request.kind}: {status} {reply.body[:300]!r}")
 
 
-def is_json(body: bytes) -> bool:
-    """Tell whether a body is strict JSON."""
+def decoded(reply: Reply) -> Any:
+    """Return the body of a reply as predict.py --json prints it.
+
+    Raises:
+        ValueError: It is no strict JSON, and declared to be.
+    """
+    if not reply.content_type.startswith(hostile.JSON):
+        return base64.b64encode(reply.body).decode()
+    return json.loads(reply.body, parse_constant=lambda name: float(f"no {name}"))
+
+
+def is_readable(reply: Reply) -> bool:
+    """Tell whether a body is what its content type declares."""
     try:
-        json.loads(body, parse_constant=lambda name: float("nope" + name))
+        decoded(reply)
     except ValueError:
         return False
     return True
 
 
 def is_form_error(content_type: str, body: bytes) -> bool:
-    """Tell whether TorchServe itself could not read a form; it calls whatever it met there a 500.
+    """Tell whether TorchServe itself could not read a form; whatever the reason, it returns 500.
 
-    "InternalServerException" is what it says of a worker.
+    "InternalServerException" is what it names the failure of a worker.
     """
     is_form = content_type.startswith(("multipart/", "application/x-www-form-urlencoded"))
     return is_form and b"Exception" in body and b"InternalServerException" not in body
 
 
-def is_right(body: bytes, expected: Any) -> bool:
-    """Tell whether an answer is the expected one."""
-    if not is_json(body):
+def is_right(reply: Reply, expected: Any) -> bool:
+    """Tell whether a prediction is the expected one."""
+    if not is_readable(reply):
         return False
-    found = json.loads(body)
-    if not isinstance(expected, list) or "error" not in expected:
+    found = decoded(reply)
+    if not isinstance(expected, list) or ERROR not in expected:
         return alike(found, expected)
     return (
         isinstance(found, list)
         and len(found) == len(expected)
         and all(
             (isinstance(one, dict) and set(one) == {"error"})
-            if other == "error"
+            if other is ERROR
             else alike(one, other)
             for one, other in zip(found, expected, strict=True)
         )
@@ -493,7 +552,7 @@ class Decoded:
 def decode(project: Path, count: int, seed: int = 0, progress: Progress | None = None) -> Decoded:
     """Read hostile input with the code of a project, in a process of its own.
 
-    Whatever comes, each input must either be read or be refused with a PictureError, soon.
+    Whatever comes, each input must soon be read, or be refused with an ItemError.
 
     Args:
         project: The project's folder.
@@ -542,8 +601,8 @@ def decode_in_process(project: Path, start: int, count: int, seed: int, sender: 
     warnings.simplefilter("ignore")  # Pillow has one for each kind of damage
     sys.path.insert(0, str(project))
     os.chdir(project)
-    images = importlib.import_module("images")
-    handler = importlib.import_module("handler").ImageClassifierHandler()
+    images = importlib.import_module("service.images")
+    handler = importlib.import_module("service.handler").Handler()
 
     def too_slow(_signal: int, _frame: Any) -> None:
         raise SystemExit(f"slower than {SLOW} s")
@@ -558,13 +617,10 @@ def decode_in_process(project: Path, start: int, count: int, seed: int, sender: 
         begin = time.perf_counter()
         signal.alarm(SLOW)
         try:
-            pictures = handler.read_pictures(images.read_request({"body": request.body}).items)
             result = "read"
-            for picture in pictures:
-                if isinstance(picture, images.PictureError):
-                    result = f"refused with {picture.status}"
-                elif picture.dtype != torch.uint8:
-                    result = f"failed: {picture.dtype}"
+            for item in handler.read_items(images.read_request({"body": request.body}).items):
+                if isinstance(item, images.ItemError):
+                    result = f"refused with {item.status}"
         except BaseException as error:
             result = f"failed: {request.kind}: {type(error).__name__}: {error}"
         finally:
@@ -580,17 +636,17 @@ def report(outcome: Outcome, command: str) -> str:
     good = sum(n for (kind, _), n in outcome.statuses.items() if kind.startswith("good"))
     summary = (
         f"`{command}`: {outcome.requests:,} requests in {outcome.seconds:.0f} s, of them "
-        f"{outcome.requests - good:,} hostile; {outcome.distinct} pictures with answers that tell "
-        "apart."
+        f"{outcome.requests - good:,} hostile; {outcome.distinct} images with predictions that "
+        "differ."
     )
     lines = [
         summary,
         "",
         "| | |",
         "|---|---|",
-        f"| wrong answers | {outcome.wrong} |",
+        f"| wrong predictions | {outcome.wrong} |",
         f"| lost | {outcome.lost} |",
-        f"| hung (no answer for {HANG} s) | {outcome.hung} |",
+        f"| hung (no reply for {HANG} s) | {outcome.hung} |",
         f"| other statuses than expected | {outcome.unexpected} |",
         f"| workers that died | {outcome.deaths} |",
         f"| slowest request | {outcome.slowest:.1f} s |",

@@ -1,4 +1,4 @@
-"""What TorchServe says of a model's workers."""
+"""What TorchServe knows of a model's workers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Workers = list[dict[str, Any]]
 
 
 def model_address(url: str, management: str) -> str:
-    """Return a model's address among those of management, from the URL that it answers at."""
+    """Return a model's address among those of management, from the URL of its predictions."""
     return f"{management}/models/{url.rpartition('/')[2]}"
 
 
 def workers_of(model: str) -> Workers:
-    """Return what TorchServe says of each worker: its "pid", -1 before it starts, "status", ...
+    """Return what TorchServe knows of each worker: its "pid", -1 before it starts, "status", ...
 
     Args:
         model: The model's address among those of management: http://127.0.0.1:8081/models/NAME
 
     Raises:
-        OSError, ValueError, LookupError: There is no answer, or another one.
+        OSError, ValueError, LookupError: There is no such reply.
     """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(model, timeout=30) as answer:
-        workers: Workers = json.load(answer)[0]["workers"]
+    with direct.open(model, timeout=30) as reply:
+        workers: Workers = json.load(reply)[0]["workers"]
         return workers
 
 
 def ready_workers(model: str, seconds: float) -> Workers:
-    """Return what TorchServe says of each worker as soon as all are ready.
+    """Return what `workers_of` does as soon as all workers are ready.
 
     Raises:
         UserError: They are not, after so many seconds.

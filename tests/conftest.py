@@ -29,7 +29,7 @@ from copier import Settings, run_copy
 from PIL import Image
 from torch import nn
 
-from generator.rendering import render, template_root
+from generator.rendering import plain_copy, render
 from generator.torture import serving
 from generator.workers import model_address
 
@@ -61,9 +61,9 @@ class Project:
         result = self.run("archive.py", *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
 
-    def predict(self, *pictures: Path) -> list[Any]:
-        """Return predict.py's answers."""
-        result = self.run("predict.py", "--json", *map(str, pictures))
+    def predict(self, *images: Path) -> list[Any]:
+        """Return what predict.py predicts."""
+        result = self.run("predict.py", "--json", *map(str, images))
         assert result.returncode == 0, result.stdout + result.stderr
         return json.loads(result.stdout)
 
@@ -117,7 +117,7 @@ def announce(url: str, length: int) -> tuple[int, bytes]:
     """Announce a request of so many bytes, as curl does; return the server's status and body.
 
     Status 100 asks for the request. Who sends it unasked may find the connection ended before the
-    answer that refuses it.
+    reply that refuses it.
     """
     place = urlsplit(url)
     with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
@@ -147,7 +147,7 @@ def ts_template(
 
 
 def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:
-    """Give the network seeded weights whose outputs differ from picture to picture; save them."""
+    """Give the network seeded weights whose outputs differ from image to image; save them."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -160,9 +160,9 @@ def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.
 
 
 def build_and_save(project: Project) -> None:
-    """Save seeded weights for the project's own network, so large that its answers tell apart."""
+    """Save seeded weights for the project's own network, so large that predictions differ."""
     code = (
-        "import torch; from model import build_model; from project import NUM_CLASSES; "
+        "import torch; from service import NUM_CLASSES; from service.model import build_model; "
         "torch.manual_seed(0); network = build_model(NUM_CLASSES); "
         "[parameter.data.mul_(2) for parameter in network.parameters()]; "
         "torch.save(network.state_dict(), 'weights/w.pth')"
@@ -203,7 +203,7 @@ def spoil_archive(path: Path, member: str, old: bytes = b"", new: bytes | None =
 
 
 def encode(image: Image.Image, file_format: str = "PNG") -> bytes:
-    """Return the picture as a file."""
+    """Return the image as a file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format)
     return buffer.getvalue()
@@ -258,7 +258,7 @@ def labels_of(folder: Path, names: list[str]) -> None:
 
 
 def noise(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """Return a picture of seeded noise; `size` is width and height."""
+    """Return an image of seeded noise; `size` is width and height."""
     width, height = size
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
@@ -267,15 +267,7 @@ def noise(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
 @pytest.fixture(scope="session")
 def released_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository with the template as it is now, committed and tagged."""
-    folder = tmp_path_factory.mktemp("released") / "ts-template"
-    root = template_root()
-    for name in ("copier.yml", "template", "generator"):
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            folder.mkdir(exist_ok=True)
-            shutil.copy(source, folder / name)
+    folder = plain_copy(tmp_path_factory.mktemp("released") / "ts-template")
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "1.0.0"], ["tag", "1.0.0"]):
         subprocess.run(["git", *identity, *command], cwd=folder, check=True)

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,28 @@ import yaml
 from packaging.utils import canonicalize_name
 from rich.console import Console
 
-from generator import catalogue, options
+from generator import catalogue, facts, options
 from generator.adopt import checkout
 from generator.adopt.findings import Finding
-from generator.adopt.model_file import extended, extracted, local_imports, names_bound
+from generator.adopt.model_file import (
+    definitions,
+    extended,
+    extracted,
+    local_imports,
+    names_bound,
+)
 from generator.adopt.reading import Reading, find_service, read_service, settings
-from generator.adopt.source import read_source
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
-from generator.matrix import LABEL_FILES
 from generator.new import put_files
 from generator.rendering import render
+from generator.source import read_source
 
 ANSWERS_FILE = ".copier-answers.yml"
-MODEL = "model.py"
+SERVICE = "service/"  # the folder of a project that has its modules
+MODEL = f"{SERVICE}model.py"
 # What is in a project only to be filled.
 BLANK = {"weights/.gitkeep", "NOTES.md", "requirements-own.txt"}
 NO_NETWORK = f"{MODEL} does not make your network yet. Let its build_model(num_classes) return {{}}"
@@ -48,8 +54,9 @@ def adopt(
 ) -> None:
     """Read a hand-written service, and render a project for it into the same folder.
 
-    None of the code there is run. Files of the user's that the project has as well are replaced if
-    they are committed, so that git diff shows what changes; all others stay.
+    None of the code there is run. Files of the user's that the project has as well, there or in its
+    folder service/, are replaced if they are committed, so that git diff shows what changes; all
+    others stay.
 
     Args:
         folder: The folder with the service.
@@ -74,7 +81,8 @@ def adopt(
         reading = read_service(service, answers)
     except RecursionError:
         raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
-    checkout.refuse_to_overwrite(folder, set(checkout.static_names()) - {MODEL} - BLANK)
+    static = set(checkout.static_names()) - {MODEL} - BLANK
+    checkout.refuse_to_overwrite(folder, static | set(beside_service(static)))
     print_lines(console, files_read(reading))
 
     console.print("2. Answers")
@@ -100,14 +108,15 @@ def adopt(
         has_labels = bring_files(reading, stage, Path(scratch), chosen)
         network = write_network(reading, stage, chosen)
         names = files_to_move(folder, stage, beginnings(chosen, network, has_labels))
-        replaced = [name for name in names if (folder / name).exists()]
-        checkout.refuse_to_overwrite(folder, names)
+        replaced = {name: name for name in names if (folder / name).exists()}
+        removed = files_to_remove(folder, stage, network)
+        checkout.refuse_to_overwrite(folder, [*names, *removed])
         before = settings(folder / "config.properties")
         packages = packages_of(folder) - packages_of(stage)
-        checkout.move_into(stage, names, folder, backup)
+        checkout.move_into(stage, names, removed, folder, backup)
 
     console.print("4. Your files")
-    print_lines(console, fate(reading, replaced, network, before, packages))
+    print_lines(console, outcomes(reading, replaced | removed, network, before, packages))
     print_next(console, reading, network)
 
 
@@ -226,49 +235,52 @@ def packages_of(folder: Path) -> set[str]:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """What became of model.py.
+    """What became of service/model.py.
 
     Attributes:
         written: whether it has the user's network.
-        todo: what the user has to do about it; "" for nothing.
+        remaining: what the user has to do about it; "" for nothing.
         modules: the user's own modules that it imports.
     """
 
     written: bool = False
-    todo: str = ""
+    remaining: str = ""
     modules: tuple[str, ...] = ()
 
 
 def write_network(reading: Reading, stage: Path, chosen: Mapping[str, Any]) -> NetworkFile:
-    """Write the user's network into model.py, where its making is certain."""
+    """Write the user's network into service/model.py, where its making is certain."""
     service, own = reading.service, reading.own
-    theirs = service.root / MODEL
     if chosen["architecture"] != "custom":
         return NetworkFile(written=True)
-    if theirs.is_file() and "build_model" in names_bound(
-        read_source(theirs, service.root).tree.body
-    ):
-        return NetworkFile()  # it stays as it is
+    theirs = [path for path in (service.root / MODEL, service.root / "model.py") if path.is_file()]
+    for path in theirs:
+        source = read_source(path, service.root)
+        if "build_model" in names_bound(source.tree.body):
+            (stage / MODEL).write_text(source.text, encoding="utf-8")
+            modules = local_imports(source.tree.body, service.root)
+            return NetworkFile(written=True, modules=tuple(modules))
     channels = 3 if chosen["color_mode"] == "RGB" else 1
+    output = str(facts.tasks()[chosen["task"]]["output"])
     what = "the network that the checkpoint is of"
     if own is not None and own.call:
-        is_whole = own.source.path.resolve() == theirs.resolve()
+        is_whole = own.source.path.resolve() in {path.resolve() for path in theirs}
         try:
-            text = extended(own, channels) if is_whole else extracted(own, channels)
+            text = (extended if is_whole else extracted)(own, channels, output)
             (stage / MODEL).write_text(text, encoding="utf-8")
-            modules = local_imports(own, service.root, is_whole)
-            return NetworkFile(written=True, modules=tuple(modules))
+            body = own.source.tree.body if is_whole else definitions(own.source, own.name)
+            return NetworkFile(written=True, modules=tuple(local_imports(body, service.root)))
         except LookupError as error:
             what = f"a {own.name} ({own.where}), which cannot be copied: {error.args[0]}"
     elif reading.inspection is not None and reading.inspection.kind in GRAPHS:
-        if not theirs.is_file():
+        if not theirs:
             return NetworkFile()  # the checkpoint brings the network; the tests have another
         what = "any network with these classes, for the tests; the checkpoint brings its own"
     elif own is not None:
         what = f"a {own.name} ({own.where}); {own.why}"
     elif reading.network is not None:
         what = f"what {reading.network.where} makes, with all that is done to it there"
-    return NetworkFile(todo=NO_NETWORK.format(what))
+    return NetworkFile(remaining=NO_NETWORK.format(what))
 
 
 def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool) -> set[str]:
@@ -276,9 +288,36 @@ def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool
     names = set(BLANK)
     if not network.written:
         names.add(MODEL)
-    if not has_labels and chosen["label_format"] in LABEL_FILES:
-        names.add(LABEL_FILES[chosen["label_format"]])
+    if not has_labels and (file := facts.labels()[chosen["label_format"]]["file"]):
+        names.add(file)
     return names
+
+
+def beside_service(names: Iterable[str]) -> dict[str, str]:
+    """Return where files of the service would lie without its folder, and the files.
+
+    archive.py refuses such files, for one cannot tell which of the two is meant.
+    """
+    inside = (name for name in names if name.startswith(SERVICE) and name.endswith(".py"))
+    found = {name.removeprefix(SERVICE): name for name in inside}
+    return {name: file for name, file in found.items() if name != "__init__.py"}
+
+
+def files_to_remove(folder: Path, stage: Path, network: NetworkFile) -> dict[str, str]:
+    """Return the user's files that files of the service replace, and these.
+
+    Args:
+        folder: The user's folder.
+        stage: The rendered project.
+        network: What became of service/model.py.
+    """
+    rendered = (path.relative_to(stage).as_posix() for path in stage.rglob("*.py"))
+    kept = {*network.modules, *(() if network.written else ("model.py",))}
+    return {
+        name: file
+        for name, file in beside_service(rendered).items()
+        if (folder / name).is_file() and name not in kept
+    }
 
 
 def files_to_move(folder: Path, stage: Path, kept: set[str]) -> list[str]:
@@ -312,9 +351,9 @@ def same(one: Path, other: Path) -> bool:
 # ------------------------------------------------------------------------------- what comes of it
 
 
-def fate(
+def outcomes(
     reading: Reading,
-    replaced: list[str],
+    replaced: Mapping[str, str],
     network: NetworkFile,
     before: Mapping[int, tuple[str, str]],
     packages: set[str],
@@ -323,14 +362,14 @@ def fate(
 
     Args:
         reading: What was read.
-        replaced: The user's files that the project has as well.
-        network: What became of model.py.
+        replaced: The user's files that are replaced, and those that replace them.
+        network: What became of service/model.py.
         before: The settings of the user's config.properties, by line.
         packages: What the user's requirements.txt had, and the project's has not.
     """
     service = reading.service
-    for name in replaced:
-        yield f"replaced: {name}"
+    for name, by in replaced.items():
+        yield f"replaced: {name}" + (f", by {by}" if by != name else "")
     after = dict(settings(service.root / "config.properties").values())
     for number, (key, value) in before.items():
         if after.get(key) != value:
@@ -340,7 +379,7 @@ def fate(
         names = ", ".join(sorted(packages))
         yield f"requirements.txt had {names}: what you still need goes into requirements-own.txt"
     if service.handler is not None and service.handler.name not in replaced:
-        yield f"no longer needed: {service.handler.name} (handler.py does its work)"
+        yield f"no longer needed: {service.handler.name} ({SERVICE}handler.py does its work)"
     model_file = service.model_file
     if model_file is not None and network.written and model_file.name not in (*replaced, MODEL):
         why = f"{MODEL} has its class" if reading.own else f"{MODEL} makes the network"
@@ -363,12 +402,15 @@ def print_next(console: Console, reading: Reading, network: NetworkFile) -> None
     """Print what is left to do, and the next commands."""
     service = reading.service
     folder = service.root
-    if network.todo:
-        console.print(f"\n{printable(network.todo)}")
-    if network.modules:
-        names = ", ".join(f'"{name}"' for name in network.modules)
-        console.print(f"\n{MODEL} imports your own modules: add {names} to MODULES in archive.py")
+    if network.remaining:
+        console.print(f"\n{printable(network.remaining)}")
+    for name in beside_service(checkout.static_names()):
+        if (folder / name).is_file():
+            console.print(f"\narchive.py refuses {name} beside {SERVICE}{name}: move or rename it")
     archive = ["python", "archive.py"]
+    if network.modules:
+        console.print(f"\n{MODEL} imports modules of yours: --extra-files brings them along")
+        archive += ["--extra-files", *network.modules]
     if service.command is not None and service.command.version:
         archive += ["--version", service.command.version]
     others = [x for x in (folder / "weights").iterdir() if not x.name.startswith(".")]
@@ -379,5 +421,5 @@ def print_next(console: Console, reading: Reading, network: NetworkFile) -> None
         f"\nNext:\n\n    cd {shlex.quote(str(folder))}\n    {diff}\n"
         "    pip install -r requirements.txt    # in a virtual environment\n"
         f"    {shlex.join(archive)}\n"
-        "    python predict.py PICTURE\n"
+        "    python predict.py IMAGE\n"
     )

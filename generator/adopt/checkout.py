@@ -86,14 +86,17 @@ def refuse_to_overwrite(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def move_into(stage: Path, names: Iterable[str], folder: Path, backup: Path) -> None:
+def move_into(
+    stage: Path, names: Iterable[str], removed: Iterable[str], folder: Path, backup: Path
+) -> None:
     """Move files of a rendered project to their places; if one fails, undo them all.
 
     Args:
         stage: The rendered project.
         names: Its files to move, as relative paths with slashes.
+        removed: Files of the user's that go, likewise.
         folder: The user's folder, on the same disk.
-        backup: An empty folder there, for what is replaced.
+        backup: An empty folder there, for what is replaced or goes.
     """
     moved: list[Path] = []
     made: list[Path] = []
@@ -109,6 +112,10 @@ def move_into(stage: Path, names: Iterable[str], folder: Path, backup: Path) -> 
                 target.replace(backup / name)
             moved.append(target)
             (stage / name).replace(target)
+        for name in removed:
+            (backup / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(backup / name)
+            moved.append(folder / name)
     except BaseException:
         for target in reversed(moved):
             target.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from generator.adopt.source import relative
+from generator.source import relative
 
 ARCHIVER = "torch-model-archiver"
 SUFFIXES = {
@@ -42,7 +42,7 @@ END = re.compile(r"^(&&|\|\|?|;|&|>>?|\d?>.*)$")
 
 @dataclass(frozen=True)
 class Command:
-    """A line that makes an archive. What it does not say, or leaves to a variable, is "".
+    """A line that makes an archive. What it does not have, or leaves to a variable, is "".
 
     Attributes:
         where: file:line.
@@ -170,7 +170,7 @@ def listed(text: str) -> str:
 
 
 def parse(text: str, variables: dict[str, str], where: str, folder: Path) -> Command:
-    """Return what the options of one command say."""
+    """Return what the options of one command tell."""
 
     def known(match: re.Match[str]) -> str:
         name = match[1] or match[2] or match[3]
@@ -189,7 +189,7 @@ def parse(text: str, variables: dict[str, str], where: str, folder: Path) -> Com
         try:
             options, _ = parser().parse_known_args(words)
             break
-        except ValueError:  # prose after the command, say
+        except ValueError:  # such as for prose after the command
             words.pop()
     else:
         return Command(where, folder)

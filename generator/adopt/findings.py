@@ -41,7 +41,7 @@ class Findings:
     unknown: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def say(
+    def propose(
         self, question: str, answer: Any, place: str, *, sure: bool = True, why: str = ""
     ) -> None:
         """Propose an answer. The first one counts; a second that differs is a contradiction."""

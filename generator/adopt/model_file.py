@@ -1,4 +1,4 @@
-"""Writes model.py from the class of a network in the user's own code."""
+"""Writes service/model.py from the class of a network in the user's own code."""
 
 from __future__ import annotations
 
@@ -9,24 +9,36 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from generator.adopt.networks import Maker
-from generator.adopt.source import Source
+from generator.source import Source
 
 BUILD = '''
 
 def build_model(num_classes: int) -> {module}:
-    """Return the untrained network: pictures (N, {channels}, H, W) to scores (N, num_classes)."""
+    """Return the untrained network: images (N, {channels}, H, W) to {output}."""
     return {call}
 '''
 
 
-def extended(own: Maker, channels: int) -> str:
-    """Return the file of the class, with build_model at its end."""
+def extended(own: Maker, channels: int, output: str) -> str:
+    """Return the file of the class, with build_model at its end.
+
+    Args:
+        own: What makes the network.
+        channels: Of the image.
+        output: What the network returns, as in "scores (N, num_classes)".
+    """
     head, module = with_module(own.source.text, own.source)
-    return head.rstrip("\n") + "\n" + BUILD.format(module=module, channels=channels, call=own.call)
+    build = BUILD.format(module=module, channels=channels, output=output, call=own.call)
+    return head.rstrip("\n") + "\n" + build
 
 
-def extracted(own: Maker, channels: int) -> str:
+def extracted(own: Maker, channels: int, output: str) -> str:
     """Return a module with the class, what it needs of its file, and build_model.
+
+    Args:
+        own: What makes the network.
+        channels: Of the image.
+        output: What the network returns, as in "scores (N, num_classes)".
 
     Raises:
         LookupError: The class needs a name that its file does not define.
@@ -41,12 +53,11 @@ def extracted(own: Maker, channels: int) -> str:
     parts += ["\n".join(reduced(x, used) for x in imports)] if imports else []
     parts += ["\n".join(["", *lines[first_line(x) - 1 : x.end_lineno]]) for x in rest]
     head, module = with_module("\n\n".join(parts) + "\n", source, imports)
-    return head + BUILD.format(module=module, channels=channels, call=own.call)
+    return head + BUILD.format(module=module, channels=channels, output=output, call=own.call)
 
 
-def local_imports(own: Maker, folder: Path, whole: bool) -> list[str]:
-    """Return the user's own modules that model.py imports, which the archive must have, too."""
-    statements = own.source.tree.body if whole else definitions(own.source, own.name)
+def local_imports(statements: Iterable[ast.stmt], folder: Path) -> list[str]:
+    """Return the user's own modules that statements import, which the archive must have, too."""
     names: set[str] = set()
     for statement in statements:
         for node in ast.walk(statement):

@@ -10,22 +10,24 @@ from types import MappingProxyType
 from typing import Any
 
 from generator import catalogue
-from generator.adopt.source import Source, argument, chain
+from generator.source import Source, argument, chain
 
 MODELS = "torchvision.models."
 MODULES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.Sequential")
 LIGHTNING = re.compile(r"(pytorch_)?lightning(\.\w+)*\.LightningModule$")
 
-OUTPUTS = {
-    "log_softmax": "log_probabilities", "LogSoftmax": "log_probabilities",
-    "softmax": "probabilities", "Softmax": "probabilities",
+# What a network may end in, beyond its last layer.
+ENDINGS = {
+    "log_softmax": "log_softmax", "LogSoftmax": "log_softmax",
+    "softmax": "softmax", "Softmax": "softmax",
     "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
 }  # fmt: skip
+LOGITS = "logits"  # for those that end in none of these
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 MAX_CALLS = 10  # that make networks, in a handler
 
-# The layers of the `head` answers. Layers after them that only change the scores are OUTPUTS.
+# The layers of the `head` answers. Layers after them that only change the scores are ENDINGS.
 HEADS = {
     ("Linear",): "linear",
     ("Conv2d",): "linear",
@@ -69,14 +71,14 @@ class Network:
         architecture: an answer to that question, for a network of torchvision or timm; "" if the
             code does not name one.
         pretrained: whether it is made with pretrained weights; None if it is made elsewhere.
-        version: of these weights, as in IMAGENET1K_V1 or DEFAULT; "" if the code does not say.
-        classes: how many; 0 if the code does not say.
-        classes_at: where it says so.
-        channels: of the picture; 0 if the code does not say.
-        channels_at: where it says so.
+        version: of these weights, as in IMAGENET1K_V1 or DEFAULT; "" if the code does not tell.
+        classes: how many; 0 if the code does not tell.
+        classes_at: where it stands.
+        channels: of the image; 0 if the code does not tell.
+        channels_at: where it stands.
         head: an answer to that question, if the code replaces the last layer by such a one.
-        output: an answer to model_output, or "sigmoid"; "" if it is not clear.
-        output_at: where it says so.
+        output: what it ends in, a value of ENDINGS or LOGITS; "" if it is not clear.
+        output_at: where it stands.
         changes: what differs from the architecture as torchvision or timm makes it, each with its
             place.
         own: what makes it in the user's own code, if that is a class or a function.
@@ -100,7 +102,7 @@ class Network:
     attribute: str = ""
     last: str = ""
 
-    def but(self, change: str) -> Network:
+    def unlike(self, change: str) -> Network:
         """Return the same with one more change."""
         return replace(self, changes=(*self.changes, change))
 
@@ -179,7 +181,7 @@ def made_by_function(
 
 
 def outer_calls(source: Source, modules: Mapping[str, Source], scope: ast.AST) -> list[ast.Call]:
-    """Return the calls that make networks, but for those in networks, and in other such calls."""
+    """Return the calls that make networks, those in networks and in other such calls aside."""
     inner: set[int] = set()
     for definition in source.classes():
         if is_network(source, definition, modules):
@@ -295,7 +297,7 @@ def read_construction(
         source.at(call),
         architecture,
         pretrained=given is not None and source.value_or(given, True) not in (None, False),
-        output="logits",
+        output=LOGITS,
         output_at=source.at(call),
     )
     if network.pretrained and given is not None:
@@ -309,9 +311,11 @@ def read_construction(
         elif keyword.arg == "in_chans" and isinstance(value, int):
             network = replace(network, channels=value, channels_at=source.at(keyword))
         elif keyword.arg not in HARMLESS:
-            network = network.but(f"{source.at(keyword)}: {ast.unparse(keyword)[:60]}")
+            network = network.unlike(f"{source.at(keyword)}: {ast.unparse(keyword)[:60]}")
     if not network.classes and network.pretrained:
-        network = replace(network, classes=1000, classes_at=source.at(call))
+        arch = catalogue.load().get(architecture.partition("/")[0])
+        kind = catalogue.KINDS[arch.kinds[0] if arch is not None else "classifier"]
+        network = replace(network, classes=kind.classes, classes_at=source.at(call))
     return network
 
 
@@ -327,11 +331,15 @@ CLASSES = {
 }  # fmt: skip
 ONLY = {"alexnet", "googlenet", "inception_v3", "maxvit_t", "mobilenet_v2"}  # of their class
 
-# Arguments of constructors that the weights show, or that only training feels.
+# torchvision's heads of segmenters, by family, and the position of num_classes.
+SEGMENTATION_HEADS = {"deeplabv3": ("DeepLabHead", 1), "fcn": ("FCNHead", 1),
+                      "lraspp": ("LRASPPHead", 2)}  # fmt: skip
+
+# Arguments of constructors that the weights show, or that matter to training alone.
 HARMLESS = {
     "num_classes", "weights", "pretrained", "progress", "aux_logits", "init_weights", "dropout",
     "drop_rate", "drop_path_rate", "stochastic_depth_prob", "attention_dropout", "in_chans",
-    "checkpoint_path", "transform_input",
+    "checkpoint_path", "transform_input", "aux_loss", "weights_backbone", "pretrained_backbone",
 }  # fmt: skip
 
 
@@ -366,7 +374,7 @@ def with_assignments(
                 below(name, roots)
                 and name.rpartition(".")[2].startswith(("add_module", "register_", "append"))
             ):
-                network = network.but(f"{source.at(node)}: {ast.unparse(node)[:60]}")
+                network = network.unlike(f"{source.at(node)}: {ast.unparse(node)[:60]}")
     return network
 
 
@@ -385,14 +393,16 @@ def with_assignment(network: Network, source: Source, path: str, node: ast.Assig
     shown = f"{source.at(node)}: {ast.unparse(node)[:70]}"
     arch = catalogue.load().get(network.architecture)
     if arch is None or arch.params is None:
-        return network.but(shown)
+        return network.unlike(shown)
+    if arch.kinds == ("segmenter",) and not path.startswith("backbone"):
+        return with_segmentation_head(network, source, path, node.value, shown)
     if is_at(path, arch.classifier, arch.classifier_kind == "Linear"):
         return with_head(network, source, node.value, shown)
     if path == arch.first_conv and isinstance(node.value, ast.Call):
         channels = source.value_or(argument(node.value, 0, "in_channels"), 0)
         if conv_arguments(source, node.value) == catalogue_arguments(arch.first_conv_args):
             return replace(network, channels=channels, channels_at=source.at(node))
-    return network.but(shown)
+    return network.unlike(shown)
 
 
 def is_at(path: str, classifier: str, is_last: bool) -> bool:
@@ -406,8 +416,8 @@ def with_head(network: Network, source: Source, value: ast.expr, shown: str) -> 
     """Add what the last layer is replaced by."""
     layers = layers_of(source, value)
     kinds = [kind for kind, _ in layers]
-    if kinds and kinds[-1] in OUTPUTS:
-        network = replace(network, output=OUTPUTS[kinds.pop()], output_at=source.at(value))
+    if kinds and kinds[-1] in ENDINGS:
+        network = replace(network, output=ENDINGS[kinds.pop()], output_at=source.at(value))
     linear = [call for kind, call in layers if kind in ("Linear", "Conv2d")]
     if linear:
         classes = source.value_or(argument(linear[-1], 1, "out_features", "out_channels"), 0)
@@ -415,7 +425,30 @@ def with_head(network: Network, source: Source, value: ast.expr, shown: str) -> 
             network = replace(network, classes=classes, classes_at=source.at(linear[-1]))
     if head := HEADS.get(tuple(kinds)):
         return replace(network, head=head)
-    return network.but(shown)
+    return network.unlike(shown)
+
+
+def with_segmentation_head(
+    network: Network, source: Source, path: str, value: ast.expr, shown: str
+) -> Network:
+    """Add what a segmenter's head, or its last layer, is replaced by."""
+    arch = catalogue.load()[network.architecture]
+    if path.partition(".")[0] in arch.aux:
+        return network
+    classes: Any = None
+    if isinstance(value, ast.Call):
+        kind = source.full_name(value.func).rpartition(".")[2]
+        head, position = SEGMENTATION_HEADS[arch.family]
+        parent, _, last = arch.classifier.rpartition(".")
+        lasts = {"low_classifier", last} if arch.family == "lraspp" else {last, "-1"}
+        if kind == head and path == parent:
+            classes = source.value_or(argument(value, position, "num_classes"), 0)
+        elif kind == "Conv2d" and path.removeprefix(f"{parent}.") in lasts:
+            classes = source.value_or(argument(value, 1, "out_channels"), 0)
+    if classes is None:
+        return network.unlike(shown)
+    is_number = isinstance(classes, int) and not isinstance(classes, bool) and classes > 0
+    return replace(network, classes=classes, classes_at=source.at(value)) if is_number else network
 
 
 def layers_of(source: Source, value: ast.AST | None) -> list[tuple[str, ast.Call]]:
@@ -496,7 +529,7 @@ def read_class(
     values = parameters(source, node, made)
     output, place = output_of(source, node)
     if base := thin_subclass(source, node):
-        network = replace(network, architecture=base, output="logits", output_at=own.where)
+        network = replace(network, architecture=base, output=LOGITS, output_at=own.where)
         network = with_assignments(network, source, {"self"}, node)
         return replace(
             network,
@@ -520,7 +553,7 @@ def read_class(
             where=own.where,
             own=own,
             attribute=name,
-            output=output if output != "logits" else inner.output,
+            output=output if output != LOGITS else inner.output,
             output_at=place,
         )
     network = replace(network, output=output, output_at=place)
@@ -665,20 +698,29 @@ def is_thin(node: ast.ClassDef, attribute: str) -> bool:
                 pass
             case _:
                 return False
+        value = without_key(value)
         while isinstance(value, ast.Call) and value.args:
             name = chain(value.func)
             if name == f"self.{attribute}" and len(value.args) == 1 and not value.keywords:
                 calls += 1
-            elif name.rpartition(".")[2] not in OUTPUTS:
+            elif name.rpartition(".")[2] not in ENDINGS:
                 return False
-            value = value.args[0]
+            value = without_key(value.args[0])
         if not isinstance(value, ast.Name):
             return False
     return calls == 1
 
 
+def without_key(value: ast.expr) -> ast.expr:
+    """Return what a dict is from, as in self.model(x) for self.model(x)["out"]."""
+    match value:
+        case ast.Subscript(value=inner, slice=ast.Constant(value=str())):
+            return inner
+    return value
+
+
 def output_of(source: Source, node: ast.ClassDef) -> tuple[str, str]:
-    """Return what forward returns, as an answer to model_output or "sigmoid", and where."""
+    """Return what forward ends in, a value of ENDINGS or LOGITS, "" if unclear; and where."""
     forward = method(node, "forward")
     if forward is None:
         return "", source.at(node)
@@ -696,18 +738,20 @@ def output_of(source: Source, node: ast.ClassDef) -> tuple[str, str]:
         if assigned:
             last = max(assigned, key=lambda x: x.lineno)
             value, place = last.value, source.at(last)
+    if isinstance(value, ast.expr):
+        value = without_key(value)
     if not isinstance(value, ast.Call):
-        return "logits", place
+        return LOGITS, place
     name = chain(value.func)
     kind = name.rpartition(".")[2]
-    if kind in OUTPUTS:
-        return OUTPUTS[kind], place
+    if kind in ENDINGS:
+        return ENDINGS[kind], place
     if isinstance(value.func, ast.Call):  # nn.Softmax(dim=1)(x)
         kind = chain(value.func.func).rpartition(".")[2]
-        return OUTPUTS.get(kind, "logits"), place
+        return ENDINGS.get(kind, LOGITS), place
     if name.startswith("self."):
         inside = dict(attributes(source, node)).get(name)
         layers = layers_of(source, inside) if inside is not None else []
         if layers:
-            return OUTPUTS.get(layers[-1][0], "logits"), place
-    return "logits", place
+            return ENDINGS.get(layers[-1][0], LOGITS), place
+    return LOGITS, place

@@ -5,24 +5,24 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator import catalogue, options
-from generator.adopt import pictures, responses
+from generator import catalogue, facts
+from generator.adopt import images, responses
 from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
-from generator.adopt.networks import Maker, Network, find_network
-from generator.adopt.source import Source, chain, read_source, relative
+from generator.adopt.networks import LOGITS, Maker, Network, find_network, is_network
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
 from generator.inspection.reading import GRAPHS, read
 from generator.labels import LabelError, inspect_labels
+from generator.source import Source, chain, read_source, relative
+from generator.tasks import Task, serving, tasks
 
-BASES = ("BaseHandler", "VisionHandler", "ImageClassifier")
-BUILT_IN = "image_classifier"
+BASES = ("BaseHandler", "VisionHandler")  # TorchServe's; the tasks know of more
 CHECKPOINTS = re.compile(r"[\w.-]+\.(pth|pt|ckpt|bin|safetensors|onnx|pt2)")
 MAX_MODULES = 30
 
@@ -64,7 +64,15 @@ class Service:
     @property
     def handler_name(self) -> str:
         """The handler's file, or TorchServe's name of its own."""
-        return self.handler.name if self.handler else f"TorchServe's {BUILT_IN}"
+        named = self.command.handler if self.command else ""
+        return self.handler.name if self.handler else f"TorchServe's {named}"
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether what the handler returns is made by the class that it is derived from."""
+        body = self.node.body if self.node else []
+        own = {x.name for x in body if isinstance(x, ast.FunctionDef)}
+        return bool(self.base) and not own & {"postprocess", "handle"}
 
 
 # ------------------------------------------------------------ finding the files
@@ -82,7 +90,7 @@ def find_service(
         labels: The names of the classes, if they are told.
 
     Raises:
-        UserError: There is no handler of pictures, or there are several.
+        UserError: There is no handler of images, or there are several.
     """
     for told in filter(None, (handler, weights, labels)):
         if not told.exists():
@@ -92,11 +100,11 @@ def find_service(
     service = Service(root, command, commands, weights=weights, labels=labels)
     if handler is None and command is not None and command.handler:
         handler = in_folder(command.handler, service)
-        if handler is None and command.handler != BUILT_IN:
+        if handler is None and command.handler not in {x.built_in for x in tasks().values()}:
             if "." not in command.handler:
                 raise UserError(
                     f"{command.where} makes an archive with TorchServe's {command.handler}, which "
-                    "is no classifier of pictures"
+                    f"is for no task of this template (they are {', '.join(tasks())})"
                 )
             raise UserError(
                 f"{command.where} names the handler {command.handler}, and {root} has no such "
@@ -174,7 +182,7 @@ def tail(name: str, path: Path) -> int:
 
 
 def only_handler(root: Path) -> Path | None:
-    """Return the one Python file in a folder that is a handler of pictures.
+    """Return the one Python file in a folder that is a handler of images.
 
     Raises:
         UserError: There is none, or there are several.
@@ -192,9 +200,9 @@ def only_handler(root: Path) -> Path | None:
         return found[0]
     if not found:
         raise UserError(
-            f"{root} has no handler of TorchServe's kind (a class derived from BaseHandler or "
-            "ImageClassifier, or a function handle(data, context)) and no torch-model-archiver "
-            f"command. Name the handler with --handler FILE, or start from the checkpoint: "
+            f"{root} has no handler of TorchServe's kind (a class derived from BaseHandler or such "
+            "as ImageClassifier, or a function handle(data, context)) and no torch-model-archiver "
+            "command. Name the handler with --handler FILE, or start from the checkpoint: "
             "ts-template new PROJECT --weights FILE"
         )
     names = ", ".join(relative(path, root) for path in found)
@@ -202,7 +210,7 @@ def only_handler(root: Path) -> Path | None:
 
 
 def is_handler(source: Source) -> bool:
-    """Tell whether a file is a handler of pictures."""
+    """Tell whether a file is a handler of images."""
     try:
         return bool(handler_class(source)[0]) or has_entry(source)
     except UserError:
@@ -221,21 +229,22 @@ def handler_class(source: Source) -> tuple[str, ast.ClassDef | None]:
     """Return TorchServe's class that the handler's is derived from, and the handler's.
 
     Raises:
-        UserError: TorchServe's class is none for classifying pictures.
+        UserError: TorchServe's class is for no task of this template.
     """
+    known = {*BASES, *(task.handler_class for task in tasks().values() if task.handler_class)}
     local: dict[str, str] = {}
     candidates: list[tuple[str, ast.ClassDef]] = []
     for node in source.classes():
         for base in node.bases:
             name = source.full_name(base)
             kind = local.get(name) or (name.rpartition(".")[2] if name.startswith("ts.") else "")
-            if kind in BASES:
+            if kind in known:
                 local[node.name] = kind
                 candidates.append((kind, node))
             elif kind:
                 raise UserError(
                     f"{source.at(node)}: {node.name} is derived from TorchServe's {kind}, which is "
-                    "no classifier of pictures"
+                    f"for no task of this template (they are {', '.join(tasks())})"
                 )
     if candidates:
         return candidates[-1]
@@ -285,6 +294,12 @@ class Reading:
     network: Network | None = None
 
     @property
+    def task(self) -> Task:
+        """What the network is for, as far as that is known: else the first of all tasks."""
+        known = tasks()
+        return known.get(str(self.findings.answer("task")), next(iter(known.values())))
+
+    @property
     def own(self) -> Maker | None:
         """The class of the user's that is served, if the network is their own."""
         is_own = self.findings.answer("architecture") == "custom"
@@ -303,7 +318,7 @@ def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
     """
     findings = Findings()
     for question, answer in given.items():
-        findings.say(question, answer, *GIVEN)
+        findings.propose(question, answer, *GIVEN)
     reading = Reading(service, findings)
     if service.weights is None:
         service.weights = find_weights(service, findings)
@@ -318,13 +333,92 @@ def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
             for note in reading.inspection.notes
             if not (is_named and "timm's" in note)  # the code tells which of them it is
         ]
+    refuse_other_networks(reading)
+    add_task(reading)
     add_names(reading)
     add_network(reading)
     add_labels(reading)
-    add_pictures(reading)
+    add_images(reading)
     add_response(reading)
     add_settings(reading)
     return reading
+
+
+def refuse_other_networks(reading: Reading) -> None:
+    """Raise UserError for a checkpoint of a network that no task takes."""
+    found = reading.inspection
+    is_open = not reading.findings.answer("task")
+    if found is not None and found.network_kind and not serving(found.network_kind) and is_open:
+        raise UserError(
+            f"{reading.service.name(found.path)} is of a {found.network_kind}, which no task of "
+            f"this template takes; if that is wrong, name the task: -d task={' or '.join(tasks())}"
+        )
+
+
+def add_task(reading: Reading) -> None:
+    """Propose what the network is for."""
+    findings = reading.findings
+    for task, place, sure, why in signs_of_tasks(reading):
+        findings.propose("task", task.value, place, sure=sure, why=why)
+    if findings.answer("task") is None:
+        likely = reading.inspection.likely.get("task") if reading.inspection is not None else None
+        possible = serving(kind_of_network(reading))
+        findings.propose(
+            "task",
+            likely or possible[0].value,
+            reading.service.handler_name,
+            sure=False,
+            why="neither the code nor the weights tell",
+        )
+
+
+def signs_of_tasks(reading: Reading) -> Iterator[tuple[Task, str, bool, str]]:
+    """Yield the tasks that something speaks for: the place, whether it is sure, and why not."""
+    service, inspection, network = reading.service, reading.inspection, reading.network
+    possible = serving(kind_of_network(reading))
+    nodes = handler_nodes(reading)
+    weights = service.name(inspection.path) if inspection is not None else ""
+    for task in possible:
+        if inspection is not None and inspection.task == task.value:
+            yield task, weights, True, ""
+        if len(possible) == 1 and network is not None and network.architecture:
+            yield task, network.where, True, ""
+        if service.handler is None:
+            if service.command is not None and service.command.handler == task.built_in:
+                yield task, service.handler_name, True, ""
+            continue
+        if service.base == task.handler_class and service.is_inherited:
+            yield task, f"TorchServe's {service.base}", True, ""
+        if found := task.evidence_in_code(service.handler, nodes):
+            why = "" if found.sure else f"{found.what} speaks for it"
+            yield task, found.where, found.sure, why
+        if network is not None and network.output in task.endings:
+            yield task, network.output_at, True, ""
+    if inspection is not None and inspection.evidence:
+        yield tasks()[inspection.likely["task"]], weights, False, inspection.evidence
+
+
+def kind_of_network(reading: Reading) -> str | None:
+    """Return the kind of the network, from the checkpoint or the code; None if neither tells."""
+    inspection, network = reading.inspection, reading.network
+    if inspection is not None and inspection.network_kind:
+        return inspection.network_kind
+    arch = catalogue.load().get(network.architecture) if network is not None else None
+    return arch.kinds[0] if arch is not None else None
+
+
+def handler_nodes(reading: Reading) -> list[ast.AST]:
+    """Return the nodes of the handler, those of networks' classes aside."""
+    service = reading.service
+    if service.handler is None:
+        return []
+    inner = {
+        id(node)
+        for definition in service.handler.classes()
+        if is_network(service.handler, definition, service.modules)
+        for node in ast.walk(definition)
+    }
+    return [node for node in service.handler.nodes if id(node) not in inner]
 
 
 def find_weights(service: Service, findings: Findings) -> Path | None:
@@ -364,7 +458,7 @@ def add_names(reading: Reading) -> None:
     service, findings = reading.service, reading.findings
     for command in service.commands:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", command.model_name):
-            findings.say("model_name", command.model_name, command.where)
+            findings.propose("model_name", command.model_name, command.where)
         elif command.model_name:
             findings.unknown["model_name"] = (
                 f"{command.model_name} ({command.where}) has other characters than A-Z a-z 0-9 _ -"
@@ -376,13 +470,13 @@ def add_names(reading: Reading) -> None:
             for number, line in enumerate(text.split("\n"), 1):
                 title = re.match(r"#\s+(\w[^\n#*`\[<]*)$", line[:100].rstrip())
                 if title and title[1].isprintable():
-                    findings.say(
+                    findings.propose(
                         "project_name", title[1], f"{name}:{number}", sure=False, why="a heading"
                     )
                     return
     folder = service.root.resolve().name.replace("-", " ").replace("_", " ").title().strip()
     if folder:
-        findings.say("project_name", folder, "the folder's name", sure=False, why="a guess")
+        findings.propose("project_name", folder, "the folder's name", sure=False, why="a guess")
 
 
 # ------------------------------------------------------------ the network
@@ -399,10 +493,10 @@ def add_network(reading: Reading) -> None:
     if network is not None and not is_graph:
         architecture = with_code(reading, architecture, place)
     elif architecture:
-        findings.say("architecture", architecture, place)
+        findings.propose("architecture", architecture, place)
     if is_graph and not findings.answer("architecture"):
         named = network.architecture if network is not None and not network.changes else ""
-        findings.say("architecture", named or "custom", place, sure=not named)
+        findings.propose("architecture", named or "custom", place, sure=not named)
     if not findings.answer("architecture"):
         add_unknown_network(reading)
     add_checkpoint(reading, place)
@@ -428,32 +522,32 @@ def with_code(reading: Reading, architecture: str, place: str) -> str:
                 f"{place} holds torchvision's or timm's {architecture}, and {network.own.name} "
                 f"({network.own.where}) does more than call it: it is served as your own"
             )
-        findings.say("architecture", "custom", network.where)
+        findings.propose("architecture", "custom", network.where)
         return "custom"
     inspection = reading.inspection
     named = network.architecture
     if named.startswith("timm/") and inspection is not None:
         base = named[5:].partition(".")[0]
         if base in inspection.timm or base == inspection.architecture:
-            findings.say("architecture", named, network.where)
-            findings.say("architecture", named, place)
+            findings.propose("architecture", named, network.where)
+            findings.propose("architecture", named, place)
             return named
     if architecture:
-        findings.say("architecture", architecture, place)
+        findings.propose("architecture", architecture, place)
     if named:
-        findings.say("architecture", named, network.where)
+        findings.propose("architecture", named, network.where)
     return architecture or named
 
 
 def add_unknown_network(reading: Reading) -> None:
-    """Say why the architecture is not known."""
+    """Record why the architecture is not known."""
     findings, inspection = reading.findings, reading.inspection
     if inspection is None:
         findings.unknown["architecture"] = "neither the code nor a checkpoint tells"
     elif inspection.timm:
         findings.unknown["architecture"] = inspection.open_questions["architecture"]
     else:
-        findings.say("architecture", "custom", reading.service.name(inspection.path))
+        findings.propose("architecture", "custom", reading.service.name(inspection.path))
 
 
 def add_checkpoint(reading: Reading, place: str) -> None:
@@ -465,7 +559,7 @@ def add_checkpoint(reading: Reading, place: str) -> None:
             default = str(arch.weights if arch is not None else "").rpartition(".")[2]
             same = network.version in ("DEFAULT", default)
             doubt = "" if same else f"the project takes {default}, the code {network.version}"
-            findings.say("weights", "pretrained", network.where, sure=same, why=doubt)
+            findings.propose("weights", "pretrained", network.where, sure=same, why=doubt)
         return
     architecture = str(findings.answer("architecture", ""))
     answers = dict(inspection.answers)
@@ -482,10 +576,10 @@ def add_checkpoint(reading: Reading, place: str) -> None:
             if inner:
                 answers["state_dict_prefix"] = inner
     for name, answer in answers.items():
-        if name not in ("architecture", "num_classes", "transforms"):
+        if name not in ("task", "architecture", "num_classes", "transforms", "resize_mode"):
             is_open = name in inspection.open_questions
             shown = is_open and name == "head" and network is not None and network.head
-            findings.say(
+            findings.propose(
                 name,
                 answer,
                 place,
@@ -519,11 +613,11 @@ def add_classes(reading: Reading, place: str) -> None:
     findings, inspection, network = reading.findings, reading.inspection, reading.network
     rows = rows_of(reading, network.last) if network is not None else 0
     if rows and network is not None:
-        findings.say("num_classes", rows, f"{network.last} in {place}")
+        findings.propose("num_classes", rows, f"{network.last} in {place}")
     elif inspection is not None and inspection.classes:
-        findings.say("num_classes", inspection.classes, place)
+        findings.propose("num_classes", inspection.classes, place)
     if network is not None and network.classes:
-        findings.say("num_classes", network.classes, network.classes_at)
+        findings.propose("num_classes", network.classes, network.classes_at)
 
 
 def rows_of(reading: Reading, layer: str) -> int:
@@ -546,34 +640,43 @@ def add_code(reading: Reading, network: Network) -> None:
     findings, inspection = reading.findings, reading.inspection
     modes = {3: "RGB", 1: "L"}
     if network.channels in modes:
-        findings.say("color_mode", modes[network.channels], network.channels_at)
+        findings.propose("color_mode", modes[network.channels], network.channels_at)
     architecture = str(findings.answer("architecture", ""))
     arch = catalogue.load().get(architecture)
     if arch is not None and arch.params is not None:
         if arch.transform_input and network.pretrained is not None:
-            findings.say("transform_input", network.pretrained, network.where)
+            findings.propose("transform_input", network.pretrained, network.where)
         found = findings.answer("head")
         alike = {network.head, found} <= {"linear", "dropout"}  # without training
         if network.head and (inspection is None or (found and not alike)):
-            findings.say("head", network.head, network.where)
-    if network.output in ("log_probabilities", "probabilities", "logits"):
-        own = architecture == "custom" or (inspection is not None and inspection.kind in GRAPHS)
-        if own:
-            findings.say("model_output", network.output, network.output_at)
-        elif network.output == "probabilities":
-            findings.remarks.append(
-                f"{network.output_at}: the class ends in softmax; the project's network does not, "
-                "and the project computes it"
-            )
-    if network.output == "sigmoid":
-        findings.remarks.append(
-            f"{network.output_at}: the class ends in a sigmoid; the project computes softmax: its "
-            "probabilities are other ones, and add up to 1"
-        )
+            findings.propose("head", network.head, network.where)
+    add_ending(reading, network)
     if reading.own is not None and network.pretrained:
         findings.remarks.append(
             f"{network.where}: the class fetches pretrained weights each time it is made; the "
             "checkpoint replaces them, so make it without (weights=None)"
+        )
+
+
+def add_ending(reading: Reading, network: Network) -> None:
+    """Propose what the network returns, or tell that the project does not end it so."""
+    findings, inspection = reading.findings, reading.inspection
+    task = reading.task
+    is_own = findings.answer("architecture") == "custom" or (
+        inspection is not None and inspection.kind in GRAPHS
+    )
+    answer = LOGITS if network.output == LOGITS else task.endings.get(network.output, "")
+    if answer and is_own:
+        findings.propose("model_output", answer, network.output_at)
+    elif network.output in task.endings and answer == "probabilities":
+        findings.remarks.append(
+            f"{network.output_at}: the class ends in {network.output}; the project's network does "
+            "not, and the project computes it"
+        )
+    elif network.output and not answer:
+        findings.remarks.append(
+            f"{network.output_at}: the class ends in {network.output}, which is not what "
+            f"task={task.value} computes: its probabilities are other ones"
         )
 
 
@@ -592,8 +695,8 @@ def add_labels(reading: Reading) -> None:
     for source in sources:
         if written := responses.written_names(source):
             service.names, where = written
-            findings.say("label_format", "list", where)
-            findings.say("num_classes", len(service.names), where)
+            findings.propose("label_format", "list", where)
+            findings.propose("num_classes", len(service.names), where)
             return
     own = service.root / "index_to_name.json"
     if own.is_file():
@@ -603,7 +706,7 @@ def add_labels(reading: Reading) -> None:
         add_label_file(reading, own, why)
         return
     why = "it has no names of classes"
-    findings.say("label_format", "none", service.handler_name, sure=False, why=why)
+    findings.propose("label_format", "none", service.handler_name, sure=False, why=why)
 
 
 def add_label_file(reading: Reading, path: Path, doubt: str) -> None:
@@ -612,9 +715,12 @@ def add_label_file(reading: Reading, path: Path, doubt: str) -> None:
     labels = inspect_labels(path, findings.answer("num_classes"))
     place = reading.service.name(path)
     for name, answer in labels.answers.items():
-        findings.say(name, answer, place, sure=not doubt, why=doubt)
+        findings.propose(name, answer, place, sure=not doubt, why=doubt)
     findings.remarks += [f"{place}: {note}" for note in labels.notes]
-    findings.say("num_classes", len(labels.names), place, sure=not doubt, why=doubt)
+    classes = findings.answer("num_classes")
+    if classes and (advice := reading.task.advice_on_labels(labels.names, classes)):
+        findings.remarks.append(f"{place}: {advice}")
+    findings.propose("num_classes", len(labels.names), place, sure=not doubt, why=doubt)
 
 
 def named_labels(service: Service) -> Path | None:
@@ -633,78 +739,83 @@ def named_labels(service: Service) -> Path | None:
     return None
 
 
-# ------------------------------------------------------------ pictures and answers
+# ------------------------------------------------------------ images and predictions
 
 
-def add_pictures(reading: Reading) -> None:
-    """Propose how pictures are prepared."""
+def add_images(reading: Reading) -> None:
+    """Propose how images are prepared."""
     service, findings = reading.service, reading.findings
     found = preparations(service)
-    modes = pictures.converted_modes(service.handler) if service.handler else {}
+    modes = images.converted_modes(service.handler) if service.handler else {}
     for preparation in found:
         if preparation.gray == 1:
             modes.setdefault("L", preparation.where)
     if len(modes) == 1:
         ((mode, where),) = modes.items()
-        findings.say("color_mode", mode, where)
+        findings.propose("color_mode", mode, where)
     if len(found) == 1 and len(found[0].mean) == 3 and not findings.answer("color_mode"):
-        findings.say("color_mode", "RGB", found[0].where)
+        findings.propose("color_mode", "RGB", found[0].where)
     if len(found) == 1 and len(found[0].mean) == 1 and not findings.answer("color_mode"):
-        findings.say("color_mode", "L", found[0].where, sure=False, why="one mean, one std")
-    size = reading.inspection.image_size if reading.inspection is not None else None
+        findings.propose("color_mode", "L", found[0].where, sure=False, why="one mean, one std")
+    inspection = reading.inspection
+    size = inspection.image_size if inspection is not None else None
     if not found:
         findings.unknown["transforms"] = f"{service.handler_name} has no transforms that are known"
     elif len(found) == 1 and found[0].is_empty and found[0].unclear:
-        findings.unknown["transforms"] = f"{service.handler_name} prepares pictures by hand"
+        findings.unknown["transforms"] = f"{service.handler_name} prepares images by hand"
         findings.remarks += found[0].unclear
     elif len(found) > 1:
         places = ", ".join(x.where for x in found)
         findings.unknown["transforms"] = f"there are several that differ: {places}"
     else:
-        answers, unclear = pictures.answers_of(
+        answers, unclear = images.answers_of(
             found[0],
             str(findings.answer("architecture", "")),
             str(findings.answer("color_mode", "RGB")),
+            reading.task,
         )
         for name, answer in answers.items():
-            findings.say(
+            findings.propose(
                 name,
                 answer,
                 found[0].where,
                 sure=not unclear,
-                why="no answer says all that the code does" if unclear else "",
+                why="no answer covers all that the code does" if unclear else "",
             )
         findings.remarks += unclear
         is_open = (
             answers.get("transforms") in ("custom", "to_tensor") and "image_size" not in answers
         )
         if is_open and not size:
-            findings.unknown["image_size"] = "the handler takes pictures of any size"
-    if size and findings.answer("transforms") in ("custom", "to_tensor"):
-        findings.say("image_size", size, service.name(reading.inspection.path))  # type: ignore[union-attr]
+            findings.unknown["image_size"] = "the handler takes images of any size"
+    if inspection is not None and size and findings.answer("transforms") in ("custom", "to_tensor"):
+        findings.propose("image_size", size, service.name(inspection.path))
+        if resize_mode := inspection.answers.get("resize_mode"):
+            findings.propose("resize_mode", resize_mode, service.name(inspection.path))
 
 
-def preparations(service: Service) -> list[pictures.Preparation]:
-    """Return the ways in which the service prepares pictures."""
+def preparations(service: Service) -> list[images.Preparation]:
+    """Return the ways in which the service prepares images."""
     handler = service.handler
     if handler is None:
-        return [pictures.BUILT_IN]
-    found = pictures.find_preparations(handler)
+        return [images.built_in(service.command.handler if service.command else "")]
+    found = images.find_preparations(handler)
     if found:
         return found
     replaced = "self.image_processing" in handler.bindings
-    if service.base == "ImageClassifier" and not replaced and uses_own_pictures(service):
-        return [pictures.BUILT_IN]
+    is_complete = service.base not in ("", *BASES)
+    if is_complete and not replaced and uses_inherited_images(service):
+        return [images.built_in(service.base)]
     names = {full.rpartition(".")[0].lstrip(".") for full in handler.imported.values()}
     for module, source in service.modules.items():
         if module in names:
-            found += pictures.find_preparations(source)
-    by_hand = pictures.work_by_hand(handler)
+            found += images.find_preparations(source)
+    by_hand = images.work_by_hand(handler)
     return found or ([by_hand] if by_hand is not None else [])
 
 
-def uses_own_pictures(service: Service) -> bool:
-    """Tell whether a handler derived from ImageClassifier prepares pictures as that does."""
+def uses_inherited_images(service: Service) -> bool:
+    """Tell whether a handler prepares images as TorchServe's that it is derived from does."""
     assert service.handler is not None
     body = service.node.body if service.node else []
     own = [x for x in body if isinstance(x, ast.FunctionDef) and x.name in ("preprocess", "handle")]
@@ -719,39 +830,35 @@ def uses_own_pictures(service: Service) -> bool:
 
 
 def add_response(reading: Reading) -> None:
-    """Propose what the service answers."""
-    service, findings = reading.service, reading.findings
+    """Propose what the service returns."""
+    service, findings, task = reading.service, reading.findings, reading.task
     if service.handler is None:
-        place = f"TorchServe's {BUILT_IN}"
-        findings.say("response_format", "scores", place)
-        findings.say("top_k", 5, place)
-        return
-    found = responses.read_response(
-        service.handler, service.node, service.base == "ImageClassifier"
-    )
+        found = task.built_in_response
+    else:
+        found = task.read_response(
+            service.handler, handler_nodes(reading), service.base, service.is_inherited
+        )
     if found.form:
-        findings.say(
+        findings.propose(
             "response_format",
             found.form,
             found.where,
             sure=found.sure,
             why="" if found.sure else "the nearest form",
         )
-    if found.top_k and findings.answer("response_format") != "label":
-        findings.say("top_k", found.top_k, found.where)
+    for name, (answer, where) in found.answers.items():
+        findings.propose(name, answer, where)
     if not found.sure:
-        chosen = findings.answer("response_format", "predictions")
-        meaning = options.questions()["response_format"].values[chosen]
+        forms = facts.responses(task.value)
+        chosen = findings.answer("response_format", next(iter(forms), ""))
+        meaning = forms[chosen]["title"] if chosen in forms else "of its own"
         findings.remarks.append(
-            f"{found.where or service.handler_name}: answers will have the project's form, not "
+            f"{found.where or service.handler_name}: predictions will have the project's form, not "
             f"that of your handler; {chosen} is {meaning}"
         )
-    findings.remarks += responses.oddities(service.handler)
-    if found.scores == "sigmoid":
-        findings.remarks.append(
-            f"{service.handler_name} has a sigmoid; the project computes softmax: its "
-            "probabilities are other ones, and add up to 1"
-        )
+    findings.remarks += found.remarks
+    if service.handler is not None:
+        findings.remarks += responses.oddities(service.handler)
 
 
 def add_settings(reading: Reading) -> None:
@@ -760,7 +867,7 @@ def add_settings(reading: Reading) -> None:
     for number, (key, value) in settings(path).items():
         if key == "max_request_size" and value.isdigit():
             megabytes = -(-int(value) // 1_000_000)
-            reading.findings.say("max_request_mb", megabytes, f"config.properties:{number}")
+            reading.findings.propose("max_request_mb", megabytes, f"config.properties:{number}")
 
 
 def settings(path: Path) -> dict[int, tuple[str, str]]:

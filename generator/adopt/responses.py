@@ -1,72 +1,17 @@
-"""Reads what a handler answers, and where it has the names of the classes."""
+"""Reads what a handler does that no task knows of, and where it has the names of the classes."""
 
 from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from generator.adopt.source import Source, argument, chain
+from generator.source import Source, chain
 
 NAMES = re.compile(
-    r"(self\.)?_?(\w*_)?(class(es)?|labels?|categories|names|idx|index)(_\w*)?", re.IGNORECASE
+    r"(self\.)?_?(\w*_)?(class(es)?|labels?|categories|names|tags?|idx|index)(_\w*)?", re.IGNORECASE
 )
 LABEL_FILE = re.compile(r"[\w.-]+\.(json|txt|csv|tsv)")
-
-
-@dataclass(frozen=True)
-class Response:
-    """What the handler answers.
-
-    Attributes:
-        form: an answer to response_format; "" if the code does not tell.
-        top_k: how many classes it names; 0 if the code does not tell.
-        where: file:line.
-        sure: whether clients get the very same form.
-        scores: "softmax", "sigmoid", or "" if the handler makes neither of the scores.
-    """
-
-    form: str
-    top_k: int
-    where: str
-    sure: bool
-    scores: str
-
-
-def read_response(source: Source, node: ast.ClassDef | None, is_classifier: bool) -> Response:
-    """Read what a handler answers.
-
-    Args:
-        source: The handler.
-        node: Its class.
-        is_classifier: Whether it is derived from TorchServe's ImageClassifier.
-    """
-    form, top_k, where, scores = "", 0, "", ""
-    # Of TorchServe's ImageClassifier; a method may set it to its parameter as well.
-    assigned = [x for x in source.bindings.get("self.topk", ()) if source.value_or(x, 0)]
-    attribute = source.value_or(assigned[0], 0) if len(assigned) == 1 else 0
-    for call in (x for x in source.nodes if isinstance(x, ast.Call)):
-        name = chain(call.func)
-        kind = name.rpartition(".")[2] or getattr(call.func, "attr", "")
-        if kind == "topk":
-            position = 1 if source.full_name(call.func) == "torch.topk" else 0
-            k = source.value_or(argument(call, position, "k"), 0)
-            form, where = "predictions", source.at(call)
-            top_k = k if isinstance(k, int) else 0
-        elif not form and (kind == "argmax" or (kind == "max" and is_max(source, call))):
-            form, where = "label", source.at(call)
-        elif kind == "map_class_to_label" or (is_classifier and kind == "postprocess"):
-            form, where = "scores", source.at(call)
-        elif kind in ("softmax", "Softmax"):
-            scores = "softmax"
-        elif kind in ("sigmoid", "Sigmoid"):
-            scores = "sigmoid"
-    own = {x.name for x in node.body if isinstance(x, ast.FunctionDef)} if node else set()
-    if is_classifier and not own & {"postprocess", "handle"}:
-        at = source.at(assigned[0]) if attribute and assigned[0] else "TorchServe's ImageClassifier"
-        return Response("scores", attribute or 5, at, sure=True, scores="softmax")
-    return Response(form, top_k or attribute, where, sure=False, scores=scores)
 
 
 def oddities(source: Source) -> list[str]:
@@ -96,12 +41,6 @@ def oddities(source: Source) -> list[str]:
             shown = ast.unparse(call)[:60]
             notes.append(f"{source.at(call)}: the scores are changed before softmax: {shown}")
     return notes
-
-
-def is_max(source: Source, call: ast.Call) -> bool:
-    """Tell whether it is torch.max(scores, 1) or scores.max(1)."""
-    position = 1 if source.full_name(call.func) == "torch.max" else 0
-    return source.value_or(argument(call, position, "dim"), None) in (1, -1)
 
 
 def written_names(source: Source) -> tuple[list[str], str] | None:

@@ -1,4 +1,4 @@
-"""What is measured: networks with weights, pictures, and the answers that are right."""
+"""What is measured: networks with weights, images, and the predictions that are right."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 DIGITS = "digits"  # the small network of one's own that the demo trains
 MODELS = ("resnet18", "mobilenet_v3_small", "vit_b_16", DIGITS)
 SMALL = "28x28"  # for the digits; the others get photographs
-PICTURES = (SMALL, "640x480", "1920x1080", "4000x3000")
-COUNT = 8  # pictures of each size
-EXAMPLES = 64  # pictures of 640 x 480 that int8 is fitted to, and other backends compared on
+SIZES = (SMALL, "640x480", "1920x1080", "4000x3000")
+COUNT = 8  # images of each size
+EXAMPLES = 64  # images of 640 x 480 that int8 is fitted to, and other backends compared on
 CLASSES = 1000
-MARGIN = 10  # logits between the right class and the others, so that rounding flips no answer
+MARGIN = 10  # logits between the right class and the others, so that rounding flips no prediction
 GRAIN = 1.5  # grey levels of noise, as a sensor has; without, a scaled photograph is too easy
 
 NETWORK = '''\
@@ -74,12 +74,12 @@ class Model:
 
     Attributes:
         name: as the command line has it.
-        folder: network.py with the class Network, weights.pth with its state_dict, pictures.py with
+        folder: network.py with the class Network, weights.pth with its state_dict, images.py with
             its transforms: what servers other than ours are given.
         weights: the state_dict of the network itself: what our projects are given.
         answers: what a project for it is rendered with.
-        examples: a folder with further pictures of the same classes.
-        pictures: the files, by size.
+        examples: a folder with further images of the same classes.
+        images: the files, by size.
         expected: the class that comes first for each of them, computed in-process.
     """
 
@@ -88,12 +88,12 @@ class Model:
     weights: Path
     examples: Path
     answers: dict[str, Any]
-    pictures: dict[str, list[Path]]
+    images: dict[str, list[Path]]
     expected: dict[str, list[str]]
 
     @property
     def is_digits(self) -> bool:
-        """Tell whether it reads small grayscale pictures."""
+        """Tell whether it reads small grayscale images."""
         return self.name == DIGITS
 
 
@@ -103,67 +103,65 @@ def sizes_for(model: str, sizes: Sequence[str]) -> list[str]:
 
 
 def make_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
-    """Make a network, its weights, its pictures and the right answers. Always the same.
+    """Make a network, its weights, its images and the right predictions. Always the same.
 
-    Random weights answer every picture alike, so the last layer is fitted: each photograph has a
-    class of its own, by a wide margin. The digits are trained in earnest.
+    Random weights predict the same for every image, so the last layer is fitted: each photograph
+    has a class of its own, by a wide margin. The digits are trained in earnest.
     """
     import torch
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     if name == DIGITS:
-        network, pictures, answers = make_digits(folder)
+        network, images, answers = make_digits(folder)
         import_line, call = "from digits_model import build_model", "build_model(10)"
     else:
         photographs = load_photographs()
-        pictures = {size: make_pictures(photographs, size, folder / size) for size in sizes}
+        images = {size: make_images(photographs, size, folder / size) for size in sizes}
         make_examples(photographs, folder / "examples")
-        samples = [*pictures.values(), sorted((folder / "examples").iterdir())]
+        samples = [*images.values(), sorted((folder / "examples").iterdir())]
         network = make_network(name, [path for paths in samples for path in paths])
         answers = {"architecture": name, "num_classes": CLASSES, "label_format": "none"}
         import_line = "from torchvision.models import get_model"
         call = f'get_model("{name}", weights=None, num_classes={CLASSES})'
     (folder / "network.py").write_text(NETWORK.format(import_line=import_line, call=call))
-    (folder / "pictures.py").write_text(TRANSFORMS[name == DIGITS])
+    (folder / "images.py").write_text(TRANSFORMS[name == DIGITS])
     state = network.state_dict()
     torch.save(state, folder / "bare.pth")
     torch.save({f"network.{key}": value for key, value in state.items()}, folder / "weights.pth")
     expected = {}
-    for size, paths in pictures.items():
+    for size, paths in images.items():
         with torch.inference_mode():
             best = network(read(paths, digits=name == DIGITS)).argmax(dim=1)
         expected[size] = [str(index) for index in best.tolist()]
     (folder / "expected.json").write_text(json.dumps(expected))
-    return Model(
-        name, folder, folder / "bare.pth", folder / "examples", answers, pictures, expected
-    )
+    return Model(name, folder, folder / "bare.pth", folder / "examples", answers, images, expected)
 
 
 def open_model(name: str, sizes: Sequence[str], folder: Path) -> Model:
     """Return what `make_model` made before, or make it."""
     made = folder / "expected.json"
     if made.is_file() and set(expected := json.loads(made.read_text())) == set(sizes):
-        pictures = {size: sorted((folder / size).iterdir()) for size in sizes}
+        images = {size: sorted((folder / size).iterdir()) for size in sizes}
         answers = {"architecture": name, "num_classes": CLASSES, "label_format": "none"}
         if name == DIGITS:
             answers = digits_answers()
         return Model(
-            name, folder, folder / "bare.pth", folder / "examples", answers, pictures, expected
+            name, folder, folder / "bare.pth", folder / "examples", answers, images, expected
         )
     shutil.rmtree(folder, ignore_errors=True)
     return make_model(name, sizes, folder)
 
 
 def digits_answers() -> dict[str, Any]:
-    """Return the answers of the demo, without names for the classes."""
+    """Return the answers that the demo is rendered with, without names for the classes."""
     from generator.demo import ANSWERS
 
     return {**ANSWERS, "label_format": "none"}
 
 
 def make_digits(folder: Path) -> tuple[nn.Module, dict[str, list[Path]], dict[str, Any]]:
-    """Train the demo's network; return it, held-out pictures, and a project's answers."""
+    """Train the demo's network; return it, held-out images, and a project's answers."""
     from PIL import Image
     from rich.console import Console
 
@@ -172,16 +170,16 @@ def make_digits(folder: Path) -> tuple[nn.Module, dict[str, list[Path]], dict[st
 
     answers = digits_answers()
     render(folder / "project", answers)
-    shutil.copy(folder / "project" / "model.py", folder / "digits_model.py")
+    shutil.copy(folder / "project" / "service" / "model.py", folder / "digits_model.py")
     shutil.rmtree(folder / "project")
-    x, y = demo.load_pictures()
+    x, y = demo.load_images()
     network = demo.train(
         demo.build_model(folder / "digits_model.py"), x[:-COUNT], y[:-COUNT], Console(quiet=True)
     )
     for name, few in ((SMALL, x[-COUNT:]), ("examples", x[:EXAMPLES])):
         (folder / name).mkdir()
-        for number, picture in enumerate(few):
-            Image.fromarray(picture).save(folder / name / f"{number:02}.png")
+        for number, pixels in enumerate(few):
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
     return network, {SMALL: sorted((folder / SMALL).iterdir())}, answers
 
 
@@ -190,7 +188,7 @@ def make_network(name: str, paths: Sequence[Path]) -> nn.Module:
 
     Args:
         name: As torchvision has it.
-        paths: Pictures of the photographs, COUNT for each after another.
+        paths: Images of the photographs, COUNT for each after another.
     """
     import torch
     from torch import nn
@@ -228,7 +226,7 @@ def make_network(name: str, paths: Sequence[Path]) -> nn.Module:
 
 
 def read(paths: Sequence[Path], *, digits: bool) -> torch.Tensor:
-    """Return pictures as float32 (N, C, H, W), by torchvision's transforms on Pillow's pictures."""
+    """Return images as float32 (N, C, H, W), by torchvision's transforms on Pillow's images."""
     import torch
     from PIL import Image
 
@@ -256,18 +254,18 @@ def load_photographs() -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in sources[:COUNT]]
 
 
-def make_pictures(photographs: Sequence[Image.Image], size: str, folder: Path) -> list[Path]:
+def make_images(photographs: Sequence[Image.Image], size: str, folder: Path) -> list[Path]:
     """Save photographs in a size, such as "640x480", as JPEG of quality 90."""
     import numpy as np
     from PIL import Image, ImageOps
 
     width, height = map(int, size.split("x"))
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     paths = []
     folder.mkdir()
     for number, photograph in enumerate(photographs):
         image = ImageOps.fit(photograph, (width, height), Image.Resampling.LANCZOS)
-        grain = chance.standard_normal((height, width, 3), dtype=np.float32) * GRAIN
+        grain = rng.standard_normal((height, width, 3), dtype=np.float32) * GRAIN
         grainy = (np.asarray(image) + grain).clip(0, 255).astype(np.uint8)
         paths.append(folder / f"{number:02}.jpg")
         Image.fromarray(grainy).save(paths[-1], quality=90)
@@ -276,13 +274,13 @@ def make_pictures(photographs: Sequence[Image.Image], size: str, folder: Path) -
 
 def make_examples(photographs: Sequence[Image.Image], folder: Path) -> None:
     """Save EXAMPLES parts of photographs, each of them in turn."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     parts = []
     for number in range(EXAMPLES):
         photograph = photographs[number % len(photographs)]
-        share = chance.uniform(0.6, 0.9)
+        share = rng.uniform(0.6, 0.9)
         width, height = (round(share * side) for side in photograph.size)
-        left = chance.randint(0, photograph.width - width)
-        top = chance.randint(0, photograph.height - height)
+        left = rng.randint(0, photograph.width - width)
+        top = rng.randint(0, photograph.height - height)
         parts.append(photograph.crop((left, top, left + width, top + height)))
-    make_pictures(parts, "640x480", folder)
+    make_images(parts, "640x480", folder)

@@ -21,7 +21,7 @@ from generator.bench.load import BOUNDARY
 from generator.errors import UserError
 
 APPS = Path(__file__).resolve().parent / "apps"
-FIRST_ANSWER = 180  # seconds
+FIRST_PREDICTION = 180  # seconds
 MAX_REQUEST = 20_000_000  # bytes; what the projects allow, too
 APPROXIMATE = ("bf16", "fp16", "int8")
 BINARY = "application/octet-stream"
@@ -35,8 +35,8 @@ class Launch:
         command: the program.
         folder: where it is started.
         environment: what is set besides what is.
-        url: where pictures go.
-        management: the URL where TorchServe tells of its workers; "" for other servers.
+        url: where images go.
+        management: the URL where TorchServe lists its workers; "" for other servers.
         content_type: of requests.
     """
 
@@ -90,7 +90,7 @@ class TorchServe(Contender):
     def prepare(self, model: Model, folder: Path) -> None:
         """Make the archive as TorchServe's README does."""
         handler = self.handler
-        extra = [model.folder / "pictures.py"]
+        extra = [model.folder / "images.py"]
         if model.is_digits:
             extra.append(model.folder / "digits_model.py")
             if handler == "image_classifier":
@@ -164,7 +164,7 @@ class Ours(Contender):
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether its answers must be those of the network as it was trained."""
+        """Tell whether its predictions must be those of the network as it was trained."""
         return self.answers.get("precision") not in APPROXIMATE
 
     def prepare(self, model: Model, folder: Path) -> None:
@@ -184,7 +184,7 @@ class Ours(Contender):
 
     def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
         """Return how its serve.py is started."""
-        command = [sys.executable, "serve.py", "--timeout", str(FIRST_ANSWER)]
+        command = [sys.executable, "serve.py", "--timeout", str(FIRST_PREDICTION)]
         names = ("--port", "--management-port", "--metrics-port")
         for name, port in zip(names, ports, strict=False):
             command += [name, str(port)]
@@ -304,7 +304,7 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
     )
 
 
-# What is measured if nobody says what, and for the targets.
+# What is measured by default, and for the targets.
 BASIC = "image-classifier,image-classifier-one-thread,ours,limit"
 TARGETS = (
     f"{BASIC},tutorial,ours-onnxruntime,limit-onnxruntime,ours-openvino,limit-openvino,"
@@ -326,7 +326,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     """Run a program to its end.
 
     Raises:
-        UserError: It failed; with what it said.
+        UserError: It failed; with what it printed.
     """
     result = subprocess.run(
         command,
@@ -337,8 +337,8 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         check=False,
     )
     if result.returncode:
-        said = result.stderr.strip() or result.stdout.strip()
-        raise UserError(f"{said[-2000:]}\n({' '.join(command)})")
+        printed = result.stderr.strip() or result.stdout.strip()
+        raise UserError(f"{printed[-2000:]}\n({' '.join(command)})")
 
 
 def java() -> dict[str, str]:
@@ -421,6 +421,6 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def picture_sizes(model: Model) -> list[str]:
-    """Return the sizes of a model's pictures, the digits' first."""
-    return sorted(model.pictures, key=lambda size: (size != SMALL, int(size.split("x")[0])))
+def image_sizes(model: Model) -> list[str]:
+    """Return the sizes of a model's images, the digits' first."""
+    return sorted(model.images, key=lambda size: (size != SMALL, int(size.split("x")[0])))

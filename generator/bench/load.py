@@ -8,40 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from generator import parts
+from generator.shared.load import send_load
 
-PATIENCE = 60  # seconds that an answer may take
 BOUNDARY = "ts-template-bench"
 
 
-def form(picture: bytes) -> bytes:
-    """Return a multipart form with the picture in its field `file`."""
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n'
+def form(image: bytes) -> bytes:
+    """Return a multipart form with the image in its field `file`."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n'
     head += "Content-Type: application/octet-stream\r\n\r\n"
-    return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def best(answer: Any) -> str:
-    """Return the most probable class in an answer of any contender: its index, as text."""
-    if isinstance(answer, list):
-        answer = answer[0]
-    if isinstance(answer, dict):
-        return str(answer["index"] if "index" in answer else max(answer, key=answer.__getitem__))
-    return str(answer)
+def best(prediction: Any) -> str:
+    """Return the most probable class in a prediction of any contender: its index, as text."""
+    if isinstance(prediction, list):
+        prediction = prediction[0]
+    if isinstance(prediction, dict) and "index" in prediction:
+        return str(prediction["index"])
+    if isinstance(prediction, dict):
+        return str(max(prediction, key=prediction.__getitem__))
+    return str(prediction)
 
 
 def is_right(status: int, body: bytes, expected: str) -> bool:
-    """Tell whether an answer names the expected class first."""
+    """Tell whether a prediction names the expected class first."""
     try:
         return status == 200 and best(json.loads(body)) == expected
     except (ValueError, LookupError, TypeError):
@@ -52,31 +48,19 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
     """Send a load and return its figures.
 
     Args:
-        job: url, content_type, pictures (paths of the bodies), expected (a class for each),
+        job: url, content_type, images (paths of the bodies), expected (a class for each),
             clients, seconds, warmup.
 
     Returns:
-        per_second, p50_ms, p99_ms, answers (how many were counted), wrong (of them), lost,
+        per_second, p50_ms, p99_ms, requests (how many were counted), wrong (of them), lost,
         first_error, and load_cpu: which share of one core this process took.
     """
-    pieces = parts.load(
-        "benchmark/load.py.jinja",
-        asyncio=asyncio,
-        math=math,
-        time=time,
-        Counter=Counter,
-        Sequence=Sequence,
-        dataclass=dataclass,
-        field=field,
-        urlsplit=urlsplit,
-        PATIENCE=PATIENCE,
-    )
-    bodies = [Path(path).read_bytes() for path in job["pictures"]]
+    bodies = [Path(path).read_bytes() for path in job["images"]]
     if job["content_type"].startswith("multipart/"):
         bodies = [form(body) for body in bodies]
     clock, cpu = time.perf_counter(), time.process_time()
     load = asyncio.run(
-        pieces["send_load"](
+        send_load(
             job["url"],
             bodies,
             job["clients"],
@@ -88,7 +72,7 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
     load_cpu = (time.process_time() - cpu) / (time.perf_counter() - clock)
     wrong = {
         key: count
-        for key, count in load.answers.items()
+        for key, count in load.replies.items()
         if not is_right(key[1], key[2], job["expected"][key[0]])
     }
     timed = bool(load.latencies)
@@ -96,7 +80,7 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
         "per_second": load.per_second,
         "p50_ms": 1000 * load.percentile(50) if timed else None,
         "p99_ms": 1000 * load.percentile(99) if timed else None,
-        "answers": len(load.latencies),
+        "requests": len(load.latencies),
         "wrong": sum(wrong.values()),
         "lost": load.lost,
         "first_error": next((f"{x[1]} {x[2][:200]!r}" for x in wrong), ""),

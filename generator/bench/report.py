@@ -18,7 +18,7 @@ from generator.files import in_one_step
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "report.json", "report.md", "report"
 ONE_THREAD, AS_IT_COMES = "image-classifier-one-thread", "image-classifier"
-METRICS = {"per_second": "answers a second", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
+METRICS = {"per_second": "requests a second", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
 PACKAGES = (
     *("torch", "torchvision", "torchserve", "pillow", "numpy", "onnxruntime", "openvino", "captum"),
     *("litserve", "ray", "bentoml"),
@@ -30,7 +30,7 @@ MEDIANS = (
     "Ratios are of figures of the same round; in brackets, the least and the most."
 )
 
-Case = tuple[str, str]  # a model and the size of its pictures
+Case = tuple[str, str]  # a model and the size of its images
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Target:
         metric: a key of METRICS, or start.
         clients: at how many.
         bounds: for each case. Of a rate the least ratio, of a time the most.
-        approximate: whether of the projects whose answers are approximate.
+        approximate: whether of the projects whose predictions are approximate.
     """
 
     title: str
@@ -88,7 +88,7 @@ TARGETS = (
     Target("Ray Serve: throughput", "ray", "per_second", (4, 16), bounds(1, 1, 1)),
     Target("BentoML: throughput", "bentoml", "per_second", (4, 16), bounds(1, 1, 1)),
     Target(
-        "`image_classifier` as it comes: start to first right answer",
+        "`image_classifier` as it comes: start to first right prediction",
         *(AS_IT_COMES, "start", (0,), bounds(0.6, 0.6, 0.5)),
     ),
 )
@@ -189,7 +189,7 @@ class Figures:
         """Return the cases that were measured, in order."""
         return list(
             dict.fromkeys(
-                (model, load["picture"])
+                (model, load["image"])
                 for (_, model, _), row in self._rows.items()
                 for load in row.get("loads", ())
             )
@@ -213,7 +213,7 @@ class Figures:
         if metric in row:
             return float(row[metric])
         for load in row.get("loads", ()):
-            if load["picture"] == case[1] and load.get("clients", clients) == clients:
+            if load["image"] == case[1] and load.get("clients", clients) == clients:
                 found = load.get(metric)
                 return None if found is None else float(found)
         return None
@@ -240,7 +240,7 @@ class Figures:
         return found
 
     def best(self, case: Case, approximate: bool) -> str | None:
-        """Return which of our projects gives the most answers, at the most clients."""
+        """Return which of our projects takes the most requests a second, at the most clients."""
         clients = max(self.clients(), default=0)
         rates = {
             name: statistics.median(values)
@@ -282,20 +282,20 @@ def number(value: float) -> str:
 def lines(row: dict[str, Any]) -> Iterator[str]:
     """Yield what came of one contender in one round, for the terminal."""
     if "start" in row:
-        yield f"first right answer after {row['start']:.1f} s, {row['memory_mb']:.0f} MB"
+        yield f"first right prediction after {row['start']:.1f} s, {row['memory_mb']:.0f} MB"
     for load in row.get("loads", ()):
         if "clients" not in load:
             rates = (f"{what} {number(load[what])}" for what in ("decode", "forward", "both"))
-            yield f"{load['picture']}: a second, {', '.join(rates)}"
-        elif load["answers"]:
+            yield f"{load['image']}: a second, {', '.join(rates)}"
+        elif load["requests"]:
             yield (
-                f"{load['picture']}, {load['clients']} clients: {number(load['per_second'])} a "
+                f"{load['image']}, {load['clients']} clients: {number(load['per_second'])} a "
                 f"second, p50 {number(load['p50_ms'])} ms, p99 {number(load['p99_ms'])} ms, "
-                f"{load['wrong']} wrong, {load['lost']} lost; CPU {number(load['cpu_ms'])} ms an "
-                f"answer, load {load['load_cpu']:.0%} of a core, others {load['other_cpu']:.0%}"
+                f"{load['wrong']} wrong, {load['lost']} lost; CPU {number(load['cpu_ms'])} ms a "
+                f"request, load {load['load_cpu']:.0%} of a core, others {load['other_cpu']:.0%}"
             )
         else:
-            yield f"{load['picture']}, {load['clients']} clients: no answer in time"
+            yield f"{load['image']}, {load['clients']} clients: no reply in time"
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -349,7 +349,7 @@ def case_tables(figures: Figures, case: Case) -> Iterator[str]:
     most = max(clients, default=0)
     yield from (
         "",
-        "| | start, s | memory, MB | CPU ms an answer | wrong | lost |",
+        "| | start, s | memory, MB | CPU ms a request | wrong | lost |",
         "|---" * 6 + "|",
     )
     for name, shown in zip(names, titles, strict=True):
@@ -365,7 +365,7 @@ def case_tables(figures: Figures, case: Case) -> Iterator[str]:
             cells = [
                 spread(figures.values(case, name, what)) for what in ("decode", "forward", "both")
             ]
-            yield f"| {figures.titles[name]}, pictures a second | {' | '.join(cells)} |"
+            yield f"| {figures.titles[name]}, images a second | {' | '.join(cells)} |"
 
 
 def cell(

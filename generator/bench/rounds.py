@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from generator.bench import cases, limit, report
 from generator.bench.cases import Model
 from generator.bench.contenders import (
-    FIRST_ANSWER,
+    FIRST_PREDICTION,
     Contender,
     Launch,
     Limit,
@@ -29,22 +29,22 @@ from generator.bench.contenders import (
     contender,
     cores,
     cpu_seconds,
+    image_sizes,
     memory_mb,
-    picture_sizes,
     running,
 )
 from generator.bench.load import is_right
 from generator.errors import UserError
 from generator.workers import ready_workers
 
-POLL = 0.02  # seconds between two tries to get the first answer
-HOPELESS = (200, 400, 413, 415, 422)  # asked again, it would answer the same
+POLL = 0.02  # seconds between two tries to get the first prediction
+HOPELESS = (200, 400, 413, 415, 422)  # another try would end in the same
 # Seconds of load before each measurement, not counted: Java compiles its own code meanwhile.
 WARMUP = 2.0
 # What this module starts must find it, from wherever it is started.
 IMPORTABLE = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Settings:
     """What to measure.
 
     Attributes:
-        cases: each model with the sizes of its pictures.
+        cases: each model with the sizes of its images.
         contenders: names, as `contender` takes them.
         clients: how many send at once, in turns.
         rounds: how often everything is repeated.
@@ -74,12 +74,12 @@ class Settings:
     data: Mapping[str, Any]
 
 
-def bench(settings: Settings, say: Say) -> dict[str, Any]:
+def bench(settings: Settings, log: Log) -> dict[str, Any]:
     """Measure, writing the figures down after each contender.
 
     Args:
         settings: What to measure.
-        say: Told what happens.
+        log: Gets a line for what happens.
 
     Returns:
         The report, as report.json has it.
@@ -99,40 +99,40 @@ def bench(settings: Settings, say: Say) -> dict[str, Any]:
     models = {}
     ready: dict[str, list[tuple[Contender, Path]]] = {}
     for name, sizes in settings.cases.items():
-        say(f"{name}: weights, pictures and right answers")
+        log(f"{name}: weights, images and right predictions")
         models[name] = cases.open_model(name, sizes, work / "models" / name)
-        ready[name] = list(prepared(wanted, models[name], work, result, say))
+        ready[name] = list(prepared(wanted, models[name], work, result, log))
     if not any(ready.values()):
         raise UserError("there is nothing to measure")
-    chance = random.Random(len(result["rounds"]))
+    rng = random.Random(len(result["rounds"]))
     for number in range(settings.rounds):
         rows: list[dict[str, Any]] = []
         result["rounds"].append(rows)
         for name, model in models.items():
-            for one, folder in chance.sample(ready[name], len(ready[name])):
-                say(f"round {number + 1} of {settings.rounds}, {name}: {one.title}")
+            for one, folder in rng.sample(ready[name], len(ready[name])):
+                log(f"round {number + 1} of {settings.rounds}, {name}: {one.title}")
                 row = {"model": name, "contender": one.name}
                 try:
                     row |= measure(one, model, folder, settings)
                 except UserError as error:
-                    say(f"   failed: {error}")
+                    log(f"   failed: {error}")
                     row["failed"] = str(error)
                 rows.append(row)
                 report.write_json(output, result)
                 for line in report.lines(row):
-                    say(f"   {line}")
+                    log(f"   {line}")
     return result
 
 
 def prepared(
-    wanted: Sequence[Contender], model: Model, work: Path, result: dict[str, Any], say: Say
+    wanted: Sequence[Contender], model: Model, work: Path, result: dict[str, Any], log: Log
 ) -> Iterator[tuple[Contender, Path]]:
     """Prepare each contender for a model; yield those that can be measured, and their folders."""
     for one in wanted:
         whose = one.of if isinstance(one, Limit) else one
         folder = work / "contenders" / model.name / whose.name
         if not folder.exists():
-            say(f"{model.name}: preparing {whose.title}")
+            log(f"{model.name}: preparing {whose.title}")
             try:
                 folder.mkdir(parents=True)
                 whose.prepare(model, folder)
@@ -140,7 +140,7 @@ def prepared(
                 shutil.rmtree(folder, ignore_errors=True)
                 if not isinstance(error, UserError):
                     raise
-                say(f"{model.name}: {one.title} is left out: {error}")
+                log(f"{model.name}: {one.title} is left out: {error}")
                 result["left_out"][f"{model.name}, {one.title}"] = str(error)
                 continue
         result["titles"][one.name] = one.title
@@ -155,29 +155,29 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
     """Start a contender, put load on it, and stop it.
 
     Returns:
-        start (seconds to the first right answer), memory_mb, and loads, a list with the figures of
-        `generator.bench.load.drive` for each size and number of clients, besides cpu_ms, the CPU
-        time that the servers took for an answer, and other_cpu, the share of the machine's CPU
-        time that neither they nor the load took. For a limit, loads has pictures a second by phase.
+        start (seconds to the first right prediction), memory_mb, and loads, a list with the figures
+        of `generator.bench.load.drive` for each size and number of clients, besides cpu_ms, the CPU
+        time that the servers took for a request, and other_cpu, the share of the machine's CPU
+        time that neither they nor the load took. For a limit, loads has images a second by phase.
 
     Raises:
-        UserError: It does not start, or answers nothing.
+        UserError: It does not start, or gives no right prediction.
     """
     if isinstance(one, Limit):
         return {
             "loads": [
-                {"picture": size, **limits(model, size, folder, settings.seconds)}
-                for size in picture_sizes(model)
+                {"image": size, **limits(model, size, folder, settings.seconds)}
+                for size in image_sizes(model)
             ]
         }
     launch = one.launch(model, folder, free_ports(5))
-    sizes = picture_sizes(model)
+    sizes = image_sizes(model)
     begin = time.perf_counter()
     with running(launch, folder / "server.log") as process:
-        first_answer(launch, model.pictures[sizes[0]][0], model.expected[sizes[0]][0], process)
+        first_prediction(launch, model.images[sizes[0]][0], model.expected[sizes[0]][0], process)
         start = time.perf_counter() - begin
         if launch.management:
-            ready_workers(launch.management, FIRST_ANSWER - start)
+            ready_workers(launch.management, FIRST_PREDICTION - start)
         loads = [
             load(launch, model, size, clients, settings.seconds, process.pid)
             for size in sizes
@@ -186,18 +186,18 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
         return {"start": start, "memory_mb": memory_mb(process.pid), "loads": loads}
 
 
-def first_answer(
-    launch: Launch, picture: Path, expected: str, process: subprocess.Popen[bytes]
+def first_prediction(
+    launch: Launch, image: Path, expected: str, process: subprocess.Popen[bytes]
 ) -> None:
-    """Return as soon as the server has given a right answer."""
+    """Return as soon as the server has given a right prediction."""
     from generator.bench.load import form
 
     place = urlsplit(launch.url)
-    body = picture.read_bytes()
+    body = image.read_bytes()
     if launch.content_type.startswith("multipart/"):
         body = form(body)
-    end = time.monotonic() + FIRST_ANSWER
-    said = "nothing"
+    end = time.monotonic() + FIRST_PREDICTION
+    got = "nothing"
     while time.monotonic() < end and process.poll() is None:
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
         with (
@@ -206,16 +206,16 @@ def first_answer(
         ):
             headers = {"Content-Type": launch.content_type}
             connection.request("POST", place.path or "/", body, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-            if is_right(answer.status, text, expected):
+            reply = connection.getresponse()
+            text = reply.read()
+            if is_right(reply.status, text, expected):
                 return
-            said = f"{answer.status} {text[:200]!r}, where class {expected} is right"
-            if answer.status in HOPELESS:
+            got = f"{reply.status} {text[:200]!r}, where class {expected} is right"
+            if reply.status in HOPELESS:
                 break
         time.sleep(POLL)
-    log = (launch.folder / "server.log").read_text(errors="replace")[-2000:]
-    raise UserError(f"no right answer but {said}; its log ends with:\n{log}")
+    end_of_log = (launch.folder / "server.log").read_text(errors="replace")[-2000:]
+    raise UserError(f"no right prediction but {got}; its log ends with:\n{end_of_log}")
 
 
 def load(
@@ -227,7 +227,7 @@ def load(
     job = {
         "url": launch.url,
         "content_type": launch.content_type,
-        "pictures": [str(path) for path in model.pictures[size]],
+        "images": [str(path) for path in model.images[size]],
         "expected": model.expected[size],
         "clients": clients,
         "seconds": seconds,
@@ -249,20 +249,20 @@ def load(
     idle = psutil.cpu_times().idle - machine.idle
     whole = elapsed * (os.cpu_count() or 1)
     others = whole - idle - taken - figures["load_cpu"] * elapsed
-    answers = figures["per_second"] * (WARMUP + seconds)
+    requests = figures["per_second"] * (WARMUP + seconds)
     return {
-        "picture": size,
+        "image": size,
         "clients": clients,
         **figures,
-        "cpu_ms": 1000 * taken / answers if answers else None,
+        "cpu_ms": 1000 * taken / requests if requests else None,
         "other_cpu": max(0.0, others / whole),
     }
 
 
 def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, float]:
-    """Return how many pictures a second all cores decode, put through the network, and both."""
+    """Return how many images a second all cores decode, put through the network, and both."""
     job = {
-        "pictures": [str(path) for path in model.pictures[size]],
+        "images": [str(path) for path in model.images[size]],
         "expected": model.expected[size],
     }
     with contextlib.ExitStack() as stack:
@@ -286,12 +286,12 @@ def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, f
                 assert process.stdin is not None
                 process.stdin.write(json.dumps(line) + "\n")
                 process.stdin.flush()
-            answers = [process.stdout.readline() for process in processes if process.stdout]
-            if not all(answers):
+            lines = [process.stdout.readline() for process in processes if process.stdout]
+            if not all(lines):
                 raise UserError(f"python -m generator.bench.limit failed in {folder}")
-            return [json.loads(answer) for answer in answers]
+            return [json.loads(line) for line in lines]
 
-        figures: dict[str, float] = {"wrong": sum(answer["wrong"] for answer in ask(job))}
+        figures: dict[str, float] = {"wrong": sum(x["wrong"] for x in ask(job))}
         for phase in limit.PHASES:
             figures[phase] = sum(x["per_second"] for x in ask([phase, max(1, seconds / 2)]))
     for what in ("forward", "both"):

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from generator import catalogue
 from generator.inspection.answers import COLOR_MODES, answers_of
+from generator.inspection.kinds import Sign, sign_of
 from generator.inspection.matching import (
-    HEADS,
+    TORCH_NAME,
     Match,
     Near,
     count_parameters,
@@ -26,6 +28,8 @@ from generator.inspection.matching import (
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
+from generator.shared.heads import HEADS
+from generator.tasks import serving, tasks
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Inspection:
         size: bytes.
         kind: a key of `reading.KINDS`, such as "torch" or "safetensors".
         what: what it is beyond its kind, such as "a training checkpoint".
+        network_kind: of the network: a key of `catalogue.KINDS`, or "detector".
+        task: the one that the network is for, where no other is possible.
         places: where weights of a network are. Where there are several, the first is described
             below, and it is for people to choose.
         prefix: what comes before the network's own names there.
@@ -76,13 +82,17 @@ class Inspection:
         notes: what else people should know.
         answers: the answers for `copier copy` that follow.
         open_questions: the questions that the file cannot answer, each with why.
-        likely: answers for a network that is not known, if its weights are in the usual order.
+        likely: answers that are likely, not certain; of a network that is not known, if its weights
+            are in the usual order.
+        evidence: what in the file speaks for the likely task; "" if it is merely the first.
     """
 
     path: Path
     size: int
     kind: str
     what: str
+    network_kind: str | None
+    task: str | None
     places: tuple[Place, ...]
     prefix: str
     architecture: str | None
@@ -102,6 +112,7 @@ class Inspection:
     answers: dict[str, Any] = field(default_factory=dict)
     open_questions: dict[str, str] = field(default_factory=dict)
     likely: dict[str, Any] = field(default_factory=dict)
+    evidence: str = ""
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -115,6 +126,7 @@ def inspect_file(path: Path) -> Inspection:
     found = [(key, match) for key, state in reading.states.items() for match in compare(state)]
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
+    inspection = with_task(inspection, reading)
     answers, open_questions = answers_of(inspection, reading)
     return replace(
         inspection,
@@ -122,6 +134,35 @@ def inspect_file(path: Path) -> Inspection:
         notes=tuple(map(printable, inspection.notes)),
         answers=answers,
         open_questions={name: printable(why) for name, why in open_questions.items()},
+    )
+
+
+def with_task(inspection: Inspection, reading: Reading) -> Inspection:
+    """Add what the network is for, as far as its kind and its weights tell."""
+    kind = inspection.network_kind
+    possible = serving(kind)
+    if kind is not None and not possible:
+        served = ", ".join(tasks())
+        note = f"it is a {kind}, which no task of this template takes (they are {served})"
+        return replace(inspection, notes=(*inspection.notes, note), nearest=(), likely={})
+    is_known = inspection.architecture is not None or bool(inspection.timm)
+    if is_known and len(possible) == 1:
+        task = possible[0]
+        classes, fewest = inspection.classes or 0, task.facts["min_classes"]
+        notes = task.notes_on_classes(classes) if classes else []
+        likely = {"num_classes": fewest} if 0 < classes < fewest else {}
+        return replace(
+            inspection, task=task.value, notes=(*inspection.notes, *notes), likely=likely
+        )
+    names = reading.states[inspection.places[0].key]
+    found = [(task, task.evidence_in_weights(names, inspection.classes)) for task in possible]
+    proposed, evidence = next((pair for pair in found if pair[1]), found[0])
+    notes = [f"task={proposed.value} is likely: {evidence}"] if evidence else []
+    return replace(
+        inspection,
+        notes=(*inspection.notes, *notes),
+        likely={"task": proposed.value, **inspection.likely},
+        evidence=evidence,
     )
 
 
@@ -137,6 +178,8 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         size=path.stat().st_size,
         kind=reading.kind,
         what=reading.what,
+        network_kind=match.kind,
+        task=None,
         places=tuple(places),
         prefix=match.prefix,
         architecture=match.name,
@@ -152,13 +195,15 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         nearest=(),
         objects=tuple(reading.objects),
         unreadable=printable(reading.unreadable),
-        notes=(*reading.notes, *notes_on(reading, match), *beside(reading.states[key], match)),
+        notes=(*reading.notes, *notes_on(reading, match), *beside(reading, key, match)),
     )
 
 
-def beside(state: State, match: Match) -> list[str]:
+def beside(reading: Reading, place: str, match: Match) -> list[str]:
     """Return a note on the weights that are not the network's."""
-    names = [key for key in state if not key.startswith(match.prefix)]
+    names = [key for key in reading.states[place] if not key.startswith(match.prefix)]
+    if reading.kind == "onnx":  # which has values of the graph among them
+        names = [key for key in names if TORCH_NAME.fullmatch(key)]
     if not names or match.head.kind == "outside":
         return []
     more = f", ... ({len(names)} in all)" if len(names) > 3 else ""
@@ -170,12 +215,15 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     main = min(reading.states, key=lambda key: (is_copy(key), -len(reading.states[key])))
     state = reading.states[main]
     prefix = wrapper_of(state)
-    likely, hints = ends_of(reading.constants if reading.kind in GRAPHS else state)
+    sign = sign_of(state)
+    likely, hints = ends_of(reading.constants if reading.kind in GRAPHS else state, sign)
     return Inspection(
         path=path,
         size=path.stat().st_size,
         kind=reading.kind,
         what=reading.what,
+        network_kind=sign.kind if sign is not None else kind_of(reading),
+        task=None,
         places=tuple(
             Place(key, wrapper_of(other), None, is_copy(key))
             for key, other in sorted(reading.states.items(), key=lambda item: item[0] != main)
@@ -202,10 +250,14 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     )
 
 
-def ends_of(state: State) -> tuple[dict[str, Any], list[str]]:
+def ends_of(state: State, sign: Sign | None) -> tuple[dict[str, Any], list[str]]:
     """Return what the first and the last weights of a network would mean, and a note on each.
 
     Their order is that of the code that built the network, which most write from first to last.
+
+    Args:
+        state: names and shapes.
+        sign: what shows that the network is no classifier.
     """
     images = [key for key, x in state.items() if len(x.shape) == 4]
     matrices = [key for key, x in state.items() if len(x.shape) == 2]
@@ -214,10 +266,15 @@ def ends_of(state: State) -> tuple[dict[str, Any], list[str]]:
     if images and state[images[0]].shape[1] in COLOR_MODES:
         likely["color_mode"] = COLOR_MODES[state[images[0]].shape[1]]
         notes.append(
-            f"{images[0]} {state[images[0]].shape} comes first, so pictures may be "
+            f"{images[0]} {state[images[0]].shape} comes first, so images may be "
             f"{'in colour' if likely['color_mode'] == 'RGB' else 'grayscale'}"
         )
-    if matrices:
+    if sign is not None:
+        notes.append(f"{sign.name} is what a {sign.kind} has")
+        if sign.classes:
+            likely["num_classes"] = sign.classes
+            notes.append(f"its rows may be the classes: {sign.classes}")
+    elif matrices:
         likely["num_classes"] = state[matrices[-1]].shape[0]
         notes.append(
             f"{matrices[-1]} {state[matrices[-1]].shape} is the last matrix, so there may be "
@@ -238,13 +295,19 @@ def precision(state: State, prefix: str) -> dict[str, int]:
     return dict(Counter(floats or [x.dtype for x in inside]).most_common())
 
 
-# What a file with a graph says of pictures and scores: (N, C, H, W) and (N, classes).
+# What a file with a graph says of images (N, C, H, W) and of logits, as `catalogue.KINDS` has them.
+
+
+def kind_of(reading: Reading) -> str | None:
+    """Return the kind of network that the shape of the graph's logits fits."""
+    dimensions = len(reading.output_shape or ())
+    kinds = (key for key, kind in catalogue.KINDS.items() if kind.dimensions == dimensions)
+    return next(kinds, None)
 
 
 def classes_of(reading: Reading) -> int | None:
     """Return the number of classes that the graph gives."""
-    shape = reading.output_shape
-    return shape[1] if shape and len(shape) == 2 else None
+    return reading.output_shape[1] if reading.output_shape and kind_of(reading) else None
 
 
 def channels_of(reading: Reading) -> int | None:
@@ -268,12 +331,20 @@ def notes_on(reading: Reading, match: Match | None) -> list[str]:
     if shape and len(shape) == 4:
         sizes = " x ".join("any" if n is None else str(n) for n in shape[2:])
         if reading.kind == "torchscript":
-            notes.append(f"traced with pictures of {sizes} pixels")
+            notes.append(f"traced with images of {sizes} pixels")
         elif isinstance(shape[0], int):
             notes.append(f"exported for batches of exactly {shape[0]}, of {sizes} pixels")
+        if reading.kind != "torchscript" and None not in shape[2:] and shape[2] != shape[3]:
+            notes.append(
+                f"it takes images of {sizes} pixels alone, and a project makes squares: export it "
+                "for a square, or with free height and width"
+            )
     if match is None:
         return notes
     head = match.head
+    if match.auxiliary:
+        names = ", ".join(f"{name}*" for name in match.auxiliary)
+        notes.append(f"{names} is left out: only training needs this auxiliary head")
     if head.source and head.kind not in HEADS.values():
         notes.append(f"the classes are the rows of {head.source}, its last matrix")
     if match.name and match.timm:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import catalogue
-from generator.inspection.matching import HEADS
 from generator.inspection.reading import GRAPHS, Reading
+from generator.shared.heads import HEADS
+from generator.tasks import Task, serving, tasks
 
 if TYPE_CHECKING:
     from generator.inspection import Inspection
@@ -24,11 +25,23 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
     """Return the answers that follow, and the questions that stay open, each with why."""
     answers: dict[str, Any] = {}
     questions: dict[str, str] = {}
+    possible = serving(inspection.network_kind)
+    if inspection.task is not None:
+        answers["task"] = inspection.task
+    elif possible:
+        questions["task"] = meanings_of(possible)
+    else:
+        return {}, {"task": f"none takes a {inspection.network_kind}"}
     architecture = architecture_of(inspection, questions)
     if architecture:
         answers["architecture"] = architecture
-    if inspection.classes:
+    if inspection.classes and is_enough(inspection):
         answers["num_classes"] = inspection.classes
+    elif inspection.classes:
+        questions["num_classes"] = (
+            f"{inspection.classes} output, and task={inspection.task} takes "
+            f"{tasks()[inspection.task or ''].facts['min_classes']} or more"
+        )
     else:
         questions["num_classes"] = "the file does not tell how many classes there are"
     if inspection.channels in COLOR_MODES:
@@ -38,27 +51,51 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
             f"the network takes {inspection.channels} channels; a service gives it 3 or 1"
         )
     else:
-        questions["color_mode"] = "the file does not tell the channels of the pictures"
+        questions["color_mode"] = "the file does not tell the channels of the images"
     add_weights(answers, questions, inspection, reading)
     arch = catalogue.load().get(architecture or "")
     known = arch is not None and architecture not in catalogue.OTHERS
     if known and reading.kind not in GRAPHS:
-        add_head(answers, questions, inspection)
+        if any(task.facts["has_heads"] for task in possible):
+            add_head(answers, questions, inspection)
         if arch is not None and arch.transform_input and inspection.channels == 3:
             questions["transform_input"] = (
                 "networks that were built with torchvision's pretrained weights rescale their "
                 "input, which weights do not show"
             )
     if architecture in (None, "custom") or reading.kind in GRAPHS:
-        questions["model_output"] = "whether the network ends in a softmax does not show in weights"
+        outputs = [x["value"] for x in possible[0].facts["outputs"]]
+        if len(outputs) > 1:
+            questions["model_output"] = (
+                f"weights do not show whether the network returns {' or '.join(outputs)}"
+            )
     add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
     questions["label_format"] = "weights do not name the classes"
     return answers, questions
 
 
+def meanings_of(possible: Sequence[Task]) -> str:
+    """Return why the weights leave the task open."""
+    if len(possible) == 1:
+        return f"likely {possible[0].value}; a network that is not known may be for something else"
+    meanings = ", or ".join(
+        f"{task.value} ({task.meaning})" if task.meaning else task.value for task in possible
+    )
+    return f"weights do not show what the network is for: {meanings}"
+
+
+def is_enough(inspection: Inspection) -> bool:
+    """Tell whether a task takes networks with so few classes."""
+    return inspection.task is None or (
+        (inspection.classes or 0) >= tasks()[inspection.task].facts["min_classes"]
+    )
+
+
 def architecture_of(inspection: Inspection, questions: dict[str, str]) -> str | None:
     """Return the answer to `architecture`, None if it is open."""
-    replaced = inspection.kind not in GRAPHS and inspection.head not in HEADS.values()
+    replaced = inspection.kind not in GRAPHS and not (
+        inspection.head in HEADS.values() and is_enough(inspection)
+    )
     if inspection.architecture or inspection.timm:
         if replaced:
             return "custom"  # the template puts no such head on
@@ -151,14 +188,19 @@ def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Ins
 def add_transforms(
     answers: dict[str, Any], questions: dict[str, str], inspection: Inspection, own: int | None
 ) -> None:
-    """Answer the size of the picture where the file depends on it, and it is not the usual one."""
+    """Answer the size of the image where the file depends on it, and it is not the usual one."""
     size = inspection.image_size
-    if size and size != own and not str(answers.get("architecture")).startswith("timm/"):
+    task = tasks().get(inspection.task or inspection.likely.get("task", ""))
+    is_whole = task is not None and task.facts["keeps_whole_image"]
+    is_timm = str(answers.get("architecture")).startswith("timm/")
+    if size and (size != own or is_whole) and not is_timm:
         answers |= {"transforms": "custom", "image_size": size}
+        if is_whole:  # and the network takes squares alone
+            answers["resize_mode"] = "stretch"
         questions["mean"] = questions["std"] = questions["interpolation"] = (
-            f"the file takes pictures of {size} pixels, and does not tell how they are prepared"
+            f"the file takes images of {size} pixels, and does not tell how they are prepared"
         )
     else:
         questions["transforms"] = (
-            "weights do not show how pictures were prepared: sizes, mean, std, interpolation"
+            "weights do not show how images were prepared: sizes, mean, std, interpolation"
         )

@@ -1,9 +1,10 @@
 """Compares the names and shapes in a file with those of the networks that are known.
 
 A network is recognised when all of its weights are there under one prefix, each with its shape, and
-nothing else is under that prefix: a ResNet-18 is in each ResNet-34, and a ResNet in its relatives
-with attention. Free are the last layers, the channels of the image, and the image's size where the
-weights depend on it. What is not recognised gets the nearest networks, with what differs.
+nothing else is under that prefix: a ResNet-18 is in each ResNet-34, a ResNet in its relatives with
+attention, and in a segmenter, whose backbone it is. Free are the last layers, the channels of the
+image, and the image's size where the weights depend on it. What is not recognised gets the nearest
+networks, with what differs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from generator.inspection import signatures
 from generator.inspection.pickles import Tensor
 from generator.inspection.refusals import printable
 from generator.inspection.signatures import COUNTER, Shape
-from generator.parts import load
+from generator.shared.heads import HEADS
 
 State = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -46,8 +47,6 @@ NEW_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
 TORCH_NAME = re.compile(r"(?!onnx::)[A-Za-z_][\w-]*(\.[\w-]+)+")
 # What DataParallel and torch.compile put before all names.
 WRAPPER = re.compile(r"((module|_orig_mod)\.)*")
-
-HEADS: dict[tuple[str, ...], str] = load("head/found.py.jinja")["HEADS"]
 
 
 @dataclass(frozen=True)
@@ -77,21 +76,25 @@ class Match:
 
     Attributes:
         name: as torchvision calls it; None for a network of timm alone.
+        kind: of network, a key of `catalogue.KINDS`.
         timm: timm's networks with these names and shapes, apart from the last layers.
         prefix: what comes before the network's own names.
         head: the last layers.
         channels: of the image; None where that cannot be told.
         image_size: in pixels, where the weights depend on it.
         parameters: number of trained numbers.
+        auxiliary: what the names of auxiliary heads begin with, which only training needs.
     """
 
     name: str | None
+    kind: str
     timm: tuple[str, ...]
     prefix: str
     head: Head
     channels: int | None
     image_size: int | None
     parameters: int
+    auxiliary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Near:
     renamed: bool = False
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Describe it in a line."""
         if self.renamed:
             return f"{self.name}: its shapes are all there, in order, under other names"
         parts = []
@@ -128,7 +131,7 @@ class Near:
                 more = ", ..." if len(names) > EXAMPLES else ""
                 parts.append(f"{len(names)} {title} ({', '.join(names[:EXAMPLES])}{more})")
         after = f" after {self.prefix}" if self.prefix else ""
-        differing = "; ".join(parts) or "nothing, but what is beside it is no classifier"
+        differing = "; ".join(parts) or "what lies beside it makes another network of it"
         return printable(
             f"{self.name}{after}: {self.share:.0%} of its weights are there; {differing}"
         )
@@ -146,8 +149,8 @@ class Known:
         arch: what else is known of it.
         shapes: of all its weights.
         buffers: names of the weights that are not trained.
-        region: what the names of its last layers begin with. What comes there before the
-            classifier may have been replaced with it.
+        region: what the names of its last layers begin with. Of a classifier, what comes there
+            before the very last may have been replaced with it.
         body: names outside of the region.
         inner: names in the region, before the classifier.
         sized: names whose shape follows the image's size.
@@ -157,20 +160,29 @@ class Known:
     arch: Arch
     shapes: Mapping[str, Shape]
     buffers: frozenset[str]
-    region: str
+    region: tuple[str, ...]
     body: tuple[str, ...]
     inner: tuple[str, ...]
     sized: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The kind of network."""
+        return self.arch.kinds[0]
+
+    @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """What the names of its auxiliary heads begin with."""
+        return tuple(f"{name}." for name in self.arch.aux)
 
     def own(self, state: State, prefix: str) -> dict[str, tuple[int, ...]]:
         """Return the shapes below a prefix, under the names that torchvision has for them now.
 
         Auxiliary heads, which only training has, are left out.
         """
-        auxiliary = tuple(f"{name}." for name in self.arch.aux)
         shapes = below(state, prefix)
-        if auxiliary:
-            return {key: x for key, x in shapes.items() if not key.startswith(auxiliary)}
+        if self.auxiliary:
+            return {key: x for key, x in shapes.items() if not key.startswith(self.auxiliary)}
         if self.arch.family == "densenet":
             return {OLD_NAME.sub(r"\1\2", key): x for key, x in shapes.items()}
         return shapes
@@ -190,9 +202,14 @@ def known() -> dict[str, Known]:
     networks = {}
     for name, signature in signatures.load().items():
         arch = archs[name]
-        region = arch.classifier.partition(".")[0] + "."
-        last, first = f"{arch.classifier}.", f"{arch.first_conv}."
         shapes = signature.shapes
+        last: tuple[str, ...] = (f"{arch.classifier}.",)
+        region: tuple[str, ...] = (arch.classifier.partition(".")[0] + ".",)
+        if arch.kinds[0] == "segmenter":
+            # What comes before the last layers tells one of them from another.
+            paths = (key.rpartition(".")[0] for key, x in shapes.items() if x[0] is None)
+            last = region = tuple(dict.fromkeys(f"{path}." for path in paths))
+        first = (f"{arch.first_conv}.",)
         networks[name] = Known(
             name=name,
             arch=arch,
@@ -204,7 +221,7 @@ def known() -> dict[str, Known]:
             sized=tuple(
                 key
                 for key, shape in shapes.items()
-                if None in shape and not key.startswith((last, first))
+                if None in shape and not key.startswith(last + first)
             ),
         )
     return networks
@@ -251,10 +268,16 @@ def recognise(state: State) -> list[Match]:
         for network, prefix in complete[:MAX_MATCHES]
         if (match := verify(network, state, prefix)) is not None
     ]
-    found = with_outer_heads(found, state)
+    found = with_outer_heads(without_backbones(found), state)
     if not found:
         found = with_outer_heads(recognise_timm(state), state)
     return sorted(found, key=lambda match: (is_copy(match.prefix), match.prefix.count(".")))
+
+
+def without_backbones(matches: list[Match]) -> list[Match]:
+    """Leave out the classifiers that are part of a segmenter."""
+    whole = tuple(match.prefix for match in matches if match.kind == "segmenter")
+    return [m for m in matches if m.kind == "segmenter" or not m.prefix.startswith(whole)]
 
 
 def is_copy(place: str) -> bool:
@@ -286,14 +309,19 @@ def verify(network: Known, state: State, prefix: str) -> Match | None:
             return None
     if not all(map(network.is_known, own)):
         return None
+    is_classifier = network.kind == "classifier"
+    timm = [name for _, _, names in timm_pairs(own) for name in names] if is_classifier else []
+    present = {key for key in network.auxiliary if any(x.startswith(prefix + key) for x in state)}
     return Match(
         name=network.name,
-        timm=tuple(name for _, _, names in timm_pairs(own) for name in names),
+        kind=network.kind,
+        timm=tuple(timm),
         prefix=prefix,
-        head=head_of(network, own, prefix),
+        head=(head_of if is_classifier else segmentation_head_of)(network, own, prefix),
         channels=own[f"{arch.first_conv}.weight"][1],
         image_size=image_size(network, own),
         parameters=count_parameters(own, network.buffers),
+        auxiliary=tuple(prefix + key for key in network.auxiliary if key in present),
     )
 
 
@@ -321,7 +349,7 @@ def count_parameters(shapes: Shapes, buffers: Iterable[str] = ()) -> int:
 
 
 def head_of(network: Known, own: Shapes, prefix: str) -> Head:
-    """Return the last layers of a network whose body is there."""
+    """Return the last layers of a classifier whose body is there."""
     arch = network.arch
     region = {key: shape for key, shape in own.items() if key.startswith(network.region)}
     if not region:
@@ -342,6 +370,23 @@ def head_of(network: Known, own: Shapes, prefix: str) -> Head:
             source = prefix + last + matrices[-1]
             return Head(kind, rows[-1], rows[0] if len(rows) > 1 else None, shown, source)
     source = last_matrix(shown, arch.classifier_in if is_whole else None)
+    return Head("other", shown[source][0] if source else None, None, shown, source)
+
+
+def segmentation_head_of(network: Known, own: Shapes, prefix: str) -> Head:
+    """Return the last layers of a segmenter whose body is there."""
+    shown = {prefix + key: x for key, x in own.items() if key.startswith(network.region)}
+    if not shown:
+        return Head("none")
+    wanted = {key: x for key, x in network.shapes.items() if key.startswith(network.region)}
+    source = f"{prefix}{network.arch.classifier}.weight"
+    is_plain = shown.keys() == {prefix + key for key in wanted} and all(
+        fits(shown[prefix + key], shape) for key, shape in wanted.items()
+    )
+    rows = {shape[0] for shape in shown.values() if shape}
+    if is_plain and len(rows) == 1:
+        return Head("linear", rows.pop(), None, shown, source)
+    source = last_matrix(shown, None) if len(network.region) == 1 else ""
     return Head("other", shown[source][0] if source else None, None, shown, source)
 
 
@@ -395,7 +440,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
     """Find the heads of networks that go on in what wraps them; leave out what is none then.
 
-    A backbone of a detector or of a segmentation is no classifier: what is beside it convolves.
+    A backbone of a detector or of a segmenter is no classifier: what is beside it convolves.
     """
     prefixes = tuple(match.prefix for match in matches)
     outer = {key: x.shape for key, x in state.items() if not key.startswith(prefixes)}
@@ -403,7 +448,9 @@ def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
     is_classifier = all(len(shape) <= 2 for shape in outer.values())
     found = []
     for match in matches:
-        if match.head.kind == "none" and outer:
+        if match.kind == "segmenter":
+            found.append(match)
+        elif match.head.kind == "none" and outer:
             network = known().get(match.name or "")
             features = network.arch.classifier_in if network and not network.inner else None
             if is_classifier:
@@ -428,7 +475,7 @@ def recognise_onnx(weights: State) -> list[Match]:
     """Return the one network of torchvision whose weights an ONNX file has, or none.
 
     An export folds the normalisation of a batch into the convolution before it, which has a bias
-    then; it turns matrices around, and computes what depends on no picture, which then get other
+    then; it turns matrices around, and computes what depends on no image, which then get other
     names. What is left must be there, and nothing unknown; and it must fit one network alone.
     """
     found = [
@@ -436,7 +483,21 @@ def recognise_onnx(weights: State) -> list[Match]:
         for (name, prefix), _ in shared_weights(weights).most_common(MAX_MATCHES)
         if (match := verify_onnx(known()[name], weights, prefix)) is not None
     ]
+    found = [
+        match
+        for match in without_backbones(found)
+        if match.kind == "segmenter" or not convolves_beside(weights, match.prefix)
+    ]
     return found if len(found) == 1 else []
+
+
+def convolves_beside(weights: State, prefix: str) -> bool:
+    """Tell whether convolutions lie beside what is below a prefix, as beside a backbone."""
+    return any(
+        len(x.shape) == 4 and x.shape[2:] != (1, 1)
+        for key, x in weights.items()
+        if TORCH_NAME.fullmatch(key) and not key.startswith(prefix)
+    )
 
 
 def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
@@ -444,7 +505,8 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
     own = {
         key: shape
         for key, shape in below(weights, prefix).items()
-        if key in network.shapes or TORCH_NAME.fullmatch(prefix + key)
+        if (key in network.shapes or TORCH_NAME.fullmatch(prefix + key))
+        and not key.startswith(network.auxiliary)
     }
     unnamed = {x.shape for key, x in weights.items() if not TORCH_NAME.fullmatch(key)}
     normalised = {
@@ -473,11 +535,13 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
     if folded:  # into nothing
         return None
     channels = own[f"{network.arch.first_conv}.weight"][1]
+    rows = own.get(f"{network.arch.classifier}.weight", ())
     return Match(
         name=network.name,
+        kind=network.kind,
         timm=(),
         prefix=prefix,
-        head=Head("graph"),
+        head=Head("graph", rows[0] if len(rows) == 4 else None),
         channels=channels,
         image_size=None,
         parameters=count_parameters(below(weights, "")),
@@ -487,7 +551,7 @@ def verify_onnx(network: Known, weights: State, prefix: str) -> Match | None:
 def is_computed(wanted: Shape, unnamed: Iterable[tuple[int, ...]]) -> bool:
     """Tell whether an export may have computed something of a weight, and kept that without a name.
 
-    Of its shape, or expanded to the number of pictures. Convolutions keep their names.
+    Of its shape, or expanded to the number of images. Convolutions keep their names.
     """
     made = (None, *wanted[1:]) if wanted[0] == 1 else wanted
     return len(wanted) != 4 and any(fits(shape, made) for shape in unnamed)
@@ -497,7 +561,7 @@ def is_computed(wanted: Shape, unnamed: Iterable[tuple[int, ...]]) -> bool:
 
 
 def recognise_timm(state: State) -> list[Match]:
-    """Return the networks of timm alone that are in a state_dict, but none that is in another."""
+    """Return the networks of timm alone that are in a state_dict, none of them part of another."""
     found: list[Match] = []
     for prefix in sorted(main_prefixes(state), key=len):
         if any(prefix.startswith(other.prefix) for other in found):
@@ -539,6 +603,7 @@ def verify_timm(state: State, prefix: str) -> Match | None:
         seeing = own.get(f"{first[0]}.weight", ()) if first else ()
         return Match(
             name=None,
+            kind="classifier",
             timm=tuple(names),
             prefix=prefix,
             head=head,

@@ -8,7 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +30,7 @@ from generator.inspection.refusals import (
     refuse_archive,
     refuse_other_kinds,
 )
-from generator.parts import load
+from generator.shared.states import find_states
 
 MAX_JSON = 8_000_000  # bytes; of a header or a config, 200 for each tensor
 MAX_DIRECTORY = 8_000_000  # bytes; of a zip archive's list of files, 80 for each tensor
@@ -51,10 +51,6 @@ KINDS = {
     "onnx": "ONNX",
 }
 
-# As archive.py does.
-find_states: Callable[[Any], dict[str, Mapping[Any, Any]]]
-find_states = load("checkpoint/states.py.jinja")["find_states"]
-
 State = dict[str, Tensor]
 Shape = tuple[int | None, ...]  # None: any size
 
@@ -72,7 +68,7 @@ class Reading:
             stood in for; "" if there is no such thing.
         is_bare: whether the file is a state_dict and nothing else.
         constants: tensors without names, in the order of the code that uses them.
-        input_shape: shape of the picture batch that the network was exported with.
+        input_shape: shape of the batch of images that the network was exported with.
         output_shape: shape of its scores then.
         notes: what else should be known.
     """
@@ -593,7 +589,9 @@ def read_onnx(path: Path) -> Reading:
     try:
         model = onnx.read(path)
     except onnx.OnnxError as error:
-        raise damaged(path, f"it begins as an ONNX file, but {error}") from error
+        raise damaged(
+            path, f"it begins as an ONNX file and does not go on as one: {error}"
+        ) from error
     if model is None:
         raise RefusedFileError(f"{path} is of no kind that is known here; {EXPECTED}")
     notes = []

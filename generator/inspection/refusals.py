@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 from generator.errors import UserError
-from generator.parts import load
+from generator.shared.file_start import NoCheckpointError, read_start
 
 EXPECTED = (
     "expected is a file from torch.save, torch.jit.save, torch.export.save, safetensors or ONNX"
@@ -29,15 +27,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-# What archive.py says of a file's beginning. It is not to open zip archives: here, their size is
-# limited.
-kind_of: Callable[[Path], str] = load(
-    "checkpoint/kinds.py.jinja",
-    ProjectError=RefusedFileError,
-    zipfile=SimpleNamespace(is_zipfile=lambda path: False),
-)["kind_of"]
-
-
 def damaged(path: Path, what: str) -> RefusedFileError:
     """Return the error for a file that is cut short or has changed on its way."""
     size = path.stat().st_size
@@ -51,7 +40,7 @@ def damaged(path: Path, what: str) -> RefusedFileError:
 BEGINNINGS: list[tuple[bytes, str, str]] = [
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras saves", "only PyTorch and ONNX are served"),
     (b"\x93NUMPY", "a NumPy array", "name the checkpoint itself"),
-    (b"GGUF", "a GGUF file, of a language model", "name an image classifier's checkpoint"),
+    (b"GGUF", "a GGUF file, of a language model", "name the checkpoint of a network for images"),
     (b"ftrt", "a TensorRT engine", "name the checkpoint that it was built from"),
     (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip, or tar xzf"),
     (b"BZh", "compressed with bzip2", "unpack it with bunzip2, or tar xjf"),
@@ -59,10 +48,10 @@ BEGINNINGS: list[tuple[bytes, str, str]] = [
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "unpack it with unzstd"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it, and name the checkpoint in it"),
     (b"Rar!", "a RAR archive", "unpack it, and name the checkpoint in it"),
-    (b"\x89PNG", "a PNG picture", "name the checkpoint"),
-    (b"\xff\xd8\xff", "a JPEG picture", "name the checkpoint"),
-    (b"GIF8", "a GIF picture", "name the checkpoint"),
-    (b"RIFF", "a picture or a sound", "name the checkpoint"),
+    (b"\x89PNG", "a PNG image", "name the checkpoint"),
+    (b"\xff\xd8\xff", "a JPEG image", "name the checkpoint"),
+    (b"GIF8", "a GIF image", "name the checkpoint"),
+    (b"RIFF", "an image or a sound", "name the checkpoint"),
     (b"%PDF", "a PDF document", "name the checkpoint"),
     (b"\x7fELF", "a program or library", "name the checkpoint that it was built from"),
     (b"MZ", "a program for Windows", "name the checkpoint"),
@@ -86,14 +75,17 @@ def refuse_other_kinds(path: Path) -> None:
         raise RefusedFileError(f"there is no file {path}")
     if not path.is_file():
         raise RefusedFileError(f"{path} is no file, but a device or a pipe; name a checkpoint")
-    kind_of(path)
+    try:
+        read_start(path)
+    except NoCheckpointError as error:
+        raise RefusedFileError(str(error)) from error
     with path.open("rb") as file:
         head = file.read(512)
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
-    for beginning, what, mend in BEGINNINGS:
+    for beginning, what, fix in BEGINNINGS:
         if head.startswith(beginning):
-            raise RefusedFileError(f"{path} is {what}; {mend}")
+            raise RefusedFileError(f"{path} is {what}; {fix}")
     if head[4:8] == TFLITE:
         raise RefusedFileError(
             f"{path} is a TensorFlow Lite model; only PyTorch and ONNX are served"

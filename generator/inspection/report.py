@@ -16,10 +16,10 @@ from rich.text import Text
 from generator.files import in_one_step
 from generator.inspection import Inspection
 from generator.inspection.answers import conversion
-from generator.inspection.matching import HEADS
 from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
 from generator.rendering import runner, template_root
+from generator.shared.heads import HEADS
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -46,6 +46,8 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "size": inspection.size,
         "kind": inspection.kind,
         "what": inspection.what,
+        "network_kind": inspection.network_kind,
+        "task": inspection.task,
         "places": [
             {"key": x.key, "prefix": x.prefix, "network": x.network, "is_copy": x.is_copy}
             for x in inspection.places
@@ -147,6 +149,7 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     if len(inspection.places) > MANY:
         yield "", f"... {len(inspection.places)} in all"
     yield "architecture", architecture(inspection)
+    yield "task", task(inspection)
     for number, near in enumerate(inspection.nearest):
         yield "nearest" if not number else "", str(near)
     yield "classes", str(inspection.classes or NOT_KNOWN)
@@ -177,8 +180,18 @@ def architecture(inspection: Inspection) -> str:
     if inspection.kind == "onnx":
         return f"{NOT_KNOWN}: an ONNX file keeps some of the names alone"
     if inspection.precision:
-        return f"{NOT_KNOWN}: none of torchvision's classifiers, none of timm's networks"
+        return f"{NOT_KNOWN}: no classifier or segmenter of torchvision, no network of timm"
     return NOT_KNOWN
+
+
+def task(inspection: Inspection) -> str:
+    """Return the row of the task."""
+    if inspection.task is not None:
+        return inspection.task
+    likely = inspection.likely.get("task")
+    if likely is None:
+        return f"none: it is a {inspection.network_kind}"
+    return f"{likely} likely; weights do not tell"
 
 
 def head_rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
@@ -223,7 +236,10 @@ def commands(
         yield f"and then: {runner()}ts-template inspect {shlex.quote(str(weights))}"
         return
     if labels is not None and labels.problem:
-        yield f"first mend the labels: {labels.problem}"
+        yield f"first correct the labels: {labels.problem}"
+    if inspection.task is None and "task" not in inspection.likely:
+        yield f"nothing: no task of this template takes a {inspection.network_kind}"
+        return
     name = inspection.path.name.removesuffix(".tar")  # as in model_best.pth.tar
     project = shlex.quote(f"{Path(name).stem or 'my'}-service")
     template = shlex.quote(str(template_root()))

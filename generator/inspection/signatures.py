@@ -1,6 +1,6 @@
 """The names and shapes of the weights of every network that can be recognised.
 
-`signatures.json.gz` has, for each of torchvision's classifiers, the shapes of its parameters and
+`signatures.json.gz` has, for each network of the catalogue, the shapes of its parameters and
 buffers by name; a dimension is null where it follows the number of classes, the image's channels or
 the image's size. `timm-signatures.json.gz` has, for timm's many networks, a digest of the same
 without the last layer. Both are built on the meta device by `ts-template catalogue`, and read
@@ -65,7 +65,7 @@ class TimmSignatures:
 
 @cache
 def load() -> dict[str, Signature]:
-    """Return the signatures of torchvision's classifiers; shared, so do not change them."""
+    """Return the signatures of torchvision's networks; shared, so do not change them."""
     stored = read(PATH)
     return {
         name: Signature(
@@ -114,7 +114,7 @@ def digest(
 
 
 def write() -> bool:
-    """Build and store the signatures of torchvision's classifiers. Return whether they changed.
+    """Build and store the signatures of torchvision's networks. Return whether they changed.
 
     The catalogue must be up to date.
     """

@@ -18,5 +18,5 @@ class Classifier:
 
     @bentoml.api(route="/predict")
     def predict(self, file: Path) -> dict:
-        """Answer a request."""
+        """Predict for a request."""
         return classify(self.network, [read(file.read_bytes())])[0]

@@ -1,10 +1,10 @@
-"""What the other servers' applications share: the network and one answer."""
+"""What the other servers' applications share: the network and a prediction."""
 
 import io
 
 import torch
+from images import MODE, transform
 from network import Network
-from pictures import MODE, transform
 from PIL import Image
 
 
@@ -17,14 +17,14 @@ def load():
 
 
 def read(data):
-    """Return an encoded picture as the network's input."""
+    """Return an encoded image as the network's input."""
     return transform(Image.open(io.BytesIO(data)).convert(MODE))
 
 
-def classify(network, pictures):
-    """Return an answer for each picture of a list."""
+def classify(network, images):
+    """Return a prediction for each image of a list."""
     with torch.inference_mode():
-        probabilities = network(torch.stack(pictures)).softmax(dim=1)
+        probabilities = network(torch.stack(images)).softmax(dim=1)
     return [
         {"index": index, "probability": probability}
         for probability, index in zip(*(x.tolist() for x in probabilities.max(dim=1)), strict=True)

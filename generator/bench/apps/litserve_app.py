@@ -22,16 +22,16 @@ class Classifier(litserve.LitAPI):
         """Leave the list as it is."""
         return list(inputs)
 
-    def predict(self, pictures):
+    def predict(self, images):
         """Classify a batch."""
-        return classify(self.network, pictures)
+        return classify(self.network, images)
 
     def unbatch(self, output):
         """Leave the list as it is."""
         return output
 
     def encode_response(self, output):
-        """Leave the answer as it is."""
+        """Leave the prediction as it is."""
         return output
 
 

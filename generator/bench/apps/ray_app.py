@@ -17,20 +17,20 @@ CORES = os.cpu_count()
 
 @serve.deployment(num_replicas=CORES, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=16)
 class Classifier:
-    """Takes the picture as the body."""
+    """Takes the image as the body."""
 
     def __init__(self):
         self.network = load()
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.001)
-    async def answer(self, bodies):
+    async def classify(self, bodies):
         """Classify a batch; in a thread, for the replica must go on taking requests."""
         return await asyncio.to_thread(lambda: classify(self.network, [*map(read, bodies)]))
 
     async def __call__(self, request):
-        """Answer a request."""
+        """Predict for a request."""
         # With its length, which a plain dict would lack.
-        return JSONResponse(await self.answer(await request.body()))
+        return JSONResponse(await self.classify(await request.body()))
 
 
 if __name__ == "__main__":

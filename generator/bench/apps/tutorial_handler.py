@@ -3,16 +3,16 @@
 import io
 
 import torch
-from pictures import MODE, transform
+from images import MODE, transform
 from PIL import Image
 from ts.torch_handler.base_handler import BaseHandler
 
 
 class ModelHandler(BaseHandler):
-    """Classifies pictures."""
+    """Classifies images."""
 
     def preprocess(self, requests):
-        """Decode and transform each picture."""
+        """Decode and transform each image."""
         images = []
         for row in requests:
             data = row.get("data") or row.get("body")
@@ -26,9 +26,9 @@ class ModelHandler(BaseHandler):
             return torch.nn.functional.softmax(self.model(images), dim=1)
 
     def postprocess(self, probabilities):
-        """Return the best class of each picture."""
-        answers = []
+        """Return the best class of each image."""
+        predictions = []
         for row in probabilities:
             probability, index = torch.max(row, dim=0)
-            answers.append({"index": index.item(), "probability": probability.item()})
-        return answers
+            predictions.append({"index": index.item(), "probability": probability.item()})
+        return predictions

@@ -1,0 +1,221 @@
+"""The combinations of answers: for each task, the product of the axes, with all else dealt out.
+
+Values come from the questions and from the facts of the tasks, backends and the like, so that the
+matrix grows with them. A question that is answered in free text needs values in `SAMPLES` or, if it
+is of one task alone, under `samples` in this task's task.yml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import random
+import shlex
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from generator import catalogue, facts
+from generator.fast import FastRenderer
+from generator.rendering import plain_copy, template_root
+
+Answers = dict[str, Any]
+
+AXES = ("task", "architecture", "num_classes", "weights", "label_format", "transforms")
+
+# For the questions without choices: one value that is common, and one that is not.
+SAMPLES: dict[str, list[Any]] = {
+    "project_name": ["Cats and Dogs", 'Katzen & "Hunde" – it\'s 猫 🐱'],
+    "model_name": ["cats-and-dogs", "A" + "b-_9" * 15],
+    "num_classes": [3, 100],
+    "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
+    "checkpoint_key": ["", "model_ema.state_dict"],
+    "label_element": [-1, 0],
+    "label_folder": ["data/train", "/data/Fotos und 猫"],
+    "state_dict_prefix": ["module.", "model.backbone."],
+    "head_units": [512, 64],
+    "transform_input": [True, False],
+    "image_size": [0, 224],
+    "resize_size": [0, 640],
+    "mean": [[0.5], 0.1307],
+    "std": [[0.5], 0.3081],
+    "top_k": [5, 1],
+    "max_request_mb": [20, 3],
+    "max_megapixels": [50, 4],
+    "max_pictures": [64, 1],
+    "max_label_length": [200, 30],
+}
+NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a project
+
+# What the network depends on, besides its architecture and classes. These are dealt out over the
+# axes here and not over all, for building a network takes a hundred times as long as rendering.
+OF_THE_NETWORK = ("color_mode", "head", "head_units", "transform_input", "image_size")
+NETWORK_AXES = ("architecture", "num_classes", "transforms")
+
+# Of these, a task takes some values only: those that its facts have under this name.
+OF_THE_TASK = {"resize_mode": "resize_modes"}
+
+# Not every accelerator, backend and precision go together: these are dealt out as one.
+SPEED = ("accelerator", "backend", "precision")
+
+
+@cache
+def questions(task: str) -> dict[str, list[Any]]:
+    """Return the values to try for each question that is asked for a task, in their order.
+
+    Raises:
+        LookupError: A free-text question has no values to try.
+    """
+    fact = facts.tasks()[task]
+    samples = SAMPLES | fact.get("samples", {})
+    skipped = NOT_ASKED | facts.questions_of_tasks() - set(fact.get("questions", []))
+    if not fact["has_heads"]:
+        skipped |= {"head", "head_units"}
+    values: dict[str, list[Any]] = {}
+    for name, question in facts.questions().items():
+        if question.get("when") is False or name in skipped:
+            continue
+        if name == "task":
+            values[name] = [task]
+        elif name == "architecture":
+            values[name] = architectures(task)
+        elif name in OF_THE_TASK:
+            values[name] = fact[OF_THE_TASK[name]]
+        elif "choices" in question:
+            each = list(facts.menu(name, task))
+            values[name] = subsets(each) if question.get("multiselect") else each
+        elif name in samples:
+            values[name] = samples[name]
+        else:
+            raise LookupError(
+                f"{name} has no choices: add values to try to SAMPLES in {__file__}, or to samples "
+                f"in {fact['path']}"
+            )
+    return {name: each for name, each in values.items() if each}
+
+
+def architectures(task: str) -> list[str]:
+    """Return the networks that a task takes."""
+    kind = facts.tasks()[task]["networks"]
+    return [name for name, arch in catalogue.load().items() if kind in arch.kinds]
+
+
+def subsets(values: list[Any]) -> list[list[Any]]:
+    """Return what may be chosen where several may be: none, each alone, ..., all together."""
+    sizes = range(len(values) + 1)
+    return [list(some) for size in sizes for some in itertools.combinations(values, size)]
+
+
+@cache
+def asker() -> tuple[FastRenderer, tempfile.TemporaryDirectory[str]]:
+    """Return a renderer to ask which answers are taken, and the folder that it needs for that."""
+    folder = tempfile.TemporaryDirectory(prefix="questions-")
+    return FastRenderer(plain_copy(Path(folder.name))), folder
+
+
+@cache
+def speeds(task: str, weights: str) -> list[tuple[str, ...]]:
+    """Return which accelerators, backends and precisions go together, as the questions have it.
+
+    All, if none do: the questions refuse these weights for the task.
+    """
+    renderer, _ = asker()
+    every = list(itertools.product(*(questions(task)[name] for name in SPEED)))
+    found = []
+    for speed in every:
+        with contextlib.suppress(ValueError):
+            renderer.complete({"task": task, "weights": weights, **zipped(SPEED, speed)})
+            found.append(speed)
+    return found or every
+
+
+def zipped(names: Iterable[str], values: Iterable[Any]) -> Answers:
+    """Return answers by question."""
+    return dict(zip(names, values, strict=True))
+
+
+def combinations(seed: int = 0) -> list[Answers]:
+    """Return the whole matrix: one dict of answers for each project."""
+    return [answers for task in facts.tasks() for answers in combinations_of(task, seed)]
+
+
+def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
+    """Yield the combinations for one task."""
+    values = questions(task)
+    deal = random.Random(seed)
+    # Shuffled packs, not single draws: no value can be missing for long.
+    packs = {name: dealt(values[name], deal) for name in values if name not in (*AXES, *SPEED)}
+    packs_of_speeds = {weights: dealt(speeds(task, weights), deal) for weights in values["weights"]}
+    of_the_network = [name for name in OF_THE_NETWORK if name in packs]
+    networks: dict[tuple[Any, ...], Answers] = {}
+    for combination in itertools.product(*(values[name] for name in AXES)):
+        answers = zipped(AXES, combination)
+        answers |= {name: next(pack) for name, pack in packs.items() if name not in of_the_network}
+        answers |= zipped(SPEED, next(packs_of_speeds[answers["weights"]]))
+        key = tuple(answers[name] for name in NETWORK_AXES)
+        if key not in networks:
+            networks[key] = {name: next(packs[name]) for name in of_the_network}
+        answers |= networks[key]
+        yield made_possible(answers)
+
+
+def made_possible(answers: Answers) -> Answers:
+    """Replace what the questions would refuse for the values of the axes."""
+    arch, task = catalogue.load()[answers["architecture"]], facts.tasks()[answers["task"]]
+    changes: Answers = {}
+    if "head" in answers and arch.classifier_kind != "Linear":
+        changes["head"] = "linear"  # the other heads replace a linear layer
+    if answers["weights"] == "pretrained":
+        changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
+    if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):
+        changes["decode"] = "exact"
+    return answers | changes
+
+
+def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:
+    """Yield the values for ever, in packs that are each shuffled anew."""
+    while True:
+        yield from deal.sample(values, len(values))
+
+
+def is_forbidden(answers: Mapping[str, Any]) -> bool:
+    """Tell whether the questions must refuse this combination."""
+    task = facts.tasks()[answers["task"]]
+    if answers["weights"] == "pretrained" and (
+        answers["architecture"] in catalogue.OTHERS or not task["pretrained_classes"]
+    ):
+        return True
+    if answers["transforms"] not in task["transforms"]:
+        return True
+    return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
+
+
+# What the checks must know of each project, and the files of answers may leave out.
+DEFAULTS: Answers = {"backend": "eager", "precision": "fp32", "deploy": []}
+
+
+def with_defaults(answers: Mapping[str, Any]) -> Answers:
+    """Return answers of which none is missing that the checks need."""
+    return {"task": next(iter(facts.tasks())), **DEFAULTS, **answers}
+
+
+def command_line(answers: Mapping[str, Any]) -> str:
+    """Return the `copier copy` line that renders the same project."""
+    words = ["copier", "copy", "--defaults", "--vcs-ref=HEAD"]
+    for name, value in answers.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["-d", f"{name}={text}"]
+    return shlex.join([*words, str(template_root()), "project"])
+
+
+def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
+    """Return which value of which question meets which value of which axis."""
+    met = set()
+    for answers in matrix:
+        others = [(name, json.dumps(x)) for name, x in answers.items() if name not in AXES]
+        for axis in AXES:
+            met |= {(axis, str(answers[axis]), *other) for other in others}
+    return met

@@ -1,0 +1,143 @@
+"""What the generator knows of each task, beyond the facts in template/tasks/<task>/task.yml.
+
+A task may have a module here that is named for it and defines a subclass of `Task` as `TASK`. A
+task without one is inspected, rendered and served all the same; the generator then knows nothing by
+which weights or code could tell it from other tasks with the same kind of network.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from generator import facts
+from generator.source import Source
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What in a handler's code speaks for a task.
+
+    Attributes:
+        where: file:line.
+        what: what stands there.
+        sure: whether it speaks for no other task.
+    """
+
+    where: str
+    what: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a handler returns.
+
+    Attributes:
+        form: an answer to response_format; "" if the code does not tell.
+        where: file:line; "" if nowhere in particular.
+        sure: whether clients get the very same form.
+        answers: to the task's own questions, each with its place.
+        remarks: what the project does otherwise.
+    """
+
+    form: str = ""
+    where: str = ""
+    sure: bool = False
+    answers: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: what a network is for.
+
+    Attributes:
+        value: its name, as the question `task` has it.
+        facts: the content of its task.yml.
+        meaning: what tells it from other tasks with the same kind of network, in a few words.
+        handler_class: TorchServe's class of handlers for it; "" if there is none.
+        built_in: TorchServe's name of its own handler for it; "" if there is none.
+        endings: answers to `model_output` by the function that a network may end in.
+    """
+
+    value: str
+    facts: Mapping[str, Any]
+
+    meaning: ClassVar[str] = ""
+    handler_class: ClassVar[str] = ""
+    built_in: ClassVar[str] = ""
+    endings: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @property
+    def networks(self) -> str:
+        """The kind of network that it takes: a key of `catalogue.KINDS`."""
+        return str(self.facts["networks"])
+
+    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+        """Return what in a checkpoint speaks for this task alone, "" if nothing does.
+
+        Args:
+            names: of all tensors beside and in the network.
+            classes: how many the network tells apart; None if that is not known.
+        """
+        return ""
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return what in a handler speaks for this task; None if nothing does.
+
+        Args:
+            source: the handler.
+            nodes: its nodes, those of networks' classes aside.
+        """
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return what a handler returns.
+
+        Args:
+            source: the handler.
+            nodes: its nodes, those of networks' classes aside.
+            base: TorchServe's class that it is derived from; "" if none.
+            is_inherited: whether that class makes what it returns.
+        """
+        return Response()
+
+    @property
+    def built_in_response(self) -> Response:
+        """What TorchServe's own handler returns."""
+        return Response()
+
+    def notes_on_classes(self, classes: int) -> list[str]:
+        """Return what to know of a number of classes that was read from weights."""
+        return []
+
+    def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
+        """Return how to complete a label file that names other than all classes, "" if unknown."""
+        return ""
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """Return the tasks by their names, in the order of the menu."""
+    known = {module.name for module in pkgutil.iter_modules(__path__)}
+    found = {}
+    for value, fact in facts.tasks().items():
+        kind = Task
+        if value in known:
+            kind = importlib.import_module(f"{__name__}.{value}").TASK
+        found[value] = kind(value, fact)
+    return found
+
+
+def serving(kind: str | None) -> list[Task]:
+    """Return the tasks that take a kind of network; all, if the kind is not known."""
+    return [task for task in tasks().values() if kind in (None, task.networks)]

@@ -1,0 +1,103 @@
+"""One class for each image: the probabilities of all classes add up to 1."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar
+
+from generator.source import Source, argument, called, calls_of, chain
+from generator.tasks import Evidence, Response, Task
+
+SOFTMAX = ("softmax", "Softmax", "log_softmax", "LogSoftmax")
+SIGMOID = ("sigmoid", "Sigmoid")
+TOP_K = 5  # of TorchServe's ImageClassifier
+
+
+class ImageClassification(Task):
+    """Softmax over the classes."""
+
+    meaning = "each image belongs to exactly one class, softmax"
+    handler_class = "ImageClassifier"
+    built_in = "image_classifier"
+    endings: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"log_softmax": "log_probabilities", "softmax": "probabilities"}
+    )
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return the place of a softmax."""
+        for call in calls_of(nodes):
+            if called(call) in SOFTMAX:
+                return Evidence(source.at(call), "a softmax", sure=True)
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return which classes a handler names, and how many."""
+        form, where, sigmoid = "", "", ""
+        top_k, top_k_at = attribute(source)
+        if is_inherited and base == self.handler_class:
+            place = "TorchServe's ImageClassifier"
+            answers = {"top_k": (top_k or TOP_K, top_k_at or place)}
+            return Response("scores", top_k_at or place, True, answers)
+        for call in calls_of(nodes):
+            kind = called(call)
+            if kind == "topk":
+                position = 1 if source.full_name(call.func) == "torch.topk" else 0
+                k = source.value_or(argument(call, position, "k"), 0)
+                form, where = "predictions", source.at(call)
+                if isinstance(k, int) and k:
+                    top_k, top_k_at = k, where
+            elif not form and (kind == "argmax" or (kind == "max" and is_max(source, call))):
+                form, where = "label", source.at(call)
+            elif kind == "map_class_to_label" or (base == self.handler_class and is_parents(call)):
+                form, where = "scores", source.at(call)
+            elif kind in SIGMOID:
+                sigmoid = source.at(call)
+        remark = (
+            f"{sigmoid}: the handler has a sigmoid; the project computes softmax: its "
+            "probabilities are other ones, and add up to 1"
+        )
+        return Response(
+            form,
+            where,
+            answers={"top_k": (top_k, top_k_at or where)} if top_k and form != "label" else {},
+            remarks=(remark,) if sigmoid else (),
+        )
+
+    @property
+    def built_in_response(self) -> Response:
+        """Its five best classes, with their probabilities."""
+        place = f"TorchServe's {self.built_in}"
+        return Response("scores", place, True, {"top_k": (TOP_K, place)})
+
+
+def attribute(source: Source) -> tuple[int, str]:
+    """Return the attribute topk of TorchServe's ImageClassifier, and its place; 0 if not set.
+
+    A method may set it to its parameter as well.
+    """
+    assigned = [x for x in source.bindings.get("self.topk", ()) if source.value_or(x, 0)]
+    if len(assigned) != 1 or assigned[0] is None:
+        return 0, ""
+    value = source.value_or(assigned[0], 0)
+    return (value, source.at(assigned[0])) if isinstance(value, int) else (0, "")
+
+
+def is_parents(call: ast.Call) -> bool:
+    """Tell whether a call is of a parent's postprocess."""
+    match call.func:
+        case ast.Attribute(attr="postprocess", value=ast.Call() | ast.Name()):
+            return chain(call.func) != "self.postprocess"
+    return False
+
+
+def is_max(source: Source, call: ast.Call) -> bool:
+    """Tell whether it is torch.max(scores, 1) or scores.max(1)."""
+    position = 1 if source.full_name(call.func) == "torch.max" else 0
+    return source.value_or(argument(call, position, "dim"), None) in (1, -1)
+
+
+TASK = ImageClassification

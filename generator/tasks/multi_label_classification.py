@@ -1,0 +1,74 @@
+"""Any number of classes for each image: each class has a probability of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from generator.source import Source, argument, called, calls_of
+from generator.tasks import Evidence, Response, Task
+
+SIGMOID = ("sigmoid", "Sigmoid", "expit")
+ABOVE = ("gt", "ge", "greater", "greater_equal")  # of torch and its tensors
+
+
+class MultiLabelClassification(Task):
+    """Sigmoid for each class."""
+
+    meaning = "an image may belong to any number of classes, sigmoid"
+    endings: ClassVar[Mapping[str, str]] = MappingProxyType({"sigmoid": "probabilities"})
+
+    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+        """Return the traces of a loss on each class by itself."""
+        for name in names:
+            if name.rpartition(".")[2] == "pos_weight":
+                return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
+        if classes == 1:
+            return "the network has one output, whose softmax would always be 1"
+        return ""
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return the place of a sigmoid, and of a threshold."""
+        for call in calls_of(nodes):
+            if called(call) in SIGMOID:
+                limit = next(thresholds(source, nodes), None)
+                what = f"a sigmoid, and a threshold in {limit[1]}" if limit else "a sigmoid"
+                return Evidence(source.at(call), what, sure=False)
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return the thresholds, if they all are the same."""
+        found = list(thresholds(source, nodes))
+        answers = {"thresholds": found[0]} if len({str(value) for value, _ in found}) == 1 else {}
+        return Response(answers=answers)
+
+
+def thresholds(source: Source, nodes: Sequence[ast.AST]) -> Iterator[tuple[list[float], str]]:
+    """Yield what probabilities are compared with, and where."""
+    for node in nodes:
+        limit: ast.AST | None = None
+        match node:
+            case ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right]):
+                limit = right
+            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()]):
+                limit = left
+            case ast.Call():
+                if called(node) in ABOVE:
+                    position = 1 if source.full_name(node.func).startswith("torch.") else 0
+                    limit = argument(node, position, "other")
+        if values := probabilities(source.value_or(limit, None)):
+            yield values, source.at(node)
+
+
+def probabilities(value: Any) -> list[float]:
+    """Return a threshold, or one for each class; [] if it is none."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    are_all = all(isinstance(x, float) and 0 < x < 1 for x in values)
+    return values if are_all else []
+
+
+TASK = MultiLabelClassification

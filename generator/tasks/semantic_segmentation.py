@@ -1,0 +1,66 @@
+"""A class for each pixel of an image."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from generator.source import Source, called, calls_of
+from generator.tasks import Evidence, Response, Task
+
+RLE = "pycocotools."
+LIBRARIES = ("segmentation_models_pytorch.", "torchvision.models.segmentation.")
+OUTPUT = "out"  # the key of the logits in what torchvision's segmenters return
+
+
+class SemanticSegmentation(Task):
+    """Softmax over the classes, at each pixel."""
+
+    meaning = "each pixel belongs to exactly one class"
+    handler_class = "ImageSegmenter"
+    built_in = "image_segmenter"
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return the place of a segmenter, or of what it returns."""
+        for node in nodes:
+            match node:
+                case ast.Subscript(slice=ast.Constant(value=str() as key)) if key == OUTPUT:
+                    return Evidence(source.at(node), f'["{OUTPUT}"]', sure=False)
+                case ast.Call():
+                    name = source.full_name(node.func)
+                    if name.startswith(LIBRARIES) or name.endswith("ForSemanticSegmentation"):
+                        return Evidence(source.at(node), name, sure=True)
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return in what form a handler returns masks."""
+        encodes_text = any(called(call) == "b64encode" for call in calls_of(nodes))
+        for node in nodes:
+            if isinstance(node, ast.Call) and source.full_name(node.func).startswith(RLE):
+                return Response("rle", source.at(node))
+            if isinstance(node, ast.Constant) and node.value in ("PNG", "png", ".png"):
+                return Response("png" if encodes_text else "png_body", source.at(node))
+        return Response()
+
+    def notes_on_classes(self, classes: int) -> list[str]:
+        """Return that the background is among them."""
+        if classes < 2:
+            note = (
+                "the network has one output for each pixel, to be used with a sigmoid, and no "
+                "output for the background: with architecture=custom and num_classes=2, return "
+                "torch.cat([torch.zeros_like(x), x], 1) for its output x, which means the same"
+            )
+        else:
+            note = f"{classes} classes include the background, which is the first in most cases"
+        return [note]
+
+    def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
+        """Return that the background needs a name, too."""
+        if len(names) == classes - 1:
+            return "the background is a class, in most cases the first: add a name for it"
+        return ""
+
+
+TASK = SemanticSegmentation
