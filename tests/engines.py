@@ -1,4 +1,4 @@
-"""Runs a project on Ray Serve, and asks two servers the same; for the tests and the proof."""
+"""Runs a project on Ray Serve, and sends two servers the same; for the tests and the proof."""
 
 from __future__ import annotations
 
@@ -144,14 +144,14 @@ class Cluster:
 
     def replicas(self) -> int:
         """Return how many replicas are running."""
-        said = self.python(
+        output = self.python(
             "for app in serve.status().applications.values():\n"
-            "    print(app.deployments['ImageClassifier'].replica_states.get('RUNNING', 0))"
+            "    print(app.deployments['Service'].replica_states.get('RUNNING', 0))"
         )
-        return int(said or 0)
+        return int(output or 0)
 
     def wait_until(self, replicas: int = 1, seconds: float = STARTUP_SECONDS) -> None:
-        """Return when the service answers and so many replicas run."""
+        """Return when the service is ready and so many replicas run."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -228,26 +228,26 @@ def send(
     """Send one request and return status and body."""
     request = urllib.request.Request(url, body, {"Content-Type": content_type}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(request, timeout=timeout) as reply:
+            return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 def mixed_requests(project: Path, count: int, seed: int = 0) -> list[torture.Request]:
     """Return requests, half of them bad, all of which are HTTP that a server can read."""
-    files, answers = torture.distinct_answers(project, seed, 40)
-    planned = torture.planned(files, answers, 2 * count, count, seed, "/predictions/x")
+    files, predictions = torture.distinct_predictions(project, seed, 40)
+    planned = torture.planned(files, predictions, 2 * count, count, seed, "/predictions/x")
     return [request for request in planned if not request.raw][:count]
 
 
 @dataclass
 class Comparison:
-    """What two servers answered to the same requests.
+    """What two servers replied to the same requests.
 
     Attributes:
         equal: how often which status came from both, with the same body.
-        unread_forms: broken forms that TorchServe cannot read, and answers with 500.
+        unread_forms: broken forms that TorchServe cannot read, and refuses with 500.
         different: all else.
     """
 
@@ -274,21 +274,14 @@ def compare(torchserve: str, other: str, requests: list[torture.Request]) -> Com
 
 
 def same_body(one: bytes, two: bytes) -> bool:
-    """Tell whether two answers are the same, but for rounding."""
+    """Tell whether two bodies are the same, but for rounding."""
     if one == two:
         return True
     try:
         first, second = json.loads(one), json.loads(two)
     except ValueError:
         return False
-    if torture.alike(first, second):
-        return True
-    return (
-        isinstance(first, list)
-        and isinstance(second, list)
-        and len(first) == len(second)
-        and all(a == b or torture.alike(a, b) for a, b in zip(first, second, strict=True))
-    )
+    return torture.alike(first, second)
 
 
 # ------------------------------------------------------------------------------------------ load
@@ -300,35 +293,35 @@ class Load:
 
     Attributes:
         tries: how often each status came; "end" is a connection that ended.
-        answered, lost: requests, after all their tries.
-        seconds: those of each answered request.
+        done, lost: requests, after all their tries.
+        seconds: those of each request that is done.
     """
 
     tries: Counter[Any] = field(default_factory=Counter)
-    answered: int = 0
+    done: int = 0
     lost: int = 0
     seconds: list[float] = field(default_factory=list)
     duration: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
-        return self.answered / self.duration
+        """Requests per second."""
+        return self.done / self.duration
 
     def percentile(self, share: float) -> float:
-        """Return milliseconds within which this share of the requests was answered."""
+        """Return milliseconds within which this share of the requests was done."""
         ordered = sorted(self.seconds)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class Clients:
-    """Clients in threads, each with a connection, that send pictures until they are stopped.
+    """Clients in threads, each with a connection, that send images until they are stopped.
 
     Args:
         url: Where to.
         count: How many there are.
-        retries: How often a request is sent again that got no answer, 500 or 503.
-        size: Of the pictures, width and height.
+        retries: How often a request is sent again that got no reply, 500 or 503.
+        size: Of the images, width and height.
     """
 
     def __init__(
@@ -336,7 +329,8 @@ class Clients:
     ) -> None:
         self.url, self.retries = urlsplit(url), retries
         self.bodies = [
-            hostile.encode(hostile.picture(seed, size), "JPEG", quality=90) for seed in range(20)
+            hostile.encode(hostile.random_image(seed, size), "JPEG", quality=90)
+            for seed in range(20)
         ]
         self.load, self.lock, self.done = Load(), threading.Lock(), threading.Event()
         self.began = time.monotonic()
@@ -347,7 +341,7 @@ class Clients:
             thread.start()
 
     def stop(self) -> Load:
-        """Stop the clients, each after its answer, and return what they met."""
+        """Stop the clients, each after its reply, and return what they met."""
         self.done.set()
         self.load.duration = time.monotonic() - self.began
         for thread in self.threads:
@@ -355,20 +349,20 @@ class Clients:
         return self.load
 
     def _client(self, number: int) -> None:
-        chance, connection = random.Random(number), None
+        rng, connection = random.Random(number), None
         while not self.done.is_set():
             began = time.monotonic()
             for attempt in range(self.retries + 1):
-                connection, status = self._send(connection, chance.choice(self.bodies))
+                connection, status = self._send(connection, rng.choice(self.bodies))
                 with self.lock:
                     self.load.tries[status] += 1
                 if status == 200:
                     break
                 if attempt < self.retries:  # longer each time, and not all clients at once
-                    time.sleep(0.1 * 2**attempt * chance.uniform(0.5, 1))
+                    time.sleep(0.1 * 2**attempt * rng.uniform(0.5, 1))
             with self.lock:
                 if status == 200:
-                    self.load.answered += 1
+                    self.load.done += 1
                     self.load.seconds.append(time.monotonic() - began)
                 else:
                     self.load.lost += 1
@@ -380,9 +374,9 @@ class Clients:
         connection = connection or http.client.HTTPConnection(host, port, timeout=60)
         try:
             connection.request("POST", self.url.path, body, {"Content-Type": hostile.BINARY})
-            answer = connection.getresponse()
-            answer.read()
+            reply = connection.getresponse()
+            reply.read()
         except (OSError, http.client.HTTPException):
             connection.close()
             return None, "end"
-        return connection, answer.status
+        return connection, reply.status

@@ -80,7 +80,7 @@ torch-model-archiver --model-name ${NAME} --version 2.1 \\
     --serialized-file flowers_mobilenet.pth \\
     --handler handler.py --export-path model_store --force
 """,
-    "requirements.txt": "torch==1.13.1\ntorchvision\n# pictures\nPillow\nOpenCV_Python>=4\n",
+    "requirements.txt": "torch==1.13.1\ntorchvision\n# images\nPillow\nOpenCV_Python>=4\n",
     ".gitignore": "*.pth\nsecrets.env\n",
 }
 
@@ -340,9 +340,9 @@ class WasteHandler(BaseHandler):
         self.initialized = True
 
     def preprocess(self, requests):
-        pictures = [r.get("body") or r.get("data") for r in requests]
-        pictures = [Image.open(io.BytesIO(x)).convert("RGB") for x in pictures]
-        return torch.stack([self.transform(x) for x in pictures])
+        images = [r.get("body") or r.get("data") for r in requests]
+        images = [Image.open(io.BytesIO(x)).convert("RGB") for x in images]
+        return torch.stack([self.transform(x) for x in images])
 
     def postprocess(self, y):
         return [{"class": LABELS[i.item()]} for i in y.argmax(dim=1)]
@@ -357,5 +357,103 @@ subprocess.run(
      "--serialized-file", "epoch=12.ckpt", "--handler", "waste_handler.py", "--force"],
     check=True,
 )
+""",
+}
+
+# A segmenter of torchvision with another last layer, and masks as PNG.
+SEGMENTER = {
+    "seg_handler.py": """
+import base64
+import io
+
+import numpy as np
+import torch
+import torch.nn as nn
+from PIL import Image
+from torchvision import transforms
+from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+from ts.torch_handler.base_handler import BaseHandler
+
+CLASSES = ["background", "road", "車"]
+
+
+class RoadHandler(BaseHandler):
+    def initialize(self, ctx):
+        model = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, aux_loss=True)
+        model.classifier[4] = nn.Conv2d(256, len(CLASSES), kernel_size=1)
+        model.aux_classifier[4] = nn.Conv2d(10, len(CLASSES), kernel_size=1)
+        path = ctx.system_properties["model_dir"] + "/roads.pth"
+        model.load_state_dict(torch.load(path, map_location="cpu")["model"])
+        self.model = model.eval()
+        self.transform = transforms.Compose([
+            transforms.Resize(256),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ])
+        self.initialized = True
+
+    def handle(self, data, context):
+        results = []
+        for row in data:
+            image = Image.open(io.BytesIO(row.get("data") or row.get("body"))).convert("RGB")
+            with torch.no_grad():
+                scores = self.model(self.transform(image).unsqueeze(0))["out"]
+            size = image.size[::-1]
+            scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=False)
+            mask = scores.argmax(dim=1)[0].numpy().astype(np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(mask).save(buffer, format="PNG")
+            results.append({"mask": base64.b64encode(buffer.getvalue()).decode()})
+        return results
+""",
+    "run.sh": """torch-model-archiver --model-name roads --version 1.0 \\
+  --serialized-file roads.pth --handler seg_handler.py
+""",
+}
+
+# Several classes for an image: a sigmoid and a threshold.
+TAGGER = {
+    "tag_handler.py": """
+import io
+
+import torch
+from PIL import Image
+from torchvision import models, transforms
+from ts.torch_handler.base_handler import BaseHandler
+
+TAGS = ["beach", "people", "sunset"]
+THRESHOLD = 0.3
+
+
+class TagHandler(BaseHandler):
+    def initialize(self, ctx):
+        self.model = models.resnet18(num_classes=len(TAGS))
+        path = ctx.system_properties["model_dir"] + "/tags.pth"
+        self.model.load_state_dict(torch.load(path, map_location="cpu"))
+        self.model.eval()
+        self.transform = transforms.Compose([
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ])
+        self.initialized = True
+
+    def preprocess(self, data):
+        images = [Image.open(io.BytesIO(row.get("data") or row.get("body"))) for row in data]
+        return torch.stack([self.transform(image.convert("RGB")) for image in images])
+
+    def inference(self, images):
+        with torch.no_grad():
+            return torch.sigmoid(self.model(images))
+
+    def postprocess(self, probabilities):
+        return [
+            {TAGS[i]: p for i, p in enumerate(row) if p > THRESHOLD}
+            for row in probabilities.tolist()
+        ]
+""",
+    "run.sh": """torch-model-archiver --model-name tags --version 1.0 \\
+  --serialized-file tags.pth --handler tag_handler.py
 """,
 }

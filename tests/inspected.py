@@ -19,7 +19,9 @@ from torch import nn
 from generator import catalogue
 from generator.catalogue import Arch
 
-ARCHS = {name: arch for name, arch in catalogue.load().items() if name not in catalogue.OTHERS}
+NETWORKS = {name: arch for name, arch in catalogue.load().items() if name not in catalogue.OTHERS}
+ARCHS = {name: arch for name, arch in NETWORKS.items() if arch.kinds == ("classifier",)}
+SEGMENTERS = {name: arch for name, arch in NETWORKS.items() if arch.kinds == ("segmenter",)}
 CLASSES = 11
 UNITS = 24
 
@@ -234,17 +236,17 @@ CONTAINERS = {
 
 
 def example(arch: Arch, channels: int = 3) -> torch.Tensor:
-    """Return the smallest batch of pictures that an architecture takes, of two."""
+    """Return the smallest batch of images that an architecture takes, of two."""
     size = arch.input_size if arch.size_rule == "fixed" else max(arch.min_size, 64)
     if arch.size_rule == "argument":
         size = arch.input_size
     return torch.zeros(2, channels, size, size)
 
 
-def save_traced(network: nn.Module, path: Path, picture: torch.Tensor) -> None:
+def save_traced(network: nn.Module, path: Path, images: torch.Tensor) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.trace(network, picture, check_trace=False).save(path)
+        torch.jit.trace(network, images, check_trace=False).save(path)
 
 
 def save_scripted(network: nn.Module, path: Path) -> None:
@@ -253,13 +255,13 @@ def save_scripted(network: nn.Module, path: Path) -> None:
         torch.jit.script(network).save(path)
 
 
-def save_onnx(network: nn.Module, path: Path, picture: torch.Tensor, **options: Any) -> None:
+def save_onnx(network: nn.Module, path: Path, images: torch.Tensor, **options: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, (picture,), path, verbose=False, **options)
+        torch.onnx.export(network, (images,), path, verbose=False, **options)
 
 
-def save_exported(network: nn.Module, path: Path, picture: torch.Tensor) -> None:
+def save_exported(network: nn.Module, path: Path, images: torch.Tensor) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(torch.export.export(network, (picture,)), path)
+        torch.export.save(torch.export.export(network, (images,)), path)

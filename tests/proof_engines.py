@@ -30,7 +30,7 @@ from generator.torture import serving
 from generator.workers import model_address
 
 
-def same_answers(project: Path) -> None:
+def same_predictions(project: Path) -> None:
     """Send the same 1,000 requests to TorchServe and to Ray."""
     requests = mixed_requests(project, 1000)
     with ray_cluster(project) as cluster, serving(project) as (url, _, _):
@@ -46,11 +46,11 @@ def same_answers(project: Path) -> None:
     )
 
 
-def said(load: Load) -> str:
+def summary(load: Load) -> str:
     """Return what clients met, in a line."""
     return (
         f"{load.rate:.1f}/s, p50 {load.percentile(0.5):.0f}, p99 {load.percentile(0.99):.0f} ms, "
-        f"answered {load.answered}, lost {load.lost}, tries {dict(load.tries)}"
+        f"done {load.done}, lost {load.lost}, tries {dict(load.tries)}"
     )
 
 
@@ -73,7 +73,9 @@ def throughput(project: Path) -> None:
                 urllib.request.urlopen(urllib.request.Request(scaled, method="PUT")).close()
                 for clients in (1, 16):
                     load = measure(url, clients, 10, size)
-                    print(f"TorchServe {size} {workers} workers, {clients} clients: {said(load)}")
+                    print(
+                        f"TorchServe {size} {workers} workers, {clients} clients: {summary(load)}"
+                    )
         with ray_cluster(project, cpus=2) as cluster:
             for replicas in (1, 2):
                 cluster.run(config_for(cluster, min_replicas=replicas, max_replicas=replicas))
@@ -82,7 +84,7 @@ def throughput(project: Path) -> None:
                     time.sleep(3)
                 for clients in (1, 16):
                     load = measure(cluster.url, clients, 10, size)
-                    print(f"Ray {size} {replicas} replicas, {clients} clients: {said(load)}")
+                    print(f"Ray {size} {replicas} replicas, {clients} clients: {summary(load)}")
 
 
 def kill(project: Path) -> None:
@@ -95,19 +97,19 @@ def kill(project: Path) -> None:
             print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
             crowd = Clients(cluster.url, 32, retries)  # more than the head's own replica takes
             time.sleep(8)
-            before = crowd.load.answered
+            before = crowd.load.done
             cluster.kill_node(1)
             time.sleep(12)
             load = crowd.stop()
             print(
-                f"{retries} retries: {said(load)}; slowest {1000 * max(load.seconds):.0f} ms; "
-                f"{before / 8:.0f}/s before, {(load.answered - before) / 12:.0f}/s on one node",
+                f"{retries} retries: {summary(load)}; slowest {1000 * max(load.seconds):.0f} ms; "
+                f"{before / 8:.0f}/s before, {(load.done - before) / 12:.0f}/s on one node",
                 flush=True,
             )
             began = time.monotonic()
             cluster.start_node()
             cluster.wait_until(2)
-            print(f"a new node answers after {time.monotonic() - began:.1f} s", flush=True)
+            print(f"a new node is ready after {time.monotonic() - began:.1f} s", flush=True)
 
 
 def scale(project: Path) -> None:
@@ -136,7 +138,7 @@ def scale(project: Path) -> None:
             crowd = Clients(cluster.url, clients)
             time.sleep(seconds)
             loads.append(crowd.stop())
-            print(f"{clients} clients: {said(loads[-1])}", flush=True)
+            print(f"{clients} clients: {summary(loads[-1])}", flush=True)
         done.set()
         watch.join()
         print(f"replicas by seconds: {seen}")
@@ -150,7 +152,7 @@ def memory(project: Path) -> None:
         cluster.run(config_for(cluster, max_replicas=1))
         began = time.monotonic()
         cluster.wait_until()
-        print(f"the first answer after {time.monotonic() - began:.1f} s")
+        print(f"the first reply after {time.monotonic() - began:.1f} s")
         for pid in children(cluster.nodes[0].pid):
             process = psutil.Process(pid)
             private = process.memory_full_info().uss / 1e6
@@ -158,7 +160,7 @@ def memory(project: Path) -> None:
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
-    "same": same_answers,
+    "same": same_predictions,
     "throughput": throughput,
     "kill": kill,
     "scale": scale,

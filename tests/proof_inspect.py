@@ -35,6 +35,8 @@ from inspected import (
     CLASSES,
     CONTAINERS,
     HEADS,
+    NETWORKS,
+    SEGMENTERS,
     Wrapper,
     build,
     can_have,
@@ -67,13 +69,13 @@ def outcome(path: Path, name: str, prefix: str = "", channels: int = 3, head: st
 
 
 def small(name: str) -> dict[str, Any]:
-    """Return the arguments for a network that takes the smallest picture."""
+    """Return the arguments for a network that takes the smallest image."""
     arch = ARCHS[name]
     return {"image_size": arch.min_size} if arch.size_rule == "argument" else {}
 
 
-def pictures(name: str) -> torch.Tensor:
-    """Return the smallest pictures that the network takes."""
+def images(name: str) -> torch.Tensor:
+    """Return the smallest images that the network takes."""
     options = small(name)
     if options:
         return torch.zeros(2, 3, options["image_size"], options["image_size"])
@@ -81,7 +83,7 @@ def pictures(name: str) -> torch.Tensor:
 
 
 def containers(folder: Path) -> Outcomes:
-    """Try every head in every container, with colour and grey pictures in turns."""
+    """Try every head in every container, with colour and grey images in turns."""
     for number, (name, arch) in enumerate(ARCHS.items()):
         for turn, head in enumerate(HEADS):
             if not can_have(arch, head):
@@ -114,7 +116,7 @@ def traced(folder: Path) -> Outcomes:
         for head in ("linear", "mlp"):
             if can_have(arch, head):
                 network = build(name, head, **small(name))
-                save_traced(network, folder / "x.pt", pictures(name))
+                save_traced(network, folder / "x.pt", images(name))
                 yield f"{name}, {head}", outcome(folder / "x.pt", name, head=head)
 
 
@@ -131,7 +133,7 @@ def exported(folder: Path) -> Outcomes:
     """Try torch.export."""
     for name, arch in ARCHS.items():
         if (arch.params or 0) <= LARGE:
-            save_exported(build(name, **small(name)), folder / "x.pt2", pictures(name))
+            save_exported(build(name, **small(name)), folder / "x.pt2", images(name))
             yield name, outcome(folder / "x.pt2", name, head="linear")
 
 
@@ -151,16 +153,16 @@ def onnx_files(folder: Path, dynamo: bool) -> Outcomes:
         if (arch.params or 0) <= LARGE:
             options = {**arch.kwargs, **small(name)}
             network = trained(models.get_model(name, num_classes=CLASSES, **options))
-            picture = pictures(name)[:1]
+            batch = images(name)[:1]
             if not dynamo and not small(name):  # it pools to no fraction of what is there
-                picture = torch.zeros(1, 3, arch.input_size, arch.input_size)
-            save_onnx(network, folder / "x.onnx", picture, dynamo=dynamo)
+                batch = torch.zeros(1, 3, arch.input_size, arch.input_size)
+            save_onnx(network, folder / "x.onnx", batch, dynamo=dynamo)
             yield name, outcome(folder / "x.onnx", name)
             (folder / "x.onnx.data").unlink(missing_ok=True)
 
 
 def timm(folder: Path) -> Outcomes:
-    """Try all of timm's networks: none is taken for one of torchvision's, but where they share."""
+    """Try all of timm's networks: none is taken for one of torchvision's, unless they share."""
     for name, shapes, _, _ in signatures.timm_networks():
         matches = recognise({key: Tensor(shape, "float32") for key, shape in shapes.items()})
         if not matches:
@@ -171,17 +173,49 @@ def timm(folder: Path) -> Outcomes:
             yield name, f"wrong: {matches[0].name} {matches[0].timm}"
 
 
+def segmenters(folder: Path) -> Outcomes:
+    """Try every segmenter in every container, with and without its auxiliary head."""
+    for number, (name, arch) in enumerate(SEGMENTERS.items()):
+        for turn, (title, container) in enumerate(CONTAINERS.items()):
+            channels = 3 if (number + turn) % 2 else 1
+            for options in ({}, {"aux_loss": True}) if arch.aux else ({},):
+                network = catalogue.meta_model(name, CLASSES, **arch.kwargs, **options)
+                first = eval(f"dict(out_channels={arch.first_conv_args})")  # the catalogue's own
+                network.set_submodule(arch.first_conv, nn.Conv2d(channels, **first, device="meta"))
+                container.save(hollow(network).eval(), folder / "x.pth")
+                yield (
+                    f"{name}, {channels} channels, {title}, {options}",
+                    outcome(folder / "x.pth", name, container.prefix, channels, "linear"),
+                )
+
+
+def segmenter_graphs(folder: Path) -> Outcomes:
+    """Try every segmenter with its graph: TorchScript, torch.export and both ONNX exporters."""
+    batch = torch.zeros(2, 3, 64, 64)
+    for name, arch in SEGMENTERS.items():
+        network = hollow(catalogue.meta_model(name, CLASSES, **arch.kwargs)).eval()
+        save_scripted(network, folder / "x.pt")
+        yield f"{name}, scripted", outcome(folder / "x.pt", name)
+        save_exported(network, folder / "x.pt2", batch)
+        yield f"{name}, exported", outcome(folder / "x.pt2", name)
+        real = trained(models.get_model(name, num_classes=CLASSES, **arch.kwargs))
+        for dynamo in (True, False):
+            save_onnx(real, folder / "x.onnx", batch, dynamo=dynamo)
+            yield f"{name}, ONNX, dynamo={dynamo}", outcome(folder / "x.onnx", name)
+            (folder / "x.onnx.data").unlink(missing_ok=True)
+
+
 def others(folder: Path) -> Outcomes:
-    """Try torchvision's networks that are no classifiers of pictures: they must not be known.
+    """Try torchvision's networks that are no classifiers or segmenters: they must not be known.
 
     Those for quantization are, as the network that they were made from: it is the same in float.
     """
     options: dict[str, Any] = {"weights": None}
     for name in models.list_models():
-        if name in ARCHS:
+        if name in NETWORKS:
             continue
         kind = models.get_model_builder(name).__module__.split(".")[2]
-        if kind in ("segmentation", "detection"):
+        if kind == "detection":
             options = {"weights": None, "weights_backbone": None}
         else:
             options = {"weights": None}
@@ -207,7 +241,9 @@ PARTS: dict[str, Callable[[Path], Outcomes]] = {
     "ONNX": onnx,
     "ONNX, dynamo=False": old_onnx,
     "timm's networks": timm,
-    "torchvision's detection, segmentation, video, flow, quantization": others,
+    "segmenters: 9 containers, with and without auxiliary head": segmenters,
+    "segmenters: TorchScript, torch.export, ONNX": segmenter_graphs,
+    "torchvision's detection, video, flow, quantization": others,
 }
 
 

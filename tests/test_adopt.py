@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -21,7 +24,7 @@ from PIL import Image
 import handwritten
 from conftest import Project, noise, save_random_weights, ts_template
 
-# Loads an unpacked archive as TorchServe does, and answers pictures. The package captum, which
+# Loads an unpacked archive as TorchServe does, and predicts for images. The package captum, which
 # TorchServe's ImageClassifier imports for explanations, is nowhere installed.
 NEAR = 1e-3  # of a probability: pixels are right within one grey level
 RUN = """
@@ -31,15 +34,15 @@ attr.IntegratedGradients = lambda model: None
 sys.modules |= {"captum": captum, "captum.attr": attr}
 from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
-folder, handler, *pictures = sys.argv[1:]
+folder, handler, *images = sys.argv[1:]
 sys.path.insert(0, folder)
 service = TsModelLoader().load("theirs", folder, handler, batch_size=1)
 context = service.context
 context.metrics = types.SimpleNamespace(add_time=lambda *values: None)
-for picture in pictures:
+for image in images:
     context.request_ids = {0: "0"}
     context.request_processor = [RequestProcessor({})]
-    with open(picture, "rb") as file:
+    with open(image, "rb") as file:
         (answer,) = service._entry_point([{"body": file.read()}], context)
     print(json.dumps(answer))
 """
@@ -99,7 +102,7 @@ def network_of(folder: Path, file: str, name: str, *arguments: Any) -> torch.nn.
     return network
 
 
-def theirs(folder: Path, archive: list[str], handler: str, *pictures: Path) -> list[Any]:
+def theirs(folder: Path, archive: list[str], handler: str, *images: Path) -> list[Any]:
     """Return what their own handler answers, in an archive as their own command makes it."""
     store, scratch = folder.parent / "theirs", folder.parent / "scratch"
     store.mkdir()
@@ -114,7 +117,7 @@ def theirs(folder: Path, archive: list[str], handler: str, *pictures: Path) -> l
         capture_output=True,
     )
     result = subprocess.run(
-        [sys.executable, "-c", RUN, str(store / "m"), handler, *map(str, pictures)],
+        [sys.executable, "-c", RUN, str(store / "m"), handler, *map(str, images)],
         capture_output=True,
         text=True,
         check=False,
@@ -129,8 +132,8 @@ def answers_of(folder: Path) -> dict[str, Any]:
     return answers
 
 
-def pictures(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
-    """Save pictures of noise beside the folder."""
+def noises(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
+    """Save images of noise beside the folder."""
     paths = []
     for seed, size in enumerate(sizes):
         paths.append(folder.parent / f"{seed}.png")
@@ -146,12 +149,12 @@ def test_a_handler_with_a_hard_coded_weights_file(service: Services) -> None:
     network = torchvision.models.mobilenet_v3_small(num_classes=3)
     save_random_weights(network, folder / "flowers_mobilenet.pth")
     commit(folder)
-    samples = pictures(folder, *SIZES)
+    samples = noises(folder, *SIZES)
     expected = theirs(
         folder, ["--serialized-file", "flowers_mobilenet.pth"], "handler.py", *samples
     )
     result = adopt(folder, "--defaults")
-    assert "replaced: handler.py" in result.stdout
+    assert "replaced: handler.py, by service/handler.py" in result.stdout
     assert "requirements.txt had opencv-python: " in result.stdout
     assert "build.sh:5" in result.stdout
     assert "archive.py --version 2.1" in result.stdout
@@ -184,7 +187,7 @@ def test_a_wrapper_class(service: Services) -> None:
     folder = service(handwritten.WRAPPER)
     save_random_weights(network_of(folder, "model.py", "PetClassifier"), folder / "pets.pt")
     commit(folder)
-    samples = pictures(folder, *SIZES)
+    samples = noises(folder, *SIZES)
     words = ["--model-file", "model.py", "--serialized-file", "pets.pt"]
     words += ["--extra-files", "index_to_name.json"]
     expected = theirs(folder, words, "pet_handler.py", *samples)
@@ -224,7 +227,7 @@ def test_a_module_with_handle_and_a_network_of_ones_own(service: Services) -> No
         {"epoch": 3, "model_state_dict": network.state_dict()}, folder / "checkpoints/last.ckpt"
     )
     commit(folder)
-    samples = pictures(folder, *SIZES)
+    samples = noises(folder, *SIZES)
     words = ["--serialized-file", "checkpoints/last.ckpt"]
     expected = theirs(folder, words, "model_handler.py", *samples)
     result = adopt(folder, "--defaults")
@@ -239,7 +242,7 @@ def test_a_module_with_handle_and_a_network_of_ones_own(service: Services) -> No
         "label_format": "none",
     }.items() <= answers_of(folder).items()
     assert "no longer needed: model_handler.py" in result.stdout
-    model = (folder / "model.py").read_text()
+    model = (folder / "service" / "model.py").read_text()
     assert "class DigitNet" in model
     assert "def block(" in model
     assert "WIDTH = 8" in model
@@ -257,7 +260,7 @@ def test_a_subclass_of_image_classifier(service: Services) -> None:
     folder = service(handwritten.CLASSIFIER)
     save_random_weights(network_of(folder, "mnist.py", "Net"), folder / "mnist_cnn.pt")
     commit(folder)
-    samples = pictures(folder, (28, 28), (28, 28))
+    samples = noises(folder, (28, 28), (28, 28))
     for path in samples:
         Image.open(path).convert("L").save(path)
     words = ["--model-file", "mnist.py", "--serialized-file", "mnist_cnn.pt"]
@@ -272,7 +275,7 @@ def test_a_subclass_of_image_classifier(service: Services) -> None:
         "response_format": "scores",
         "top_k": 3,
     }.items() <= answers_of(folder).items()
-    assert "no longer needed: mnist.py (model.py has its class)" in result.stdout
+    assert "no longer needed: mnist.py (service/model.py has its class)" in result.stdout
 
     project = Project(folder)
     project.archive()
@@ -281,6 +284,136 @@ def test_a_subclass_of_image_classifier(service: Services) -> None:
         assert answer == pytest.approx(known, abs=NEAR)
     tested = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert tested.returncode == 0, tested.stdout
+
+
+def test_a_segmenter(service: Services) -> None:
+    folder = service(handwritten.SEGMENTER)
+    network = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(
+        num_classes=3, weights_backbone=None, aux_loss=True
+    )
+    save_random_weights(network, folder / "roads.pth")
+    torch.save({"model": network.state_dict(), "epoch": 3}, folder / "roads.pth")
+    commit(folder)
+    samples = noises(folder, *SIZES)
+    expected = theirs(folder, ["--serialized-file", "roads.pth"], "seg_handler.py", *samples)
+    result = adopt(folder, "--defaults")
+    assert "CONTRADICTION" not in result.stdout
+    assert {
+        "task": "semantic_segmentation",
+        "architecture": "deeplabv3_mobilenet_v3_large",
+        "model_name": "roads",
+        "num_classes": 3,
+        "weights": "checkpoint",
+        "transforms": "custom",
+        "resize_mode": "shorter_side",
+        "image_size": 256,
+        "label_format": "list",
+        "response_format": "png",
+    }.items() <= answers_of(folder).items()
+
+    project = Project(folder)
+    project.archive()
+    for prediction, known in zip(project.predict(*samples), expected, strict=True):
+        assert np.mean(mask_of(prediction) == mask_of(known)) > 0.98
+        assert prediction["classes"][0]["label"] in ("background", "road", "車")
+
+
+def mask_of(prediction: dict[str, Any]) -> np.ndarray:
+    """Return the mask of theirs or of a project's prediction."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(prediction["mask"]))))
+
+
+def test_a_tagger(service: Services) -> None:
+    folder = service(handwritten.TAGGER)
+    network = torchvision.models.resnet18(num_classes=3)
+    save_random_weights(network, folder / "tags.pth")
+    commit(folder)
+    samples = noises(folder, *SIZES)
+    expected = theirs(folder, ["--serialized-file", "tags.pth"], "tag_handler.py", *samples)
+    result = adopt(folder, "--defaults", "-d", "response_format=scores")
+    assert "a sigmoid, and a threshold in tag_handler.py:36 speaks for it" in result.stdout
+    assert "softmax" not in result.stdout
+    assert {
+        "task": "multi_label_classification",
+        "architecture": "resnet18",
+        "transforms": "imagenet",
+        "label_format": "list",
+    }.items() <= answers_of(folder).items()
+    assert answers_of(folder)["thresholds"] == [0.3]
+
+    project = Project(folder)
+    project.archive()
+    for prediction, known in zip(project.predict(*samples), expected, strict=True):
+        above = {name: p for name, p in prediction.items() if p > 0.3}
+        assert above == pytest.approx(known, abs=NEAR)
+
+
+def test_torchserves_own_segmenter(service: Services) -> None:
+    model = """
+from torchvision.models.segmentation import DeepLabV3, deeplabv3_mobilenet_v3_large
+
+class Segmenter(DeepLabV3):
+    def __init__(self, num_classes=21):
+        model = deeplabv3_mobilenet_v3_large(num_classes=num_classes, weights_backbone=None)
+        super().__init__(model.backbone, model.classifier)
+"""
+    command = "torch-model-archiver --model-name seg -v 1 --model-file m.py --serialized-file s.pth"
+    folder = service({"m.py": model, "README": f"    {command} --handler image_segmenter\n"})
+    save_random_weights(network_of(folder, "m.py", "Segmenter", 5), folder / "s.pth")
+    result = adopt(folder, "--defaults")
+    assert "a project keeps the whole image" in result.stdout
+    expected = {
+        "task": "semantic_segmentation",
+        "architecture": "custom",
+        "num_classes": 5,
+        "transforms": "custom",
+        "resize_mode": "shorter_side",
+        "image_size": 256,
+    }
+    answers = answers_of(folder)
+    assert {name: answers[name] for name in expected} == expected
+    assert "to scores (N, num_classes, H, W)." in (folder / "service" / "model.py").read_text()
+    project = Project(folder)
+    project.archive()
+    (prediction,) = project.predict(*noises(folder, (90, 60)))
+    assert mask_of(prediction).shape == (60, 90)
+
+
+# What a handler derived from BaseHandler computes of the scores of a network that is not known, and
+# the task that is proposed; whether it is certain.
+SCORES: dict[str, tuple[str, str, str]] = {
+    "softmax": ("torch.softmax(scores, dim=1)", "image_classification", "handler.py:"),
+    "sigmoid": ("scores.sigmoid()", "multi_label_classification", "a sigmoid speaks for it"),
+    "out": ('scores["out"].argmax(1)', "semantic_segmentation", '["out"] speaks for it'),
+    "nothing": ("scores", "image_classification", "neither the code nor the weights tell"),
+    "both": ("scores.sigmoid(), scores.softmax(1)", "image_classification", "two places differ"),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_task_is_read(service: Services, name: str) -> None:
+    code, task, shown = SCORES[name]
+    handler = f"""
+import torch
+from ts.torch_handler.base_handler import BaseHandler
+
+class Gate(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+class Mine(BaseHandler):
+    def postprocess(self, scores):
+        return {code}
+"""
+    folder = service({"handler.py": handler})
+    commit(folder)
+    result = adopt(folder, "--defaults", "-d", "architecture=custom", "-d", "num_classes=3")
+    (line,) = (line for line in result.stdout.splitlines() if line.strip().startswith("task: "))
+    assert task in line
+    assert shown in line
+    assert ("; likely" in line) == (name != "softmax")
+    assert ("CONTRADICTION task" in result.stdout) == (name == "both")
+    assert answers_of(folder)["task"] == task
 
 
 # ------------------------------------------------------------ what is not lost
@@ -318,7 +451,7 @@ def test_nothing_in_their_files_is_run(service: Services, tmp_path: Path) -> Non
     torch.save(weights, folder / "mnist_cnn.pt")
     commit(folder)
     adopt(folder, "--defaults")
-    assert "class Net" in (folder / "model.py").read_text()
+    assert "class Net" in (folder / "service" / "model.py").read_text()
     assert not canary.exists()
 
 
@@ -346,7 +479,7 @@ def test_what_is_not_committed_is_not_overwritten(service: Services, state: str)
     }
     subprocess.run(["bash", "-c", command], env={**os.environ, **identity}, check=True)
     result = adopt(folder, "--defaults")
-    assert "replaced: handler.py" in result.stdout
+    assert "replaced: handler.py, by service/handler.py" in result.stdout
     for name, data in before.items():
         shown = subprocess.run(
             ["git", "show", f"HEAD:{name}"], cwd=folder, capture_output=True, check=True
@@ -465,11 +598,13 @@ def test_a_change_that_weights_do_not_show_makes_the_network_ones_own(service: S
     answers = answers_of(folder)
     assert answers["architecture"] == "custom"
     assert answers["weights"] == "state_dict"
-    assert (folder / "model.py").read_text().startswith(before)
-    mine = network_of(folder, "model.py", "build_model", 4)
+    assert (folder / "service" / "model.py").read_text().startswith(before)
+    assert "replaced: model.py, by service/model.py" in result.stdout
+    assert not (folder / "model.py").exists()
+    mine = network_of(folder, "service/model.py", "build_model", 4)
     mine.load_state_dict(torch.load(folder / "weights" / "pets.pt"))
-    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(mine.eval()(picture), theirs.eval()(picture))
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mine.eval()(image), theirs.eval()(image))
 
 
 def test_a_network_whose_making_is_not_certain_is_left_to_the_user(service: Services) -> None:
@@ -480,7 +615,7 @@ def test_a_network_whose_making_is_not_certain_is_left_to_the_user(service: Serv
     result = adopt(folder, "--defaults", "-d", "color_mode=L", "-d", "num_classes=10")
     assert "Let its build_model(num_classes) return a DigitNet" in result.stdout
     assert "makes it with in_channels=json.load" in result.stdout
-    assert "DigitNet" not in (folder / "model.py").read_text()
+    assert "DigitNet" not in (folder / "service" / "model.py").read_text()
 
 
 def test_a_function_that_makes_the_network_is_copied_with_all_that_it_does(
@@ -516,12 +651,68 @@ def train(folder):
     result = adopt(folder, "--defaults")
     assert "setattr(model, name, nn.Identity()) changes the network" in result.stdout
     assert answers_of(folder)["architecture"] == "custom"
-    model = (folder / "model.py").read_text()
+    model = (folder / "service" / "model.py").read_text()
     assert "ImageFolder" not in model
     assert "return make_model(channels=3, num_classes=num_classes)" in model
-    mine = network_of(folder, "model.py", "build_model", 3)
+    mine = network_of(folder, "service/model.py", "build_model", 3)
     assert isinstance(mine.maxpool, torch.nn.Identity)
     mine.load_state_dict(theirs.state_dict())
+
+
+BLOCK = (
+    "def block"
+    + (handwritten.HANDLE["model_handler.py"].partition("def block")[2].partition("\n\n")[0])
+)
+BLOCK_MODULE = f"from torch import nn\n\n\n{BLOCK}\n"
+
+
+def test_modules_of_ones_own_travel_with_the_network(service: Services) -> None:
+    folder = service(
+        {**handwritten.HANDLE, "blocks.py": BLOCK_MODULE, "task.py": "# of something else\n"},
+        model_handler=(BLOCK, "from blocks import block"),
+    )
+    original = handwritten.HANDLE["model_handler.py"]
+    (folder.parent / "original.py").write_text(original.partition("class ModelHandler")[0])
+    network = network_of(folder.parent, "original.py", "DigitNet", 1, 10)
+    (folder / "checkpoints").mkdir()
+    torch.save({"model_state_dict": network.state_dict()}, folder / "checkpoints" / "last.ckpt")
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    assert "python archive.py --extra-files blocks.py --version 1.0" in result.stdout
+    assert "replaced: task.py, by service/task.py" in result.stdout
+    Project(folder).archive("--extra-files", "blocks.py")
+
+
+def test_a_module_of_the_name_of_the_services_is_left_to_the_user(service: Services) -> None:
+    folder = service(
+        {**handwritten.HANDLE, "task.py": BLOCK_MODULE},
+        model_handler=(BLOCK, "from task import block"),
+    )
+    commit(folder)
+    result = adopt(folder, "--defaults", "-d", "color_mode=L", "-d", "num_classes=10")
+    assert "archive.py refuses task.py beside service/task.py" in result.stdout
+    assert (folder / "task.py").is_file()
+
+
+def test_a_file_with_build_model_is_taken_over(service: Services) -> None:
+    text = """import torch
+from torch import nn
+
+
+def build_model(num_classes):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
+"""
+    handler = handwritten.BASE["handler.py"].replace(
+        "models.mobilenet_v3_small(weights=None)", "build_model(len(CLASSES))"
+    )
+    folder = service({**handwritten.BASE, "handler.py": handler, "model.py": text})
+    network = network_of(folder, "model.py", "build_model", 3)
+    torch.save(network.state_dict(), folder / "flowers_mobilenet.pth")
+    commit(folder)
+    result = adopt(folder, "--defaults", "-d", "architecture=custom")
+    assert "replaced: model.py, by service/model.py" in result.stdout
+    assert (folder / "service" / "model.py").read_text() == text
+    assert not (folder / "model.py").exists()
 
 
 def test_several_handlers_are_told_apart_by_the_user(service: Services) -> None:
@@ -563,7 +754,7 @@ class ImageClassifier(SqueezeNet):
     torch.save(torchvision.models.squeezenet1_1(num_classes=4).state_dict(), folder / "s.pth")
     result = adopt(folder, "--defaults")
     assert "git init" in result.stdout
-    assert "no longer needed: m.py (model.py makes the network)" in result.stdout
+    assert "no longer needed: m.py (service/model.py makes the network)" in result.stdout
     assert {
         "architecture": "squeezenet1_1",
         "model_name": "sq",
@@ -573,7 +764,7 @@ class ImageClassifier(SqueezeNet):
     }.items() <= answers_of(folder).items()
 
 
-def test_what_is_no_classifier_of_pictures_is_refused(service: Services, tmp_path: Path) -> None:
+def test_what_no_task_is_for_is_refused(service: Services, tmp_path: Path) -> None:
     handler = "from ts.torch_handler.object_detector import ObjectDetector\n"
     folder = service({"handler.py": f"{handler}class Mine(ObjectDetector):\n    pass\n"})
     (tmp_path / "empty").mkdir()
@@ -581,6 +772,12 @@ def test_what_is_no_classifier_of_pictures_is_refused(service: Services, tmp_pat
     assert "no handler" in adopt(folder, "--defaults", code=1).stderr
     given = ("--handler", str(folder / "handler.py"))
     assert "ObjectDetector" in adopt(folder, "--defaults", *given, code=1).stderr
+    (folder / "handler.py").write_text(handwritten.BASE["handler.py"])
+    state = {"roi_heads.box_predictor.cls_score.weight": torch.zeros(3, 4, 1, 1)}
+    torch.save(state, folder / "flowers_mobilenet.pth")
+    assert "is of a detector, which no task" in adopt(folder, "--defaults", code=1).stderr
+    (folder / "flowers_mobilenet.pth").unlink()
+    (folder / "handler.py").write_text(handler)
     assert "ts-template new" in adopt(tmp_path / "empty", "--defaults", code=1).stderr
     assert "no folder" in adopt(tmp_path / "absent", "--defaults", code=1).stderr
     folder = service(broken)
@@ -621,17 +818,17 @@ TRANSFORMS: dict[str, tuple[str, dict[str, Any], str]] = {
     "own step": (
         "T.Compose([T.Resize((64, 64)), sharpen, T.ToTensor(), NORMALIZE])",
         {"transforms": "custom", "image_size": 64},
-        "no answer says sharpen",
+        "no answer covers sharpen",
     ),
     "any size": (
         "T.Compose([T.ToTensor(), NORMALIZE])",
         {"transforms": "custom", "image_size": 0},
-        "NOT KNOWN image_size: the handler takes pictures of any size",
+        "NOT KNOWN image_size: the handler takes images of any size",
     ),
     "by hand": (
         "lambda image: torch.tensor(cv2.resize(numpy.array(image), (96, 96)))",
         {"transforms": "pretrained"},
-        "no answer says cv2.resize",
+        "no answer covers cv2.resize",
     ),
     "timm": (
         "timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))",

@@ -1,4 +1,4 @@
-"""archive.py: what it builds, what it refuses, and the mend that it names."""
+"""archive.py: what it builds, what it refuses, and the fix that it names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_suggestion(project: Project, output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "classes", "answers", "said"),
+    ("prefix", "classes", "answers", "message"),
     [
         pytest.param("", 7, {}, "it has 7 classes, the project has 1000", id="class count"),
         pytest.param("resnet18.", 1000, {}, "such as resnet18.conv1.weight", id="no prefix asked"),
@@ -52,19 +52,19 @@ def run_suggestion(project: Project, output: str) -> None:
         ),
     ],
 )
-def test_the_named_mend_mends(
+def test_the_named_fix_works(
     copy_released: Callable[..., Project],
     prefix: str,
     classes: int,
     answers: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     project = copy_released(architecture="resnet18", label_format="none", **answers)
     network = torchvision.models.resnet18(num_classes=classes)
     save_random_weights(network, project.path / "weights" / "w.pth", prefix)
     refused = project.run("archive.py")
     assert refused.returncode == 1
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert not list((project.path / "model-store").iterdir())
     run_suggestion(project, refused.stderr)
     project.archive()
@@ -166,11 +166,11 @@ def test_label_files_are_checked(copy_project: Callable[..., Project], tmp_path:
     for name, (content, _) in LABELS.items():
         (folder / name).write_text(content, encoding="utf-8")
     outcomes = build_each(project, folder, list(LABELS), parameter="labels")
-    for name, (_, said) in LABELS.items():
-        if said is None:
+    for name, (_, message) in LABELS.items():
+        if message is None:
             assert outcomes[name] is None, (name, outcomes[name])
         else:
-            assert said in (outcomes[name] or ""), (name, outcomes[name])
+            assert message in (outcomes[name] or ""), (name, outcomes[name])
 
 
 def build_each(
@@ -184,7 +184,7 @@ def build_each(
 import json, sys
 from pathlib import Path
 import archive
-from project import ProjectError
+from tools.project import ProjectError
 outcomes = {{}}
 for name in json.loads(sys.argv[2]):
     arguments = {{"weights": None, "{parameter}": Path(sys.argv[1], name)}}
@@ -209,10 +209,10 @@ def test_every_archive_format_serves(copy_project: Callable[..., Project], name:
     project = copy_project(name, architecture="custom", num_classes=4, model_name="net_1-a")
     save(project.path / "weights" / "w.pth", network_state())
     labels_of(project.path, ["a", "b", "c", "d"])
-    picture = project.path / "picture.png"
+    image = project.path / "image.png"
     from conftest import noise
 
-    noise(0).save(picture)
+    noise(0).save(image)
     answers = []
     for archive_format, file in {
         "zip-store": "net_1-a.mar",
@@ -222,7 +222,7 @@ def test_every_archive_format_serves(copy_project: Callable[..., Project], name:
     }.items():
         project.archive("--format", archive_format, "--version", "2.1", "--output", "out")
         archive = project.path / "out" / file
-        result = project.run("predict.py", "--json", "--archive", str(archive), "picture.png")
+        result = project.run("predict.py", "--json", "--archive", str(archive), "image.png")
         assert result.returncode == 0, result.stderr
         answers.append(result.stdout)
     assert len(set(answers)) == 1
@@ -240,17 +240,11 @@ def test_the_archive_holds_what_serving_needs_and_nothing_else(
     with zipfile.ZipFile(path) as archive:
         assert set(archive.namelist()) == {
             "MAR-INF/MANIFEST.json",
-            "cores.py",
             "handler.py",
-            "images.py",
             "index_to_name.json",
-            "loading.py",
             "model-config.yaml",
-            "model.py",
-            "pixels.py",
-            "preprocessing.py",
-            "response.py",
             "state_dict.pth",
+            *(f"service/{path.name}" for path in (project.path / "service").glob("*.py")),
         }
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
     assert manifest["model"]["modelVersion"] == "3.0"
@@ -285,7 +279,7 @@ def test_several_or_no_checkpoints_are_an_error_that_names_them(
     project.archive("--weights", "weights/b.pth")
 
 
-def test_predict_prints_a_table_and_tells_bad_pictures(
+def test_predict_prints_a_table_and_tells_bad_images(
     copy_project: Callable[..., Project],
 ) -> None:
     project = copy_project(architecture="custom", num_classes=4, response_format="scores")
@@ -302,14 +296,14 @@ def test_predict_prints_a_table_and_tells_bad_pictures(
     assert "猫" in result.stdout
     assert "b (1)" in result.stdout and "b (2)" in result.stdout  # two classes of one name
     assert re.search(r"bad\.png\n +the data is no image", result.stdout)
-    assert "there is no picture" in project.run("predict.py", "absent.png").stderr
+    assert "there is no image" in project.run("predict.py", "absent.png").stderr
 
 
 def test_a_module_that_the_archive_lacks_is_named(copy_project: Callable[..., Project]) -> None:
     project = copy_project(architecture="custom", num_classes=4)
     save(project.path / "weights" / "w.pth", network_state())
     (project.path / "blocks.py").write_text("KERNEL = 3\n")
-    model = project.path / "model.py"
+    model = project.path / "service" / "model.py"
     model.write_text("from blocks import KERNEL\n" + model.read_text())
     refused = project.run("archive.py")
     assert refused.returncode == 1
@@ -360,7 +354,7 @@ def test_another_head_is_named(copy_released: Callable[..., Project], head: str)
     project.archive()
 
 
-def test_colour_weights_serve_grayscale_pictures(copy_project: Callable[..., Project]) -> None:
+def test_colour_weights_serve_grayscale_images(copy_project: Callable[..., Project]) -> None:
     from conftest import noise
 
     answers = {"mean": 0.4, "std": 0.2, "transforms": "custom", "image_size": 64, "top_k": 6}
@@ -375,8 +369,8 @@ def test_colour_weights_serve_grayscale_pictures(copy_project: Callable[..., Pro
     assert "summed the three input channels" in result.stdout
     assert "auxiliary heads" in result.stdout
     colour.archive()
-    picture = grey.path / "picture.png"
-    noise(0).convert("L").save(picture)  # equal in all three channels once it is RGB
-    one, other = (project.predict(picture)[0][0] for project in (colour, grey))
+    image = grey.path / "image.png"
+    noise(0).convert("L").save(image)  # equal in all three channels once it is RGB
+    one, other = (project.predict(image)[0][0] for project in (colour, grey))
     assert one["index"] == other["index"]
     assert abs(one["probability"] - other["probability"]) < 1e-3  # one grey level

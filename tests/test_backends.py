@@ -17,8 +17,8 @@ from conftest import Project, build_and_save, encode, noise
 NETWORK: dict[str, Any] = {"architecture": "custom", "num_classes": 4, "color_mode": "RGB"}
 
 
-def with_pictures(project: Project, count: int = 24) -> Project:
-    """Give a project weights, and pictures of the kind that it will get."""
+def with_images(project: Project, count: int = 24) -> Project:
+    """Give a project weights, and images of the kind that it will get."""
     build_and_save(project)
     folder = project.path / "pictures" / "more"
     folder.mkdir(parents=True)
@@ -27,15 +27,15 @@ def with_pictures(project: Project, count: int = 24) -> Project:
     return project
 
 
-def refused(result: subprocess.CompletedProcess[str], *said: str) -> None:
+def refused(result: subprocess.CompletedProcess[str], *message: str) -> None:
     assert result.returncode == 1
-    for words in said:
+    for words in message:
         assert words in result.stderr
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "message"),
     [
         ({"backend": "onnxruntime", "precision": "bf16"}, "fp32 or int8"),
         ({"backend": "eager", "precision": "int8"}, "onnxruntime or openvino"),
@@ -46,81 +46,81 @@ def refused(result: subprocess.CompletedProcess[str], *said: str) -> None:
     ],
 )
 def test_answers_that_do_not_go_together_are_refused(
-    copy_project: Callable[..., Project], answers: dict[str, Any], said: str
+    copy_project: Callable[..., Project], answers: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         copy_project(**answers)
 
 
-def test_int8_wants_pictures(copy_project: Callable[..., Project]) -> None:
+def test_int8_wants_images(copy_project: Callable[..., Project]) -> None:
     project = copy_project(backend="onnxruntime", precision="int8", **NETWORK)
-    with_pictures(project, 3)
+    with_images(project, 3)
     refused(project.run("archive.py"), "3 were found", "--pictures FOLDER")
     assert not list((project.path / "model-store").iterdir())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_damaged_picture_is_named(copy_project: Callable[..., Project], precision: str) -> None:
+def test_a_damaged_image_is_named(copy_project: Callable[..., Project], precision: str) -> None:
     project = copy_project(backend="onnxruntime", precision=precision, **NETWORK)
-    with_pictures(project)
+    with_images(project)
     (project.path / "pictures" / "bad.jpg").write_bytes(encode(noise(0), "JPEG")[:-200])
     refused(project.run("archive.py"), "bad.jpg: ", "damaged", "take it away")
     assert not list((project.path / "model-store").iterdir())
 
 
 def test_answers_that_differ_too_much_are_refused(copy_project: Callable[..., Project]) -> None:
-    project = with_pictures(copy_project(precision="bf16", **NETWORK))
+    project = with_images(copy_project(precision="bf16", **NETWORK))
     result = project.run("archive.py", "--max-difference", "0")
-    refused(result, "of 24 pictures", "-d backend=eager -d precision=fp32")
+    refused(result, "24 images", "-d backend=eager -d precision=fp32")
     assert not list((project.path / "model-store").iterdir())
     result = project.run("archive.py")
     assert result.returncode == 0, result.stderr
-    assert "of 24 pictures" in result.stdout
+    assert "24 images" in result.stdout
 
 
 @pytest.mark.serve
 def test_the_service_answers_in_onnx_runtime_as_in_pytorch(
     copy_project: Callable[..., Project],
 ) -> None:
-    eager = with_pictures(copy_project("eager", **NETWORK))
+    eager = with_images(copy_project("eager", **NETWORK))
     fast = copy_project("fast", backend="onnxruntime", **NETWORK)
     weights = next((eager.path / "weights").glob("*.pth"))
     (fast.path / "weights" / weights.name).write_bytes(weights.read_bytes())
-    pictures = sorted((eager.path / "pictures" / "more").iterdir())[:8]
+    images = sorted((eager.path / "pictures" / "more").iterdir())[:8]
     eager.archive()
     fast.archive()
-    expected = eager.predict(*pictures)
+    expected = eager.predict(*images)
     with fast.serve() as service:
-        for path, answer in zip(pictures, expected, strict=True):
+        for path, answer in zip(images, expected, strict=True):
             found = {x["index"]: x["probability"] for x in service.post(path.read_bytes()).json}
             assert found == pytest.approx({x["index"]: x["probability"] for x in answer}, abs=1e-5)
     members = zipfile.ZipFile(fast.path / "model-store" / "image-classifier.mar").namelist()
     assert "model.onnx" in members
-    assert "model.py" not in members
+    assert "service/model.py" in members  # as all of service/
 
 
 @pytest.mark.serve
 def test_tune_sets_what_is_fastest(copy_project: Callable[..., Project], tmp_path: Path) -> None:
-    project = with_pictures(copy_project(**NETWORK))
-    picture = next((project.path / "pictures" / "more").iterdir())
+    project = with_images(copy_project(**NETWORK))
+    image = next((project.path / "pictures" / "more").iterdir())
     project.archive()
     before = (project.path / "model-config.yaml").read_text("utf-8")
     text = tmp_path / "text.jpg"
-    text.write_text("no picture")
+    text.write_text("no image")
     refused(project.run("serve.py", "--tune", str(text)), "text.jpg", "neither an image")
     assert (project.path / "model-config.yaml").read_text("utf-8") == before
 
-    result = project.run("serve.py", "--tune", str(picture))
+    result = project.run("tune.py", str(image))
     assert result.returncode == 0, result.stderr
-    said = dict(re.findall(r"(batchSize|minWorkers|maxWorkers): (\d+)", result.stdout))
+    printed = dict(re.findall(r"(batchSize|minWorkers|maxWorkers): (\d+)", result.stdout))
     text = (project.path / "model-config.yaml").read_text("utf-8")
     found = yaml.safe_load(text)
-    assert {name: str(found[name]) for name in said} == said
-    assert len(said) == 3
+    assert {name: str(found[name]) for name in printed} == printed
+    assert len(printed) == 3
     with zipfile.ZipFile(project.path / "model-store" / "image-classifier.mar") as archive:
         assert archive.read("model-config.yaml").decode() == text
         assert archive.testzip() is None
     assert [path.name for path in (project.path / "model-store").iterdir()] == [
         "image-classifier.mar"
     ]
-    assert project.predict(picture)
+    assert project.predict(image)

@@ -1,4 +1,4 @@
-"""Batches in which requests are bad: each gets its own answer, whatever the others are."""
+"""Batches in which requests are bad: each gets its own prediction, whatever the others are."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from conftest import (
     labels_of,
     noise,
 )
-from generator.hostile import bombs, form, other_media, picture, text_of
-from generator.matrix import imported_from
+from generator.hostile import bombs, form, other_media, random_image, text_of
+from generator.matrix.imports import imported_from
 from generator.workers import ready_workers
 
 BATCH = 8
-PICTURES = [encode(picture(seed)) for seed in range(BATCH)]
+IMAGES = [encode(random_image(seed)) for seed in range(BATCH)]
 BINARY, JSON, TEXT = "application/octet-stream", "application/json", "text/plain"
 
-# What is sent, as which content type, and the status and the words of the answer.
+# What is sent, as which content type, and the status and words of the reply.
 BAD: dict[str, tuple[bytes, str, int, str]] = {
     "a truncated JPEG": (encode(noise(0), "JPEG")[:-200], BINARY, 400, "damaged"),
     "text": (b"hello, is anybody there?", TEXT, 400, "base64"),
     "nothing": (b"", BINARY, 400, "empty"),
-    "wrong base64": (text_of(PICTURES[0])[:-3].encode() + b"!", TEXT, 400, "base64"),
+    "wrong base64": (text_of(IMAGES[0])[:-3].encode() + b"!", TEXT, 400, "base64"),
     "base64 of text": (base64.b64encode(b"hello"), TEXT, 400, "no image"),
-    "unknown JSON": (json.dumps({"picture": text_of(PICTURES[0])}).encode(), JSON, 400, '"data"'),
+    "unknown JSON": (json.dumps({"image": text_of(IMAGES[0])}).encode(), JSON, 400, '"data"'),
     "half of a JSON object": (b'{"data": "iVBOR', JSON, 400, "JSON"),
     "absurdly much JSON": (b"[" + b"{}," * 20_000 + b"{}]", JSON, 413, "10000"),
     "an SVG": (other_media()["SVG"], "image/svg+xml", 415, "SVG"),
     "a video": (other_media()["MP4"], "video/mp4", 415, "video"),
     "a TIFF": (other_media()["TIFF"], "image/tiff", 415, "TIFF"),
     "a PPM": (other_media()["PPM"], BINARY, 400, "no image"),
-    "a picture without pixels": (bombs()["a PNG without pixels"], "image/png", 400, "pixels"),
-    "a large picture": (bombs()["a PNG of 400 megapixels"], "image/png", 413, "50000000"),
-    "a narrow picture": (bombs()["a picture 1 pixel high"], "image/png", 422, "40000 x 1"),
+    "an image without pixels": (bombs()["a PNG without pixels"], "image/png", 400, "pixels"),
+    "a large image": (bombs()["a PNG of 400 megapixels"], "image/png", 413, "50000000"),
+    "a narrow image": (bombs()["an image 1 pixel high"], "image/png", 422, "40000 x 1"),
     "a JPEG of many scans": (bombs()["a JPEG of 5000 scans"], "image/jpeg", 422, "scans"),
     "a run-length encoded BMP": (bombs()["a BMP of 49 megapixels in 5 KB"], BINARY, 422, "run"),
-    "many pictures": (
-        json.dumps({"instances": [{"data": text_of(PICTURES[0])}] * 65}).encode(),
+    "many images": (
+        json.dumps({"instances": [{"data": text_of(IMAGES[0])}] * 65}).encode(),
         JSON,
         413,
         "64",
@@ -75,27 +75,27 @@ def project(with_archive: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 def local(project: Project) -> Iterator[Any]:
     """The archive, loaded in this process through TorchServe's own loader."""
     with imported_from(project.path):
-        import inprocess
+        from tools import inprocess
 
         with inprocess.open_archive(project.path / "model-store" / "image-classifier.mar") as found:
             yield found
 
 
-def assert_same(answer: list[dict[str, Any]], alone: list[dict[str, Any]]) -> None:
-    """Compare two answers; numbers differ a little in a batch of another size."""
-    assert [entry["index"] for entry in answer] == [entry["index"] for entry in alone]
-    for one, other in zip(answer, alone, strict=True):
+def assert_same(prediction: list[dict[str, Any]], alone: list[dict[str, Any]]) -> None:
+    """Compare two predictions; numbers differ a little in a batch of another size."""
+    assert [entry["index"] for entry in prediction] == [entry["index"] for entry in alone]
+    for one, other in zip(prediction, alone, strict=True):
         assert abs(one["probability"] - other["probability"]) < 1e-5
 
 
-def assert_distinct(answers: list[list[dict[str, Any]]]) -> None:
-    """Check that an answer shows which picture it belongs to."""
-    rounded = {tuple((x["index"], round(x["probability"], 4)) for x in a) for a in answers}
-    assert len(rounded) == len(answers)
+def assert_distinct(predictions: list[list[dict[str, Any]]]) -> None:
+    """Check that a prediction shows which image it belongs to."""
+    rounded = {tuple((x["index"], round(x["probability"], 4)) for x in one) for one in predictions}
+    assert len(rounded) == len(predictions)
 
 
 def test_every_combination_of_good_and_bad_in_a_batch(local: Any) -> None:
-    alone = [local.predict([{"body": data}])[0].body for data in PICTURES]
+    alone = [local.predict([{"body": data}])[0].body for data in IMAGES]
     assert_distinct(alone)
     bad = list(BAD.values())
     for combination in range(2**BATCH):
@@ -104,34 +104,33 @@ def test_every_combination_of_good_and_bad_in_a_batch(local: Any) -> None:
             for place in range(BATCH)
         ]
         rows = [
-            {"body": bytearray(x[0]) if x else data}
-            for x, data in zip(batch, PICTURES, strict=True)
+            {"body": bytearray(x[0]) if x else data} for x, data in zip(batch, IMAGES, strict=True)
         ]
-        for x, answer, expected in zip(batch, local.predict(rows), alone, strict=True):
+        for x, prediction, expected in zip(batch, local.predict(rows), alone, strict=True):
             if x:
-                assert answer.status == x[2]
-                assert x[3] in answer.body["error"]
+                assert prediction.status == x[2]
+                assert x[3] in prediction.body["error"]
             else:
-                assert answer.status == 200
-                assert_same(answer.body, expected)
+                assert prediction.status == 200
+                assert_same(prediction.body, expected)
 
 
 def test_a_batch_of_none(local: Any) -> None:
     assert local.predict([]) == []
 
 
-def test_the_pictures_of_a_request_share_a_limit(local: Any) -> None:
+def test_the_images_of_a_request_share_a_limit(local: Any) -> None:
     png = bombs()["a PNG of 49 megapixels"]
-    (answer,) = local.predict([{"body": {"instances": [{"data": text_of(png)}] * 6}}])
-    assert answer.status == 200
-    assert ["error" in item for item in answer.body] == [False] * 4 + [True] * 2
-    assert "200000000 pixels together" in answer.body[4]["error"]
+    (prediction,) = local.predict([{"body": {"instances": [{"data": text_of(png)}] * 6}}])
+    assert prediction.status == 200
+    assert ["error" in item for item in prediction.body] == [False] * 4 + [True] * 2
+    assert "200000000 pixels together" in prediction.body[4]["error"]
 
 
 @pytest.mark.serve
 def test_batches_over_http(project: Project) -> None:
     with project.serve() as service, ThreadPoolExecutor(BATCH) as pool:
-        alone = [service.post(data).json for data in PICTURES]
+        alone = [service.post(data).json for data in IMAGES]
         assert_distinct(alone)
         before = workers(service)
         bad = list(BAD.values())
@@ -144,7 +143,7 @@ def test_batches_over_http(project: Project) -> None:
 
             def send(place: int, batch: list[Any] = batch, gate: Any = together) -> Reply:
                 gate.wait()
-                body, content_type, *_ = batch[place] or (PICTURES[place], BINARY)
+                body, content_type, *_ = batch[place] or (IMAGES[place], BINARY)
                 return service.post(body, content_type)
 
             for x, reply, expected in zip(batch, pool.map(send, range(BATCH)), alone, strict=True):
@@ -168,8 +167,8 @@ def test_batches_over_http(project: Project) -> None:
 
 
 def lists(service: Service, alone: list[Any]) -> None:
-    """Send several pictures in a request, some of them bad."""
-    items = [{"data": text_of(data)} for data in PICTURES[:3]]
+    """Send several images in a request, some of them bad."""
+    items = [{"data": text_of(data)} for data in IMAGES[:3]]
     items.insert(1, {"data": text_of(BAD["an SVG"][0])})
     reply = service.post(json.dumps({"instances": items}).encode(), JSON)
     assert reply.status == 200
@@ -177,7 +176,7 @@ def lists(service: Service, alone: list[Any]) -> None:
     for found, expected in zip((reply.json[0], *reply.json[2:]), alone[:3], strict=True):
         assert_same(found, expected)
 
-    fields = form(("first", PICTURES[4]), ("second", b"no picture"), ("third", PICTURES[2]))
+    fields = form(("first", IMAGES[4]), ("second", b"no image"), ("third", IMAGES[2]))
     reply = service.post(fields, "multipart/form-data; boundary=X")
     assert reply.status == 200
     assert_same(reply.json[0], alone[4])
@@ -200,36 +199,36 @@ def test_exif_does_not_turn_twice(local: Any) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     sideways = encode_with(upright.transpose(Image.Transpose.ROTATE_90), turned)
-    (expected, answer) = local.predict([{"body": encode(upright)}, {"body": sideways}])
-    assert_same(answer.body, expected.body)
+    expected, prediction = local.predict([{"body": encode(upright)}, {"body": sideways}])
+    assert_same(prediction.body, expected.body)
 
 
 def test_damaged_exif_data_do_not_matter(local: Any) -> None:
     plain, damaged = io.BytesIO(), io.BytesIO()
     noise(3).save(plain, "JPEG")
     noise(3).save(damaged, "JPEG", exif=b"Exif\0\0MM}wYSY5")
-    (expected, answer) = local.predict([{"body": x.getvalue()} for x in (plain, damaged)])
-    assert_same(answer.body, expected.body)
+    expected, prediction = local.predict([{"body": x.getvalue()} for x in (plain, damaged)])
+    assert_same(prediction.body, expected.body)
 
 
 def encode_with(image: Image.Image, exif: Image.Exif) -> bytes:
-    """Return the picture as a PNG with EXIF data."""
+    """Return the image as a PNG with EXIF data."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=exif)
     return buffer.getvalue()
 
 
 @pytest.mark.serve
-def test_the_longest_answer_does_not_end_the_worker(copy_project: Callable[..., Project]) -> None:
+def test_the_longest_response_does_not_end_the_worker(copy_project: Callable[..., Project]) -> None:
     project = copy_project(architecture="custom", num_classes=1000, top_k=1000)
     labels_of(project.path, [f"{index:04}" + '"\\猫🐱\x01' * 38 for index in range(1000)])
     build_and_save(project)
     project.archive()
     with project.serve() as service:
         before = workers(service)
-        instances = json.dumps({"instances": [{"data": text_of(PICTURES[0])}] * 64}).encode()
+        instances = json.dumps({"instances": [{"data": text_of(IMAGES[0])}] * 64}).encode()
         reply = service.post(instances, JSON)
         assert reply.status == 200
         assert len(reply.body) > 20_000_000
-        assert [len(answer) for answer in reply.json] == [1000] * 64
+        assert [len(prediction) for prediction in reply.json] == [1000] * 64
         assert workers(service) == before

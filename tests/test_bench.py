@@ -43,7 +43,7 @@ def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
     assert rows["ours"]["start"] > 0
     assert rows["ours"]["memory_mb"] > 100
     for figures in rows["ours"]["loads"]:
-        assert figures["answers"] > 0
+        assert figures["requests"] > 0
         assert figures["wrong"] == figures["lost"] == 0
         assert 0 < figures["p50_ms"] <= figures["p99_ms"]
     assert rows["limit"]["loads"][0]["both"] > 0
@@ -59,11 +59,11 @@ def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
 def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
     work = measured[0] / "work"
     project = Project(work / "contenders" / "digits" / "ours")
-    pictures = [str(path) for path in (work / "models" / "digits" / "28x28").iterdir()]
+    images = [str(path) for path in (work / "models" / "digits" / "28x28").iterdir()]
     options = ["--clients", "1,2", "--seconds", "0.5"]
     with project.serve() as service:
         options += ["--url", service.url]
-        result = project.run("benchmark.py", *options, "--json", *pictures)
+        result = project.run("benchmark.py", *options, "--json", *images)
         assert result.returncode == 0, result.stderr
         rows = json.loads(result.stdout)
         assert [row["clients"] for row in rows] == [1, 2]
@@ -74,28 +74,28 @@ def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
         result = project.run("benchmark.py", *options, str(project.path / "serve.py"))
         assert result.returncode == 1
         assert "400" in result.stdout
-    result = project.run("benchmark.py", "--clients", "2", "--seconds", "0.5", *pictures)
+    result = project.run("benchmark.py", "--clients", "2", "--seconds", "0.5", *images)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.splitlines()[-1].split()[0] == "2"
     assert "expected http://" in project.run("benchmark.py", "--url", "ftp://x", "y.jpg").stderr
 
 
 class Server(BaseHTTPRequestHandler):
-    """Says that every picture is of class 3, unless the picture is a status."""
+    """Predicts class 3 for every image, unless the image is a status."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Respond."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if body == b"end":
             self.close_connection = True
             return
-        answer = b'{"3": 0.9, "1": 0.1}' if body == b"200" else b'{"error": "no"}'
+        prediction = b'{"3": 0.9, "1": 0.1}' if body == b"200" else b'{"error": "no"}'
         self.send_response(int(body))
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(prediction)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(prediction)
 
     def log_message(self, *_: Any) -> None:
         """Be silent."""
@@ -110,27 +110,27 @@ def server() -> Iterator[str]:
         running.shutdown()
 
 
-def test_wrong_and_lost_answers_are_counted(server: str, tmp_path: Path) -> None:
+def test_wrong_predictions_and_lost_requests_are_counted(server: str, tmp_path: Path) -> None:
     def drive(bodies: list[str], expected: list[str]) -> dict[str, Any]:
         paths = [tmp_path / str(number) for number in range(len(bodies))]
         for path, body in zip(paths, bodies, strict=True):
             path.write_text(body)
-        job = {"url": server, "content_type": "image/jpeg", "pictures": [str(x) for x in paths]}
+        job = {"url": server, "content_type": "image/jpeg", "images": [str(x) for x in paths]}
         return load.drive(job | {"expected": expected, "clients": 2, "seconds": 0.3, "warmup": 0})
 
     right = drive(["200"], ["3"])
-    assert right["answers"] > 0
+    assert right["requests"] > 0
     assert right["wrong"] == right["lost"] == 0
     half = drive(["200", "200"], ["3", "1"])
-    assert half["wrong"] == pytest.approx(half["answers"] / 2, abs=2)
+    assert half["wrong"] == pytest.approx(half["requests"] / 2, abs=2)
     refused = drive(["500"], ["3"])
-    assert refused["wrong"] == refused["answers"] > 0
+    assert refused["wrong"] == refused["requests"] > 0
     assert refused["first_error"].startswith("500 ")
     assert drive(["200", "end"], ["3", "3"])["lost"] > 0
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "prediction",
     [
         [{"label": "cat", "index": 7, "probability": 0.9}, {"label": "dog", "index": 3}],
         {"label": "cat", "index": 7},
@@ -138,8 +138,8 @@ def test_wrong_and_lost_answers_are_counted(server: str, tmp_path: Path) -> None
         7,
     ],
 )
-def test_the_best_class_is_read_from_every_form_of_answer(answer: Any) -> None:
-    assert load.best(answer) == "7"
+def test_the_best_class_is_read_from_every_form_of_prediction(prediction: Any) -> None:
+    assert load.best(prediction) == "7"
 
 
 def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
     for slow, fast in ((10, 20), (100, 300), (1, 4)):
         rows = []
         for name, rate in (("ours", fast), ("image-classifier-one-thread", slow)):
-            figures = {"per_second": rate, "p50_ms": 1, "p99_ms": 1 / rate, "answers": 9}
+            figures = {"per_second": rate, "p50_ms": 1, "p99_ms": 1 / rate, "requests": 9}
             figures |= {"wrong": 0, "lost": 0, "cpu_ms": 1, "load_cpu": 0.1, "other_cpu": 0}
-            loads = [{"picture": "640x480", "clients": count, **figures} for count in (4, 16)]
+            loads = [{"image": "640x480", "clients": count, **figures} for count in (4, 16)]
             row = {"model": "resnet18", "contender": name, "start": 1, "memory_mb": 9}
             rows.append({**row, "loads": loads})
         result["rounds"].append(rows)
@@ -164,7 +164,7 @@ def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--models", "resnet9"], "resnet9 is none of resnet18"),
         (["--models", "digits", "--pictures", "640x480"], "is for digits"),
@@ -174,8 +174,8 @@ def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_on_the_command_line_are_named(
-    options: list[str], said: str, tmp_path: Path
+    options: list[str], message: str, tmp_path: Path
 ) -> None:
     result = bench("--plot", "none", "--output", str(tmp_path / "report"), *options)
     assert result.returncode == 1
-    assert said in result.stderr
+    assert message in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import random
 import subprocess
@@ -25,6 +26,7 @@ from generator.catalogue import CUSTOM, TRIAL_BATCH, TRIAL_CLASSES, Arch, Catalo
 
 ARCHS = catalogue.load()
 NAMES = [name for name in ARCHS if name not in catalogue.OTHERS]
+SEGMENTERS = [name for name in NAMES if ARCHS[name].kinds == ("segmenter",)]
 BY_RULE = {
     rule: [name for name in NAMES if ARCHS[name].size_rule == rule]
     for rule in ("free", "argument", "fixed")
@@ -84,10 +86,22 @@ def test_file_reads_the_same_as_yaml() -> None:
     assert yaml.safe_load(text) == json.loads(text)
 
 
-def test_every_torchvision_classifier_is_there_in_menu_order() -> None:
+def test_every_torchvision_network_of_the_kinds_is_there_in_menu_order() -> None:
     assert sorted(NAMES) == sorted(catalogue.names())
     assert [*catalogue.menu_order({n: ARCHS[n] for n in NAMES}), *catalogue.OTHERS] == list(ARCHS)
     assert ARCHS["custom"] == CUSTOM
+
+
+def test_every_network_has_its_kinds() -> None:
+    assert set(SEGMENTERS) == set(models.list_models(module=models.segmentation))
+    assert set(NAMES) - set(SEGMENTERS) == set(models.list_models(module=models))
+    for name, arch in ARCHS.items():
+        if name in NAMES:
+            assert arch.module == catalogue.KINDS[arch.kinds[0]].module
+            assert hasattr(importlib.import_module(arch.module), name)
+            assert (arch.acc1 is None) == (arch.miou is not None) == (name in SEGMENTERS)
+    assert ARCHS["timm"].kinds == ("classifier",)
+    assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS)
 
 
 def test_families_stand_together_and_grow() -> None:
@@ -109,7 +123,7 @@ def test_unknown_family_comes_after_the_known_ones() -> None:
     assert catalogue.menu_order(archs) == ["alexnet", "bee", "zoo"]
 
 
-# -------------------------------------------------------------------- against torchvision, all 80
+# ------------------------------------------------------------------------ against torchvision, all
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,6 +136,9 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
     published = models.get_model_weights(name).DEFAULT.meta["num_params"]
     params = ARCHS[name].params
     assert params is not None
+    if name in SEGMENTERS and ARCHS[name].aux:  # which is counted in what is published
+        network = catalogue.meta_model(name, 21, **ARCHS[name].kwargs, aux_loss=True)
+        params += sum(x.numel() for x in network.get_submodule(ARCHS[name].aux[0]).parameters())
     # What is published for inception_v3 counts its auxiliary head, for googlenet it does not.
     assert params < published if name == "inception_v3" else params == published
 
@@ -253,8 +270,35 @@ def test_serving_networks_have_no_auxiliary_heads_and_no_surprises(name: str) ->
     assert set(model.state_dict()) < set(training.state_dict())
 
 
-def test_only_networks_with_auxiliary_heads_need_arguments() -> None:
-    assert {n for n in ARCHS if ARCHS[n].kwargs or ARCHS[n].aux} == {"googlenet", "inception_v3"}
+def test_only_classifiers_with_auxiliary_heads_need_arguments() -> None:
+    found = {n for n in ARCHS if ARCHS[n].kwargs or ARCHS[n].aux}
+    assert found - set(SEGMENTERS) == {"googlenet", "inception_v3"}
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenters_download_nothing_and_have_no_auxiliary_head(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_: Any, **__: Any) -> None:
+        raise AssertionError("a download")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", download)
+    arch = ARCHS[name]
+    options = {"aux_loss": True} if arch.aux else {}
+    training = catalogue.meta_model(name, TRIAL_CLASSES, **arch.kwargs, **options)
+    left = {key.split(".")[0] for key in set(training.state_dict()) - set(trial(name).state_dict())}
+    assert left == set(arch.aux) == ({"aux_classifier"} if not name.startswith("lraspp") else set())
+    layer = trial(name).get_submodule(arch.classifier)
+    assert isinstance(layer, nn.Conv2d)
+    assert (layer.in_channels, layer.kernel_size) == (arch.classifier_in, (1, 1))
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenters_give_logits_for_each_pixel(name: str) -> None:
+    images = torch.zeros(2, 3, 96, 64, device="meta")
+    logits = trial(name)(images)["out"]
+    assert logits.shape == (2, TRIAL_CLASSES, 96, 64)
+    assert logits.ndim == catalogue.KINDS["segmenter"].dimensions
 
 
 # -------------------------------------------------------------------------------------- the parts
@@ -277,6 +321,9 @@ def test_only_networks_with_auxiliary_heads_need_arguments() -> None:
         ("inception_v3", "inception"),
         ("vgg11_bn", "vgg"),
         ("vit_l_32", "vit"),
+        ("deeplabv3_mobilenet_v3_large", "deeplabv3"),
+        ("fcn_resnet50", "fcn"),
+        ("lraspp_mobilenet_v3_large", "lraspp"),
     ],
 )
 def test_family(name: str, family: str) -> None:

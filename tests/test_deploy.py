@@ -56,7 +56,7 @@ def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]
 
 
 def run(*command: str | Path, folder: Path | None = None) -> str:
-    """Run a checker of the test environment; the test fails with its words if it finds anything."""
+    """Run a checker of the test environment; if it finds anything, the test fails with that."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     program = shutil.which(command[0], path=programs)
     assert program, f"{command[0]} is not installed"
@@ -202,8 +202,8 @@ class Container:
                     workdir.mkdir(parents=True)
                 case "COPY" if not rest.startswith("--from"):
                     *sources, target = rest.split()
+                    (workdir / target).mkdir(exist_ok=True)
                     for source in sources:
-                        (workdir / target).mkdir(exist_ok=True)
                         shutil.copy(self.context[source], workdir / target)
                 case "RUN" if not rest.startswith("useradd"):
                     result = subprocess.run(
@@ -218,7 +218,7 @@ class Container:
         self.workdir = workdir
 
     def healthy(self) -> bool:
-        """Tell what HEALTHCHECK says."""
+        """Tell whether HEALTHCHECK succeeds."""
         return self.start(health_command(self.image)).wait() == 0
 
     def start(self, command: list[str]) -> subprocess.Popen[str]:
@@ -236,18 +236,18 @@ class Container:
 
     @contextlib.contextmanager
     def run(self) -> Iterator[subprocess.Popen[str]]:
-        """Run CMD, on this machine alone, until it answers; and stop it as docker stop does."""
+        """Run CMD, on this machine alone, until it is ready; and stop it as docker stop does."""
         command = json.loads(argument(self.image, "CMD"))
         process = self.start([word.replace("0.0.0.0", "127.0.0.1") for word in command])
         assert process.stdout is not None
         try:
-            said = ""
+            printed = ""
             for line in process.stdout:
-                said += line
+                printed += line
                 if "is ready. Try it" in line:
                     break
             else:
-                pytest.fail(said)
+                pytest.fail(printed)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
@@ -278,7 +278,7 @@ def with_free_ports(project: Project) -> dict[str, int]:
 
 
 @pytest.mark.serve
-def test_the_image_answers_and_its_metrics_fill_the_dashboard(
+def test_the_image_serves_and_its_metrics_fill_the_dashboard(
     copy_project: Callable[..., Project], tmp_path: Path
 ) -> None:
     project = copy_project(**PROJECTS["plain"], model_name="digits")
@@ -395,14 +395,14 @@ SERIES = 'job="digits", model_name="digits", model_version="1.0"'
 # For each alert: what Prometheus sees each minute, from 0 on, and after how long it fires.
 FIRES: dict[str, tuple[dict[str, str], str]] = {
     "ServiceDown": ({'up{job="digits", instance="a"}': "0x60"}, "3m"),
-    "PicturesFail": (
+    "ImagesFail": (
         {
             f'image_errors_total{{{SERIES}, status="500"}}': "0+2x60",
             f"image_batch_size_sum{{{SERIES}}}": "0+100x60",
         },
         "15m",
     ),
-    "PicturesRefused": (
+    "ImagesRefused": (
         {
             f'image_errors_total{{{SERIES}, status="400"}}': "0+30x60",
             f"image_decode_seconds_count{{{SERIES}}}": "0+70x60",
@@ -433,7 +433,7 @@ FIRES: dict[str, tuple[dict[str, str], str]] = {
     ),
 }
 # What is as it should be: no alert.
-QUIET = {
+NO_ALERT = {
     'up{job="digits", instance="a"}': "1x1800",
     f'image_errors_total{{{SERIES}, status="500"}}': "0x1800",
     f'image_errors_total{{{SERIES}, status="400"}}': "0+5x1800",
@@ -475,8 +475,8 @@ def test_promtool_takes_the_alerts_and_each_fires_when_it_should(
         }
         for alert, (values, when) in FIRES.items()
     ]
-    quiet = {"expr": expression, "eval_time": "29h", "exp_samples": []}
-    tests.append({"interval": "1m", "input_series": series(QUIET), "promql_expr_test": [quiet]})
+    none = {"expr": expression, "eval_time": "29h", "exp_samples": []}
+    tests.append({"interval": "1m", "input_series": series(NO_ALERT), "promql_expr_test": [none]})
     file = folder / "test.yml"
     file.write_text(yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": tests}))
     run("promtool", "test", "rules", "test.yml", folder=folder)
@@ -503,10 +503,10 @@ def test_a_new_version_beside_the_old_one_then_switch_and_rollback(
     config = project.path / "config.properties"
     config.write_text(config.read_text() + documented_setting())
 
-    picture = encode(noise(0))
+    image = encode(noise(0))
     with project.serve() as service:
 
-        def say(step: str) -> None:
+        def manage(step: str) -> None:
             for command in commands[step]:
                 method, url = re.fullmatch(r'curl -X (\w+) "(.*)"', command).groups()  # type: ignore[union-attr]
                 url = url.replace("http://127.0.0.1:8081", service.management)
@@ -515,9 +515,9 @@ def test_a_new_version_beside_the_old_one_then_switch_and_rollback(
                 ) as reply:
                     assert reply.status == 200
 
-        def answers() -> list[Any]:
+        def predictions() -> list[Any]:
             urls = [service.url, f"{service.url}/1.0", f"{service.url}/2.0"]
-            return [Service(url, "", service.process).post(picture).json for url in urls]
+            return [Service(url, "", service.process).post(image).json for url in urls]
 
         for command in commands["Build"]:
             shell = command.replace("~/runs/next.pth", "weights/new.pth")
@@ -530,18 +530,18 @@ def test_a_new_version_beside_the_old_one_then_switch_and_rollback(
                 check=False,
             )
             assert result.returncode == 0, result.stderr
-        old = service.post(picture).json
-        say("Start")
-        default, first, new = answers()
+        old = service.post(image).json
+        manage("Start")
+        default, first, new = predictions()
         assert new != old
         assert [default, first] == [old, old]
-        say("Switch")
-        assert answers() == [new, old, new]
-        say("Back")
-        assert answers() == [old, old, new]
-        say("Remove")
-        assert service.post(picture).json == old
-        assert Service(f"{service.url}/2.0", "", service.process).post(picture).status == 404
+        manage("Switch")
+        assert predictions() == [new, old, new]
+        manage("Back")
+        assert predictions() == [old, old, new]
+        manage("Remove")
+        assert service.post(image).json == old
+        assert Service(f"{service.url}/2.0", "", service.process).post(image).status == 404
 
 
 def documented_commands(title: str) -> dict[str, list[str]]:

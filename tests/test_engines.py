@@ -51,14 +51,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def version(cluster: Cluster) -> str:
-    """Return the version of the model that answers."""
+    """Return the version of the model in use."""
     status, body = send(cluster.url.replace("predictions", "models"), b"", method="GET")
     assert status == 200, body
     return str(json.loads(body)[0]["modelVersion"])
 
 
 def wait_for_version(cluster: Cluster, expected: str) -> None:
-    """Return when every replica answers with this version."""
+    """Return when every replica uses this version."""
     end = time.monotonic() + 60
     while {version(cluster) for _ in range(10)} != {expected}:
         assert time.monotonic() < end, f"no version {expected} after 60 s"
@@ -80,7 +80,7 @@ def wait_for_metrics(cluster: Cluster) -> None:
             missing = [name for name in missing if not re.search(name, text.decode())]
 
 
-def test_ray_answers_as_torchserve_does(project: Project) -> None:
+def test_ray_predicts_as_torchserve_does(project: Project) -> None:
     requests = mixed_requests(project.path, 250)
     with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _, _):
         cluster.run(config_for(cluster))
@@ -91,17 +91,17 @@ def test_ray_answers_as_torchserve_does(project: Project) -> None:
         assert {200, 400, 413, 415} <= outcome.equal.keys()
         wait_for_metrics(cluster)
 
-        picture = hostile.good_file(0)
+        image = hostile.good_file(0)
         base = torchserve.rpartition("/predictions/")[0]
         for path, body, method in [
             ("/ping", b"", "GET"),
-            ("/predictions/image-classifier", picture, "PUT"),
+            ("/predictions/image-classifier", image, "PUT"),
             ("/predictions/image-classifier", b"", "GET"),
-            ("/predictions/image-classifier/1.0", picture, "POST"),
-            ("/predictions/image-classifier/7", picture, "POST"),
-            ("/predictions/nobody", picture, "POST"),
-            ("/v1/models/image-classifier:predict", picture, "POST"),
-            ("/v1/models/nobody:predict", picture, "POST"),
+            ("/predictions/image-classifier/1.0", image, "POST"),
+            ("/predictions/image-classifier/7", image, "POST"),
+            ("/predictions/nobody", image, "POST"),
+            ("/v1/models/image-classifier:predict", image, "POST"),
+            ("/v1/models/nobody:predict", image, "POST"),
         ]:
             one, two = (send(root + path, body, method=method) for root in (base, cluster.base))
             assert one[0] == two[0], (path, one, two)
@@ -139,9 +139,9 @@ def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(project: Proje
             wait_for_version(cluster, expected)
         load = clients.stop()
         assert set(load.tries) == {200}
-        assert load.answered > 50
+        assert load.done > 50
 
-        # Clients that ask again get every answer, as the project's README says.
+        # Clients that send again get every prediction, as the project's README says.
         # There are more than the replica beside the proxy takes: the others are on the other node.
         clients = Clients(cluster.url, 32, retries=5)
         time.sleep(3)
@@ -149,26 +149,27 @@ def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(project: Proje
         time.sleep(5)
         load = clients.stop()
         assert load.lost == 0, load.tries
-        assert load.answered > 50
+        assert load.done > 50
 
 
 @pytest.fixture
 def kserve(project: Project) -> Iterator[str]:
     """The URL of the project in KServe's model server."""
     port = free_port()
-    command = [sys.executable, "kserve_app.py", "--http_port", str(port), "--enable_grpc", "false"]
+    command = [sys.executable, "-m", "deploy.kserve.app"]
+    command += ["--http_port", str(port), "--enable_grpc", "false"]
     with subprocess.Popen(
         command, cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until_it_answers(f"{url}/v2/models/image-classifier/ready", process)
+            wait_until_ready(f"{url}/v2/models/image-classifier/ready", process)
             yield url
         finally:
             process.kill()
 
 
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     """Return when a GET gives status 200."""
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
@@ -177,7 +178,7 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.2)
-    pytest.fail(f"KServe's model server does not answer; it ended with {process.poll()}")
+    pytest.fail(f"KServe's model server is not ready; it ended with {process.poll()}")
 
 
 def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) -> None:
@@ -187,29 +188,29 @@ def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) 
         path.write_bytes(content)
     expected = project.predict(*paths)
     texts = [base64.b64encode(content).decode() for content in files]
-    texts.insert(2, "no picture")
+    texts.insert(2, "no image")
 
     def post(path: str, body: Any) -> tuple[int, Any]:
-        status, answer = send(kserve + path, json.dumps(body).encode(), hostile.JSON)
-        return status, json.loads(answer)
+        status, text = send(kserve + path, json.dumps(body).encode(), hostile.JSON)
+        return status, json.loads(text)
 
-    def assert_right(answers: list[Any]) -> None:
-        assert "base64" in answers.pop(2)["error"]
-        assert all(alike(one, two) for one, two in zip(answers, expected, strict=True))
+    def assert_right(predictions: list[Any]) -> None:
+        assert "base64" in predictions.pop(2)["error"]
+        assert all(alike(one, two) for one, two in zip(predictions, expected, strict=True))
 
     v1 = "/v1/models/image-classifier:predict"
-    status, answer = post(v1, {"instances": [{"data": text} for text in texts]})
+    status, content = post(v1, {"instances": [{"data": text} for text in texts]})
     assert status == 200
-    assert_right(answer["predictions"])
+    assert_right(content["predictions"])
     v2 = "/v2/models/image-classifier/infer"
-    tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
-    status, answer = post(v2, {"id": "seven", "inputs": [tensor]})
-    assert (status, answer["id"], answer["model_version"]) == (200, "seven", "1.0")
-    (output,) = answer["outputs"]
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+    status, content = post(v2, {"id": "seven", "inputs": [tensor]})
+    assert (status, content["id"], content["model_version"]) == (200, "seven", "1.0")
+    (output,) = content["outputs"]
     assert (output["datatype"], output["shape"]) == ("BYTES", [len(texts)])
     assert_right([json.loads(text) for text in output["data"]])
 
-    assert post(v1, {"pictures": []})[0] == 400
+    assert post(v1, {"images": []})[0] == 400
     assert post(v1, {"instances": [{"data": texts[0]}] * 65})[0] == 413
     assert post(v2, {"inputs": [{**tensor, "datatype": "FP32", "data": [0.5] * 6}]})[0] == 400
     assert post("/v1/models/nobody:predict", {"instances": []})[0] == 404

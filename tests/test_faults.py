@@ -1,4 +1,4 @@
-"""Faults, and what people and clients see: a right answer or a clear error, and soon."""
+"""Faults, and what people and clients see: a right prediction or a clear error, and soon."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ import psutil
 import pytest
 
 from conftest import Project, Service, copy_of, encode, spoil_archive
-from generator.hostile import picture
+from generator.hostile import random_image
 from generator.torture import Client, Request, alike, free_port
 from generator.workers import workers_of
 
-PICTURES = [encode(picture(seed)) for seed in range(8)]
-BOUND = 60  # seconds within which a client must hear something
+IMAGES = [encode(random_image(seed)) for seed in range(8)]
+BOUND = 60  # seconds within which a client must get something
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def project(with_archive: Project, tmp_path: Path) -> Project:
 
 
 class Load:
-    """Clients that send pictures one after another, and count what comes back.
+    """Clients that send images one after another, and count what comes back.
 
-    "right" is a right answer, "wrong" another one; else the status, "end" or "hang".
+    "right" is a right prediction, "wrong" another one; else the status, "end" or "hang".
     """
 
     def __init__(self, url: str, expected: list[Any], clients: int = 8) -> None:
@@ -59,8 +59,8 @@ class Load:
     def _run(self, url: str, expected: list[Any], number: int) -> None:
         client = Client(url)
         while not self._done.is_set():
-            number = (number + 1) % len(PICTURES)
-            status, body = client.send(Request("", PICTURES[number], "image/png"))
+            number = (number + 1) % len(IMAGES)
+            status, body, _ = client.send(Request("", IMAGES[number], "image/png"))
             if status == "200":
                 status = "right" if alike(json.loads(body), expected[number]) else "wrong"
             with self._lock:
@@ -69,7 +69,7 @@ class Load:
                 time.sleep(0.05)  # nobody listens
 
     def more(self, count: int) -> None:
-        """Wait until so many more answers were right."""
+        """Wait until so many more predictions were right."""
         with self._lock:
             goal = self.counts["right"] + count
         end = time.monotonic() + BOUND
@@ -101,7 +101,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.serve
 def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Project) -> None:
     with project.serve() as service:
-        expected = [service.post(data).json for data in PICTURES]
+        expected = [service.post(data).json for data in IMAGES]
         number = len(ready(service))
         load = Load(service.url, expected)
         for _ in range(3):
@@ -117,7 +117,7 @@ def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Proj
         load.more(50)
         counts = load.stop()
         assert set(counts) <= {"right", "500", "507"}, counts
-        assert [service.post(data).json for data in PICTURES] == expected
+        assert [service.post(data).json for data in IMAGES] == expected
 
 
 @pytest.mark.serve
@@ -138,7 +138,7 @@ def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
     ports = [str(free_port()) for _ in range(3)]
     options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
     with project.serve(*options) as service:
-        expected = [service.post(data).json for data in PICTURES]
+        expected = [service.post(data).json for data in IMAGES]
         load = Load(service.url, expected)
         load.more(50)
     with project.serve(*options):
@@ -158,18 +158,18 @@ def test_an_archive_that_lacks_its_labels_is_named(project: Project) -> None:
     assert result.returncode == 1
     assert "the model does not load" in result.stderr
     assert "index_to_name.json" in result.stderr
-    (project.path / "picture.png").write_bytes(PICTURES[0])
-    result = project.run("predict.py", "picture.png")
+    (project.path / "image.png").write_bytes(IMAGES[0])
+    result = project.run("predict.py", "image.png")
     assert result.returncode == 1
     assert "index_to_name.json" in result.stderr
     assert "Traceback" not in result.stderr
     project.archive()
-    assert project.predict(project.path / "picture.png")
+    assert project.predict(project.path / "image.png")
 
 
 def test_a_damaged_archive_is_named_at_once(project: Project) -> None:
     archive = project.path / "model-store" / "image-classifier.mar"
-    (project.path / "picture.png").write_bytes(PICTURES[0])
+    (project.path / "image.png").write_bytes(IMAGES[0])
     whole = archive.read_bytes()
     middle = len(whole) // 2
     for content in (
@@ -180,13 +180,13 @@ def test_a_damaged_archive_is_named_at_once(project: Project) -> None:
         whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
     ):
         archive.write_bytes(content)
-        for command in (["serve.py"], ["predict.py", "picture.png"]):
+        for command in (["serve.py"], ["predict.py", "image.png"]):
             result = project.run(*command)
             assert result.returncode == 1, (len(content), command)
             assert "python archive.py" in result.stderr, result.stderr
             assert "Traceback" not in result.stderr
     project.archive()
-    assert project.predict(project.path / "picture.png")
+    assert project.predict(project.path / "image.png")
 
 
 # ---------------------------------------------------------------------------------------- the disk
@@ -262,11 +262,11 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @pytest.mark.serve
 def test_a_project_that_cannot_be_written_still_serves(project: Project, tmp_path: Path) -> None:
-    (project.path / "picture.png").write_bytes(PICTURES[0])
+    (project.path / "image.png").write_bytes(IMAGES[0])
     with read_only(project.path):
-        expected = project.predict(project.path / "picture.png")
+        expected = project.predict(project.path / "image.png")
         with project.serve() as service:
-            assert alike(service.post(PICTURES[0]).json, expected[0])
+            assert alike(service.post(IMAGES[0]).json, expected[0])
         result = project.run("archive.py")
         assert result.returncode == 1
         assert "--output FOLDER" in result.stderr
@@ -323,16 +323,16 @@ def interrupt(
     return status, output.read_text()
 
 
-def imports_torch(pid: int, _said: str) -> bool:
+def imports_torch(pid: int, _output: str) -> bool:
     """Tell whether a process has begun to load torch."""
     with contextlib.suppress(OSError):
         return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
     return False
 
 
-def says(word: str) -> Callable[[int, str], bool]:
+def printed(word: str) -> Callable[[int, str], bool]:
     """Return a condition: the script has printed this."""
-    return lambda _pid, said: word in said
+    return lambda _pid, output: word in output
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
@@ -340,12 +340,12 @@ def says(word: str) -> Callable[[int, str], bool]:
 def test_ctrl_c_while_torch_is_imported_is_quiet(
     project: Project, tmp_path: Path, script: str
 ) -> None:
-    (project.path / "picture.png").write_bytes(PICTURES[0])
-    status, said = interrupt(
-        project, [script, "picture.png"][: 1 + (script == "predict.py")], tmp_path, imports_torch
+    (project.path / "image.png").write_bytes(IMAGES[0])
+    status, text = interrupt(
+        project, [script, "image.png"][: 1 + (script == "predict.py")], tmp_path, imports_torch
     )
     assert status == -signal.SIGINT
-    assert said == ""
+    assert text == ""
 
 
 @pytest.mark.parametrize(
@@ -366,9 +366,9 @@ def test_ctrl_c_while_building_leaves_the_archive_before(
         project.archive(*command[1:])
     store = project.path / "model-store"
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
-    status, said = interrupt(project, command, tmp_path, says(step))
-    assert status == -signal.SIGINT, said
-    assert "Traceback" not in said
+    status, text = interrupt(project, command, tmp_path, printed(step))
+    assert status == -signal.SIGINT, text
+    assert "Traceback" not in text
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 
@@ -386,10 +386,10 @@ def children(pid: int) -> list[str]:
 @pytest.mark.parametrize(
     "when",
     [
-        says("starting"),
+        printed("starting"),
         lambda pid, _: any("java" in line for line in children(pid)),
         lambda pid, _: any("model_service_worker" in line for line in children(pid)),
-        says("is ready"),
+        printed("is ready"),
     ],
     ids=["at the start", "with Java", "with workers", "when ready"],
 )
@@ -399,7 +399,7 @@ def test_ctrl_c_ends_the_server_with_all_its_processes(
     options = [
         x for name in ("", "management-", "metrics-") for x in (f"--{name}port", str(free_port()))
     ]
-    status, said = interrupt(project, ["serve.py", *options], tmp_path, when)
-    assert status == 0, said
-    assert said.endswith("stopped\n")
-    assert "Traceback" not in said
+    status, text = interrupt(project, ["serve.py", *options], tmp_path, when)
+    assert status == 0, text
+    assert text.endswith("stopped\n")
+    assert "Traceback" not in text

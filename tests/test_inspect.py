@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import io
 import json
 import pickle
+import pkgutil
 import random
 import subprocess
 import sys
@@ -22,10 +24,12 @@ import yaml
 from PIL import Image
 from torch import nn
 from torchvision import models
+from torchvision.models.segmentation import deeplabv3
 from typer.testing import CliRunner
 
+import generator.tasks
 from conftest import Project, save_random_weights, ts_template
-from generator import catalogue
+from generator import catalogue, facts
 from generator.cli import app
 from generator.errors import UserError
 from generator.inspection import inspect_file, signatures
@@ -33,11 +37,14 @@ from generator.inspection.matching import recognise
 from generator.inspection.pickles import Tensor, refused_by_torch
 from generator.options import questions
 from generator.rendering import render, template_root
+from generator.tasks import tasks
 from inspected import (
     ARCHS,
     CLASSES,
     CONTAINERS,
     HEADS,
+    NETWORKS,
+    SEGMENTERS,
     UNITS,
     Wrapper,
     build,
@@ -55,11 +62,14 @@ from inspected import (
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+FIRST_TASK = next(iter(tasks()))
+SEGMENTATION = next(task.value for task in tasks().values() if task.networks == "segmenter")
+
 
 # ------------------------------------------------------------------------------------ recognising
 
 
-@pytest.mark.parametrize(("number", "name"), enumerate(ARCHS))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(ARCHS)))
 def test_each_architecture_in_each_container(number: int, name: str, tmp_path: Path) -> None:
     heads = [head for head in HEADS if can_have(ARCHS[name], head)]
     for turn in range(3):  # the heads take turns over the architectures
@@ -94,10 +104,10 @@ def test_each_architecture_in_each_container(number: int, name: str, tmp_path: P
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
 def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
-    network, pictures = build(name), example(ARCHS[name])
-    save_traced(network, tmp_path / "traced.pt", pictures)
+    network, images = build(name), example(ARCHS[name])
+    save_traced(network, tmp_path / "traced.pt", images)
     save_scripted(network, tmp_path / "scripted.pt")
-    save_exported(network, tmp_path / "exported.pt2", pictures)
+    save_exported(network, tmp_path / "exported.pt2", images)
     save_safetensors(Wrapper(network), tmp_path / "x.safetensors")
     for file, kind, what in (
         ("traced.pt", "torchscript", "traced"),
@@ -112,10 +122,10 @@ def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
         assert ("head" in found.answers) == (kind == "safetensors")
     assert inspect_file(tmp_path / "x.safetensors").answers["state_dict_prefix"] == "backbone."
     exported = inspect_file(tmp_path / "exported.pt2")
-    assert exported.image_size == pictures.shape[-1]
-    if pictures.shape[-1] != ARCHS[name].input_size:
+    assert exported.image_size == images.shape[-1]
+    if images.shape[-1] != ARCHS[name].input_size:
         assert exported.answers["transforms"] == "custom"
-        assert exported.answers["image_size"] == pictures.shape[-1]
+        assert exported.answers["image_size"] == images.shape[-1]
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf", "swin_v2_t", "vit_b_32"])
@@ -143,8 +153,8 @@ def test_onnx_of_the_older_exporter(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_onnx_of_a_network_with_other_normalisation(dynamo: bool, tmp_path: Path) -> None:
     network = models.resnet18(num_classes=CLASSES, norm_layer=lambda n: nn.GroupNorm(8, n))
-    picture = torch.zeros(1, 3, 64, 64)
-    save_onnx(trained(network), tmp_path / "x.onnx", picture, dynamo=dynamo)
+    images = torch.zeros(1, 3, 64, 64)
+    save_onnx(trained(network), tmp_path / "x.onnx", images, dynamo=dynamo)
     assert inspect_file(tmp_path / "x.onnx").architecture is None
 
 
@@ -155,8 +165,16 @@ def test_frozen_torchscript_says_what_is_lost(tmp_path: Path) -> None:
     assert (found.architecture, found.classes, found.channels) == (None, None, None)
     assert "it is frozen" in found.notes[0]
     assert found.answers == {"weights": "torchscript"}
-    assert found.likely == {"color_mode": "RGB"}  # of the first constant; no matrix tells more
-    open_questions = {"architecture", "num_classes", "color_mode", "model_output", "transforms"}
+    # The colours are those of the first constant; no matrix tells more.
+    assert found.likely == {"task": FIRST_TASK, "color_mode": "RGB"}
+    open_questions = {
+        "task",
+        "architecture",
+        "num_classes",
+        "color_mode",
+        "model_output",
+        "transforms",
+    }
     assert open_questions <= found.open_questions.keys()
 
 
@@ -304,7 +322,10 @@ STRANGERS: dict[str, Callable[[], nn.Module]] = {
     "mobile detection": lambda: models.detection.ssdlite320_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=5
     ),
-    "segmentation": lambda: models.segmentation.deeplabv3_resnet50(
+    "mask detection": lambda: models.detection.maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=5
+    ),
+    "dense detection": lambda: models.detection.fcos_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=5
     ),
     "video": lambda: models.video.r3d_18(num_classes=5),
@@ -324,6 +345,281 @@ def test_other_networks_are_not_taken_for_classifiers(name: str, tmp_path: Path)
     else:
         assert found.architecture is None
         assert "architecture" not in found.answers
+    if "detection" in name:
+        assert found.network_kind == "detector"
+        assert (found.task, found.likely, found.answers, found.nearest) == (None, {}, {}, ())
+        assert found.open_questions == {"task": "none takes a detector"}
+        assert "it is a detector, which no task of this template takes" in found.notes[-1]
+        printed = run(tmp_path / "x.pth")
+        assert "Next nothing: no task of this template takes a detector" in printed
+        assert "copier copy" not in printed
+
+
+# ------------------------------------------------------------------------------------- segmenters
+
+
+class Output(nn.Module):
+    """A segmenter that returns its logits alone, as people export it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(images)["out"]
+        return logits
+
+
+def replaced(name: str, **changes: Callable[[int], nn.Module]) -> nn.Module:
+    """Return a hollow segmenter of 21 classes in which layers are replaced by those for CLASSES."""
+    arch = SEGMENTERS[name]
+    options = {"aux_loss": True} if arch.aux else {}
+    network = catalogue.meta_model(name, 21, **arch.kwargs, **options)
+    with torch.device("meta"):
+        for path, make in changes.items():
+            network.set_submodule(path.replace("__", "."), make(CLASSES))
+    return hollow(network).eval()
+
+
+def conv(inputs: int) -> Callable[[int], nn.Module]:
+    """Return what makes a last layer."""
+    return lambda classes: nn.Conv2d(inputs, classes, 1)
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate(SEGMENTERS)))
+def test_each_segmenter_in_each_container(number: int, name: str, tmp_path: Path) -> None:
+    arch = SEGMENTERS[name]
+    for turn, (container_name, container) in enumerate(CONTAINERS.items()):
+        with_aux = bool(arch.aux) and (number + turn) % 2 == 1
+        channels = 1 if turn % 3 == 2 else 3
+        options = {"aux_loss": True} if with_aux else {}
+        network = catalogue.meta_model(name, CLASSES, **arch.kwargs, **options)
+        arguments = eval(f"dict(out_channels={arch.first_conv_args})")  # the catalogue's own
+        network.set_submodule(arch.first_conv, nn.Conv2d(channels, **arguments, device="meta"))
+        parameters = sum(
+            parameter.numel()
+            for key, parameter in network.named_parameters()
+            if not key.startswith("aux_classifier.")
+        )
+        container.save(hollow(network).eval(), tmp_path / "x.pth")
+        found = inspect_file(tmp_path / "x.pth")
+        shown = f"{name} {container_name}"
+        assert (found.architecture, found.network_kind) == (name, "segmenter"), shown
+        assert (found.task, found.classes) == (SEGMENTATION, CLASSES), shown
+        assert (found.channels, found.prefix) == (channels, container.prefix), shown
+        assert (found.head, found.parameters, found.timm) == ("linear", parameters, ()), shown
+        answers = {
+            "task": SEGMENTATION,
+            "architecture": name,
+            "num_classes": CLASSES,
+            "color_mode": "RGB" if channels == 3 else "L",
+            "weights": container.weights,
+        }
+        if container.prefix:
+            answers["state_dict_prefix"] = container.prefix
+        assert found.answers == answers, shown
+        assert found.open_questions.keys() - {"checkpoint_key"} == {"transforms", "label_format"}
+        left_out = f"{container.prefix}aux_classifier.* is left out: only training needs this"
+        assert any(note.startswith(left_out) for note in found.notes) == with_aux, shown
+        assert any(f"{CLASSES} classes include the background" in note for note in found.notes)
+
+
+# As people change torchvision's networks for their classes, and the architecture that follows.
+CHANGED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    "the last layer alone": (
+        "deeplabv3_resnet50",
+        lambda: replaced("deeplabv3_resnet50", classifier__4=conv(256)),
+    ),
+    "both last layers": (
+        "fcn_resnet101",
+        lambda: replaced("fcn_resnet101", classifier__4=conv(512), aux_classifier__4=conv(256)),
+    ),
+    "the whole head": (
+        "deeplabv3_mobilenet_v3_large",
+        lambda: replaced(
+            "deeplabv3_mobilenet_v3_large", classifier=lambda n: deeplabv3.DeepLabHead(960, n)
+        ),
+    ),
+    "another head": (
+        "deeplabv3_resnet50",
+        lambda: replaced("fcn_resnet50", classifier=lambda n: deeplabv3.DeepLabHead(2048, n)),
+    ),
+    "both classifiers of LR-ASPP": (
+        "lraspp_mobilenet_v3_large",
+        lambda: replaced(
+            "lraspp_mobilenet_v3_large",
+            classifier__low_classifier=conv(40),
+            classifier__high_classifier=conv(128),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_segmenters_for_other_classes(name: str, tmp_path: Path) -> None:
+    architecture, make = CHANGED[name]
+    save_state(make(), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.task, found.classes, found.head) == (SEGMENTATION, CLASSES, "linear")
+    assert found.architecture == found.answers["architecture"] == architecture
+    assert found.answers["num_classes"] == CLASSES
+
+
+def test_a_segmenter_with_more_than_a_last_layer_is_ones_own(tmp_path: Path) -> None:
+    network = replaced(
+        "deeplabv3_resnet101",
+        classifier__4=lambda n: nn.Sequential(nn.Dropout(), nn.Conv2d(256, n, 1)),
+    )
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.head) == ("deeplabv3_resnet101", "other")
+    assert (found.task, found.classes) == (SEGMENTATION, CLASSES)
+    assert found.answers["architecture"] == "custom"
+
+
+def test_a_training_checkpoint_of_torchvisions_references(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01, momentum=0.9)
+    content = {
+        "model": replaced("fcn_resnet50", classifier__4=conv(512)).state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": {"base_lrs": [0.01], "last_epoch": 3},
+        "epoch": 3,
+        "args": argparse.Namespace(model="fcn_resnet50", aux_loss=True),
+    }
+    torch.save(content, tmp_path / "model_3.pth")
+    found = inspect_file(tmp_path / "model_3.pth")
+    assert found.answers == {
+        "task": SEGMENTATION,
+        "architecture": "fcn_resnet50",
+        "num_classes": CLASSES,
+        "color_mode": "RGB",
+        "weights": "checkpoint",
+    }
+    assert found.objects == ("argparse.Namespace",)
+
+
+def test_one_output_for_each_pixel_is_not_served_as_it_is(tmp_path: Path) -> None:
+    network: Any = replaced("deeplabv3_resnet50")
+    network.classifier[4] = nn.Conv2d(256, 1, 1)
+    save_state(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.classes) == ("deeplabv3_resnet50", 1)
+    assert found.answers["architecture"] == "custom"
+    assert "num_classes" not in found.answers and "num_classes" in found.open_questions
+    assert found.likely == {"num_classes": 2}
+    assert "torch.cat([torch.zeros_like(x), x], 1)" in found.notes[-1]
+
+
+def test_a_head_of_ones_own_makes_a_segmenter_that_is_not_known(tmp_path: Path) -> None:
+    layers = [nn.Conv2d(2048, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, CLASSES, 1)]
+    network = replaced("deeplabv3_resnet50", classifier=lambda n: nn.Sequential(*layers))
+    save_state(nn.DataParallel(network), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.task, found.classes) == (None, None, None)
+    assert found.likely == {"task": SEGMENTATION, "color_mode": "RGB", "num_classes": CLASSES}
+    assert "task" in found.open_questions
+    assert "module.classifier.3.weight is what a segmenter has" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "last", "is_segmenter"),
+    [
+        (("encoder.conv1", "decoder.blocks.0.conv1.0", "segmentation_head.0"), (4, 8, 3, 3), True),
+        (("inc.double_conv.0", "up1.up", "outc.conv"), (4, 8, 1, 1), True),
+        (("encoder1.0", "upconv1", "final_conv"), (4, 8, 1, 1), True),
+        (("backbone.conv1", "neck", "decode_head.conv_seg"), (4, 8, 1, 1), True),
+        (("features.0", "features.3", "classifier.1"), (4, 8, 1, 1), False),
+        (("stem.conv", "last_conv", "fc"), (4, 8), False),
+    ],
+)
+def test_other_segmenters_are_told_by_their_names(
+    names: tuple[str, ...], last: tuple[int, ...], is_segmenter: bool, tmp_path: Path
+) -> None:
+    shapes = [(8, 3, 3, 3), (8, 8, 3, 3), last]
+    state = {f"{name}.weight": torch.zeros(x) for name, x in zip(names, shapes, strict=True)}
+    torch.save({"state_dict": state}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, found.task) == (None, None)
+    assert found.network_kind == ("segmenter" if is_segmenter else None)
+    assert found.likely["task"] == (SEGMENTATION if is_segmenter else FIRST_TASK)
+    assert not is_segmenter or found.likely["num_classes"] == 4
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_segmenters_that_bring_their_graph(name: str, tmp_path: Path) -> None:
+    arch = SEGMENTERS[name]
+    images = torch.zeros(2, 3, 64, 64)
+    options = {"aux_loss": True} if arch.aux else {}
+    light = hollow(catalogue.meta_model(name, CLASSES, **arch.kwargs)).eval()
+    save_scripted(light, tmp_path / "scripted.pt")
+    save_traced(Output(light), tmp_path / "traced.pt", images)
+    save_exported(light, tmp_path / "exported.pt2", images)
+    real = trained(models.get_model(name, num_classes=CLASSES, **arch.kwargs, **options))
+    save_onnx(real, tmp_path / "x.onnx", images)
+    save_onnx(Output(real), tmp_path / "old.onnx", images, dynamo=False)
+    for file in ("scripted.pt", "traced.pt", "exported.pt2", "x.onnx", "old.onnx"):
+        found = inspect_file(tmp_path / file)
+        assert (found.architecture, found.task, found.classes) == (name, SEGMENTATION, CLASSES)
+        assert found.answers["architecture"] == name, file
+        is_fixed = file in ("exported.pt2", "x.onnx", "old.onnx")
+        assert found.answers.get("resize_mode") == ("stretch" if is_fixed else None), file
+        assert found.answers.get("image_size") == (64 if is_fixed else None), file
+        assert not any("no part of it" in note for note in found.notes), found.notes
+
+
+def test_a_graph_that_gives_maps_is_likely_a_segmenters(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1)).eval()
+    save_exported(network, tmp_path / "x.pt2", torch.zeros(2, 3, 64, 96))
+    found = inspect_file(tmp_path / "x.pt2")
+    assert (found.architecture, found.network_kind, found.classes) == (None, "segmenter", 4)
+    assert (found.task, found.likely["task"]) == (None, SEGMENTATION)
+    assert any("it takes images of 64 x 96 pixels alone" in note for note in found.notes)
+
+
+# --------------------------------------------------------------------------- tasks of one network
+
+
+def test_what_scores_mean_is_asked(tmp_path: Path) -> None:
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.network_kind, found.task) == ("classifier", None)
+    assert found.likely == {"task": FIRST_TASK}
+    assert "task" not in found.answers
+    possible = [task for task in tasks().values() if task.networks == "classifier"]
+    assert len(possible) > 1
+    for task in possible:
+        assert f"{task.value} ({task.meaning})" in found.open_questions["task"]
+    assert f"{FIRST_TASK} likely; weights do not tell" in run(tmp_path / "x.pth")
+
+
+def test_what_speaks_for_a_task_is_named(tmp_path: Path) -> None:
+    state = {f"model.{key}": x for key, x in build("resnet18").state_dict().items()}
+    torch.save({**state, "criterion.pos_weight": torch.ones(CLASSES)}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.task is None and "task" in found.open_questions
+    assert found.likely["task"] != FIRST_TASK
+    (note,) = (note for note in found.notes if note.startswith("task="))
+    assert note.startswith(f"task={found.likely['task']} is likely: criterion.pos_weight is of BCE")
+
+    save_state(hollow(catalogue.meta_model("resnet18", 1)), tmp_path / "x.pth")
+    assert inspect_file(tmp_path / "x.pth").likely == {"task": found.likely["task"]}
+
+
+def test_each_module_of_a_task_has_its_facts() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(generator.tasks.__path__)}
+    assert modules <= facts.tasks().keys()
+    assert {task.networks for task in tasks().values()} <= catalogue.KINDS.keys()
+
+
+def test_a_task_needs_no_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = facts.tasks()
+    toy = {**known[FIRST_TASK], "value": "toy"}
+    monkeypatch.setattr(facts, "tasks", lambda: {**known, "toy": toy})
+    monkeypatch.setattr(generator.tasks, "tasks", tasks.__wrapped__)
+    save_state(build("resnet18"), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.likely == {"task": FIRST_TASK}
+    assert found.open_questions["task"].endswith(", or toy")
 
 
 TIMM_STRANGERS = ["resnet50", "resnetblur50", "seresnet50", "resnet50_gn", "vgg11_bn", "vgg16",
@@ -383,7 +679,7 @@ def zipped(*names: str) -> bytes:
     return buffer.getvalue()
 
 
-def picture(form: str) -> bytes:
+def image(form: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, form)
     return buffer.getvalue()
@@ -417,8 +713,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "TensorRT": (b"ftrt" + bytes(99), "TensorRT"),
     "gzip": (gzip.compress(b"x" * 99), "gunzip"),
     "tar": (tarred(), "tar archive"),
-    "PNG": (picture("PNG"), "PNG picture"),
-    "JPEG": (picture("JPEG"), "JPEG picture"),
+    "PNG": (image("PNG"), "PNG image"),
+    "JPEG": (image("JPEG"), "JPEG image"),
     "zeros": (bytes(5000), "zeros alone"),
     "noise": (random.Random(1).randbytes(999), "no kind that is known"),
     "zip": (zipped("a.txt", "b.txt"), "zip archive with a.txt"),
@@ -475,14 +771,16 @@ def test_int8_is_named_with_the_way_out(tmp_path: Path) -> None:
 def test_every_network_is_stored() -> None:
     import timm
 
-    assert list(signatures.load()) == list(ARCHS), "run: ts-template catalogue"
+    assert list(signatures.load()) == list(NETWORKS), "run: ts-template catalogue"
     stored = {name for names in signatures.load_timm().names.values() for name in names}
     assert stored == set(timm.list_models()), "run: ts-template catalogue --timm"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_b_32", "googlenet", "squeezenet1_0"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vit_b_32", "googlenet", "squeezenet1_0", *SEGMENTERS]
+)
 def test_signatures_are_those_of_the_installed_torchvision(name: str) -> None:
-    assert signatures.read(signatures.PATH)[name] == signatures.build_one(name, ARCHS[name])
+    assert signatures.read(signatures.PATH)[name] == signatures.build_one(name, NETWORKS[name])
 
 
 def test_what_torch_refuses_is_known(tmp_path: Path) -> None:
@@ -562,6 +860,15 @@ ANSWERED: dict[str, Callable[[Path], None]] = {
     "traced": lambda path: save_traced(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
     "exported": lambda path: save_exported(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
     "unknown": lambda path: save_state(nn.Linear(2, 2), path),
+    "segmenter": lambda path: save_state(
+        replaced("deeplabv3_resnet50", classifier__4=conv(256)), path
+    ),
+    "segmenter, exported": lambda path: save_exported(
+        replaced("lraspp_mobilenet_v3_large"), path, torch.zeros(2, 3, 64, 64)
+    ),
+    "segmenter with one output": lambda path: save_state(
+        replaced("fcn_resnet50", classifier__4=lambda classes: nn.Conv2d(512, 1, 1)), path
+    ),
 }
 
 
@@ -673,4 +980,4 @@ def test_labels_are_compared_with_the_network(tmp_path: Path) -> None:
     content = json.loads(run(tmp_path / "x.pth", "--json", "--labels", labels))
     assert content["labels"]["fits"] is False
     printed = run(tmp_path / "x.pth", "--labels", labels)
-    assert f"first mend the labels: {content['labels']['problem']}" in printed
+    assert f"first correct the labels: {content['labels']['problem']}" in printed

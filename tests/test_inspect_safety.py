@@ -49,17 +49,17 @@ def refusal(path: Path) -> str:
 def small_files(folder: Path) -> dict[str, Path]:
     """Write small files of each kind, with real weights."""
     network = trained(models.squeezenet1_1(num_classes=CLASSES))
-    pictures = torch.zeros(1, 3, 64, 64)
+    images = torch.zeros(1, 3, 64, 64)
     files = {
         name: folder / name for name in ("x.pth", "x.legacy", "x.safetensors", "x.pt", "x.pt2")
     }
     save_state(network, files["x.pth"])
     CONTAINERS["legacy"].save(network, files["x.legacy"])
     save_safetensors(network, files["x.safetensors"])
-    save_traced(network, files["x.pt"], pictures)
-    save_exported(network, files["x.pt2"], pictures)
+    save_traced(network, files["x.pt"], images)
+    save_exported(network, files["x.pt2"], images)
     files["x.onnx"] = folder / "x.onnx"
-    save_onnx(network, files["x.onnx"], pictures, external_data=False)
+    save_onnx(network, files["x.onnx"], images, external_data=False)
     return files
 
 

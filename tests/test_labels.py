@@ -19,10 +19,11 @@ import torch
 import torchvision
 
 from conftest import Project, labels_of
-from generator import matrix
+from generator import facts
 from generator.errors import UserError
 from generator.fast import FastRenderer
 from generator.labels import LabelError, inspect_labels
+from generator.rendering import plain_copy, template_root
 from test_archive import network_state, run_suggestion
 
 EMOJI = "🐱 猫"
@@ -42,7 +43,7 @@ class Case:
         names: what is read.
         error: a pattern of the message, if it is refused.
         note: a pattern of what people are told.
-        classes: how many the network has; as many as there are names, if not said.
+        classes: how many the network has; as many as there are names, if not given.
         encoding: as found.
         answers: those that are found, besides the format.
     """
@@ -163,7 +164,7 @@ CASES: dict[str, Case] = {
     "number to number": case("a", "{0: 1, 1: 0}", "index_to_name", "in 0: 1, which is the name"),
     "broken JSON": case("a.json", '{"0": "a", "1": ', "index_to_name", "not valid JSON"),
     "deep": case("a.json", "[" * 100_000, "index_to_name", "not valid JSON"),
-    "a number": case("a.json", "7", "index_to_name", "must be like one of"),
+    "a number": case("a.json", "7", "index_to_name", "holds 7; expected an object or a list"),
     "an empty object": case("a.json", "{}", "index_to_name", "lacks 0, 1|no class"),
     # ----------------------------------------------------------------------------- imagenet
     "wnid and name": case(
@@ -278,9 +279,7 @@ CASES: dict[str, Case] = {
     ),
     "an index twice": case("a.txt", "0 a\n1 b\n1 c\n", "text", "'b' and 'c' both have index 1"),
     "an empty line": case("a.txt", "a\n\nb\n", "text", "line 2 is empty", classes=3),
-    "training pictures": case(
-        "a.txt", "x/1.jpg 0\nx/2.JPEG 1\ny/3.png 1\n", "text", "lists pictures"
-    ),
+    "training images": case("a.txt", "x/1.jpg 0\nx/2.JPEG 1\ny/3.png 1\n", "text", "lists images"),
     # ---------------------------------------------------------------------------------- csv
     "titles": case("a.csv", "index,name\n0,a\n1,b\n", "csv", AB),
     "no titles": case("a.csv", "0,a\n1,b\n", "csv", AB),
@@ -322,9 +321,7 @@ CASES: dict[str, Case] = {
     "open quote": case("a.csv", '0,"a\n1,b\n', "csv", "quote"),
     "a gap in a table": case("a.csv", "0,a\n2,c\n", "csv", "lacks 1"),
     "an index twice in a table": case("a.csv", "0,a\n1,b\n1,c\n", "csv", "'b' and 'c' both"),
-    "training pictures in a table": case(
-        "a.csv", "file,label\na.jpg,0\nb.jpg,1\n", "csv", "pictures"
-    ),
+    "training images in a table": case("a.csv", "file,label\na.jpg,0\nb.jpg,1\n", "csv", "images"),
     "training ids": case(
         "a.csv", "id,label\n0,a\n1,b\n2,a\n3,a\n4,b\n", "csv", "5 rows but only 2 classes"
     ),
@@ -434,7 +431,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Project]:
     """A function that gives the project for a format and an element."""
     folder = tmp_path_factory.mktemp("projects")
-    renderer = FastRenderer(matrix.plain_copy(folder / "template"))
+    renderer = FastRenderer(plain_copy(folder / "template"))
 
     def project(label_format: str, element: int = -1) -> Project:
         path = folder / f"{label_format}{element}"
@@ -449,8 +446,8 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], P
 READ = """
 import json, sys
 from pathlib import Path
-from labels import read_labels
-from project import ProjectError
+from tools.labels import read_labels
+from tools.project import ProjectError
 outcomes = []
 for path, classes in json.load(sys.stdin):
     try:
@@ -462,7 +459,7 @@ print(json.dumps(outcomes))
 
 
 def read(project: Project, inputs: list[tuple[Path, int]]) -> list[Any]:
-    """Return what the project's labels.py makes of files: [names, notes], or the error's text."""
+    """Return what the project reads in files: [names, notes] of each, or the error's text."""
     result = subprocess.run(
         [sys.executable, "-c", READ],
         cwd=project.path,
@@ -554,9 +551,10 @@ SAMPLES = {
 def test_the_file_of_another_format_is_never_misread(
     label_format: str, projects: Callable[..., Project], tmp_path: Path
 ) -> None:
+    files = {name: x["file"] for name, x in facts.labels().items()}
     paths = []
     for other, content in SAMPLES.items():
-        paths.append(tmp_path / matrix.LABEL_FILES[other].replace(".", f"-{other}."))
+        paths.append(tmp_path / files[other].replace(".", f"-{other}."))
         paths[-1].write_text(content)
     outcomes = read(projects(label_format), [(path, 2) for path in paths])
     for other, outcome in zip(SAMPLES, outcomes, strict=True):
@@ -565,7 +563,7 @@ def test_the_file_of_another_format_is_never_misread(
             continue
         assert isinstance(outcome, str), (other, outcome)
         # Lines do not know which JSON it is; the project of that answer does.
-        named = "index_to_name" if "json" in matrix.LABEL_FILES[other] else other
+        named = "index_to_name" if "json" in files[other] else other
         named = named if label_format in ("text", "csv") else other
         assert f"-d label_format={named}" in outcome, (other, outcome)
         assert "--labels" in outcome
@@ -615,13 +613,13 @@ def test_folders_are_numbered_as_torchvision_does(
 
 @pytest.fixture
 def noise_file() -> bytes:
-    """A picture."""
+    """An image."""
     from conftest import encode, noise
 
     return encode(noise(0))
 
 
-def test_the_named_format_mends_and_the_labels_survive(
+def test_the_named_format_fixes_it_and_the_labels_survive(
     copy_released: Callable[..., Project],
 ) -> None:
     project = copy_released(architecture="custom", num_classes=4)
@@ -666,3 +664,27 @@ def test_inspecting_needs_no_torch(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("label_format", facts.labels())
+def test_projects_have_the_code_that_inspects_labels_word_for_word(
+    label_format: str, projects: Callable[..., Project]
+) -> None:
+    folder = projects(label_format).path / "tools" / "label_files"
+    rendered = {path.stem for path in folder.glob("*.py")}
+    modules = facts.labels()[label_format]["modules"]
+    assert rendered == {"__init__", *modules} if modules else not folder.exists()
+    for name in rendered:
+        own = template_root() / "generator" / "shared" / "label_files" / f"{name}.py"
+        _, _, text = (folder / f"{name}.py").read_text().partition("\n")
+        assert text == own.read_text()
+
+
+@pytest.mark.parametrize("label_format", facts.labels())
+def test_the_example_that_a_project_brings_is_readable(
+    label_format: str, projects: Callable[..., Project]
+) -> None:
+    project = projects(label_format)
+    if name := facts.labels()[label_format]["file"]:
+        (outcome,) = read(project, [(project.path / name, 2)])
+        assert outcome == [["class 0", "class 1"], []]

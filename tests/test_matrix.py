@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import math
 import random
 import shutil
 import subprocess
@@ -17,17 +19,20 @@ import pytest
 import yaml
 
 from conftest import ts_template
-from generator import catalogue, fast, matrix
+from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
-from generator.rendering import template_root
+from generator.matrix import dealing, imports
+from generator.rendering import plain_copy, template_root
+
+TASKS = list(facts.tasks())
 
 
 @pytest.mark.matrix
 def test_every_combination_renders_and_is_right() -> None:
     combinations = matrix.combinations()
-    expected = 1
-    for axis in matrix.AXES:
-        expected *= len(matrix.questions()[axis])
+    expected = sum(
+        math.prod(len(matrix.questions(task)[axis]) for axis in matrix.AXES) for task in TASKS
+    )
     assert len(combinations) == expected
     outcome = matrix.run(combinations)
     assert not outcome.failures, "\n".join(outcome.failures[:10])
@@ -37,9 +42,10 @@ def test_every_combination_renders_and_is_right() -> None:
     assert outcome.checked > len(catalogue.load())
 
 
-def test_each_value_meets_each_value_of_the_axes() -> None:
-    met = matrix.covered(matrix.combinations())
-    values = matrix.questions()
+@pytest.mark.parametrize("task", TASKS)
+def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
+    met = matrix.covered(x for x in matrix.combinations() if x["task"] == task)
+    values = matrix.questions(task)
     for axis in matrix.AXES:
         for name in values.keys() - set(matrix.AXES):
             for one in values[axis]:
@@ -47,10 +53,34 @@ def test_each_value_meets_each_value_of_the_axes() -> None:
                     archs = catalogue.load() if name == "head" and axis == "architecture" else {}
                     if one in archs and archs[one].classifier_kind != "Linear":
                         continue
-                    if one == "onnx" and (name in matrix.SPEED or other == "gpu"):
-                        continue  # it has a way of its own, on the CPU
-                    pair = (axis, str(one), name, matrix.json.dumps(other))
+                    if one == "onnx" and other in ("cuda", "fp16", "gpu"):
+                        continue  # it runs on the CPU
+                    pair = (axis, str(one), name, json.dumps(other))
                     assert pair in met, f"{axis}={one} never meets {name}={other}"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_gets_its_own_values_and_questions(task: str) -> None:
+    values = matrix.questions(task)
+    assert values["task"] == [task]
+    assert values["response_format"] == list(facts.responses(task))
+    kind = facts.tasks()[task]["networks"]
+    fitting = {name for name, arch in catalogue.load().items() if kind in arch.kinds}
+    assert set(values["architecture"]) == fitting
+    assert facts.questions_of_tasks() & values.keys() == set(facts.tasks()[task]["questions"])
+    for name, each in facts.backends().items():
+        for accelerator in ("cpu", "cuda"):
+            found = {
+                x[2] for x in matrix.speeds(task, "state_dict") if x[:2] == (accelerator, name)
+            }
+            assert found == set(each["precisions"].get(accelerator, []))
+
+
+def test_a_question_in_free_text_needs_values_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix.questions.cache_clear()
+    monkeypatch.delitem(dealing.SAMPLES, "mean")
+    with pytest.raises(LookupError, match="mean has no choices: add values to try to SAMPLES"):
+        matrix.questions(TASKS[0])
 
 
 def files(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -78,7 +108,7 @@ def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")  # shown if the test fails
     deal = random.Random(seed)
-    template = matrix.plain_copy(tmp_path / "template")
+    template = plain_copy(tmp_path / "template")
     renderer = FastRenderer(template)
     allowed = [answers for answers in matrix.combinations() if not matrix.is_forbidden(answers)]
     for number in range(12):
@@ -89,7 +119,7 @@ def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
         answers = allowed[last]
         if number % 4 == 0:  # and whatever --defaults makes of fewer answers
             names = deal.sample([*answers], len(answers) // 2)
-            names += matrix.SPEED  # they go together
+            names += ["task", *dealing.SPEED]  # they go together
             answers = {name: answers[name] for name in answers if name in names}
         fast, stock = tmp_path / f"fast{number}", tmp_path / f"stock{number}"
         renderer.render(fast, answers)
@@ -198,14 +228,30 @@ def test_a_template_that_changes_an_answer_for_later_templates_is_refused(tmp_pa
 
 
 BREAKAGES: dict[str, tuple[str, str, str, str]] = {
-    "unused import": ("project/serve.py.jinja", "import re\n", "import re\nimport cgi\n", "F401"),
-    "badly formatted": ("project/samples.py", "SIZE = (80, 60)", "SIZE = (80,60)", "format"),
-    "syntax error": ("parts/response/label.py.jinja", "return [", "return [[", "response.py"),
-    "wrong shape": ("parts/head/mlp.py.jinja", ", num_classes)", ", 7)", "AssertionError"),
+    "unused import": ("project/serve.py", "import sys\n", "import sys\nimport cgi\n", "F401"),
+    "badly formatted": ("inputs/image/samples.py", "SIZE = (80, 60)", "SIZE = (80,60)", "format"),
+    "syntax error": (
+        "tasks/image_classification/responses/label/response.py.jinja",
+        "return [",
+        "return [[",
+        "service/response.py",
+    ),
+    "wrong shape": (
+        "networks/torchvision/heads/mlp.py.jinja",
+        ", num_classes)",
+        ", 7)",
+        "AssertionError",
+    ),
+    "wrong prediction": (
+        "tasks/image_classification/task.py.jinja",
+        "make_answers(scores.cpu(), labels)",
+        "[{torch} for _ in items]",
+        "not JSON serializable",
+    ),
     "leftover": ("project/README.md.jinja", "## The files", "## {{ '{{ x }}' }}", "left over"),
-    "bad import": ("project/handler.py.jinja", "import json\n", "import oz\n", "oz"),
+    "bad import": ("project/service/handler.py.jinja", "import json\n", "import oz\n", "oz"),
     "too many files": ("project/extra.txt", "", "extra\n", "extra.txt"),
-}  # fmt: skip
+}
 
 
 ANSWERS = {
@@ -223,38 +269,66 @@ ANSWERS = {
 
 
 @pytest.fixture
-def break_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the matrix render a template in which some text is another, or a file more."""
+def break_template(tmp_path: Path) -> Callable[..., Path]:
+    """Return a template in which some text is another, or a file more."""
 
-    def break_it(file: str, old: str, new: str) -> None:
-        root = matrix.plain_copy(tmp_path / "broken")
+    def break_it(file: str, old: str, new: str) -> Path:
+        root = plain_copy(tmp_path / "broken")
         path = root / "template" / file
         text = path.read_text() if path.exists() else ""
         assert old in text
         path.write_text(text.replace(old, new, 1) if old else new)
-        monkeypatch.setattr(matrix, "template_root", lambda: root)
+        return root
 
     return break_it
 
 
 @pytest.mark.parametrize("name", BREAKAGES)
-def test_a_broken_template_is_found(name: str, break_template: Callable[..., None]) -> None:
-    file, old, new, said = BREAKAGES[name]
-    break_template(file, old, new)
-    outcome = matrix.run([ANSWERS], processes=1)
-    assert any(said in failure for failure in outcome.failures), outcome.failures
+def test_a_broken_template_is_found(name: str, break_template: Callable[..., Path]) -> None:
+    file, old, new, message = BREAKAGES[name]
+    root = break_template(file, old, new)
+    outcome = matrix.run([ANSWERS], processes=1, root=root)
+    assert any(message in failure for failure in outcome.failures), outcome.failures
     assert all("copier copy" in failure for failure in outcome.failures)
     assert any("-d architecture=resnet18" in failure for failure in outcome.failures)
 
 
-def test_what_imports_a_new_file_is_imported_anew(break_template: Callable[..., None]) -> None:
-    name = "MAX_{{ 'REQUEST_' if max_pictures > 1 }}PIXELS"
-    break_template("project/images.py.jinja", "MAX_REQUEST_PIXELS", name)
+def test_what_imports_a_new_file_is_imported_anew(break_template: Callable[..., Path]) -> None:
+    name = "def read_{{ 'items' if max_pictures > 1 else 'others' }}("
+    root = break_template("inputs/image/images.py.jinja", "def read_items(", name)
     sound, broken = ANSWERS | {"max_pictures": 64}, ANSWERS | {"max_pictures": 1}
-    assert not matrix.run([sound], processes=1).failures
+    assert not matrix.run([sound], processes=1, root=root).failures
     # handler.py, which imports the name, is the same in both.
-    outcome = matrix.run([sound, broken], processes=1)
+    outcome = matrix.run([sound, broken], processes=1, root=root)
     assert any("cannot import name" in failure for failure in outcome.failures), outcome.failures
+
+
+def test_what_a_module_depends_on_is_found(tmp_path: Path) -> None:
+    files = {
+        "service/__init__.py": "",
+        "service/task.py": "from service import images\n",
+        "service/images.py": "",
+        "tools/__init__.py": "",
+        "tools/labels.py": "def f():\n    from .files import (\n        entries,\n    )\n",
+        "tools/files/__init__.py": "",
+        "tools/files/entries.py": "PATH = 'labels.txt'\n",
+        "labels.txt": "cat\n",
+        "predict.py": "import tools.labels as labels\nfrom service.task import f\n",
+    }
+    write_template(tmp_path, files)
+    depends = {
+        "service/images.py": {"service/task.py", "predict.py"},
+        "tools/files/entries.py": {"tools/labels.py", "predict.py"},
+        "labels.txt": {"tools/files/entries.py", "tools/labels.py", "predict.py"},
+        "service/__init__.py": {"service/task.py", "service/images.py", "predict.py"},
+    }
+    before = imports.dependencies(tmp_path)
+    for changed, expected in depends.items():
+        (tmp_path / changed).write_text(files[changed] + "# changed\n")
+        after = imports.dependencies(tmp_path)
+        different = {name for name in before if before[name] != after[name]}
+        assert different - {changed} == expected, changed
+        (tmp_path / changed).write_text(files[changed])
 
 
 @pytest.mark.matrix
@@ -263,11 +337,13 @@ def test_what_imports_a_new_file_is_imported_anew(break_template: Callable[..., 
 )
 def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> None:
     sample = matrix.smoke_sample(every=every)
-    tried = {answers["architecture"] for answers in sample}
     archs = catalogue.load()
-    assert {archs[name].family for name in tried} == {arch.family for arch in archs.values()}
-    assert tried == set(archs) or not every
-    renderer = FastRenderer(matrix.plain_copy(tmp_path / "template"))
+    for task in TASKS:
+        tried = {answers["architecture"] for answers in sample if answers["task"] == task}
+        all_of_it = matrix.questions(task)["architecture"]
+        assert {archs[name].family for name in tried} == {archs[name].family for name in all_of_it}
+        assert tried == set(all_of_it) or not every
+    renderer = FastRenderer(plain_copy(tmp_path / "template"))
     failures = []
     context = get_context("forkserver")
     context.set_forkserver_preload(["torchvision", "ts.context", "pytest"])
@@ -295,11 +371,12 @@ def test_the_matrix_command_reports_what_it_did() -> None:
 def test_options_prints_every_question_and_value() -> None:
     result = ts_template("options")
     assert result.returncode == 0, result.stderr
-    for name, values in matrix.questions().items():
-        assert name in result.stdout
-        if name in ("weights", "label_format", "transforms", "response_format", "head"):
-            for value in values:
-                assert value in result.stdout
+    for task in TASKS:
+        for name, values in matrix.questions(task).items():
+            assert name in result.stdout
+            if name in ("task", "weights", "label_format", "transforms", "response_format", "head"):
+                for value in values:
+                    assert value in result.stdout
     assert "vit_h_14" in ts_template("options", "architecture").stdout
     misspelt = ts_template("options", "weigths")
     assert misspelt.returncode == 1
@@ -309,14 +386,14 @@ def test_options_prints_every_question_and_value() -> None:
 def test_the_docs_say_what_the_questions_say() -> None:
     from generator import options
 
-    mend = "run: ts-template options --docs"
-    assert options.markdown() in (template_root() / "README.md").read_text(), mend
+    command = "run: ts-template options --docs"
+    assert options.markdown() in (template_root() / "README.md").read_text(), command
     page = template_root() / "docs" / "architectures.md"
-    assert page.read_text() == options.architectures_markdown(), mend
+    assert page.read_text() == options.architectures_markdown(), command
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("architecure: resnet18", "did you mean architecture?"),
         ("architecture: resnet81", "did you mean resnet"),
@@ -332,17 +409,23 @@ def test_the_docs_say_what_the_questions_say() -> None:
         ("transforms: custom\nstd: [0, 1, 1]\nmean: [9]", "std"),
         ("mean: [0.5]", "no effect"),
         ("arch: {}", "computed"),
+        ("task: image_clasification", "did you mean image_classification?"),
+        (
+            "task: semantic_segmentation\nweights: pretrained\nnum_classes: 3",
+            "set num_classes to 21",
+        ),
+        ("task: semantic_segmentation\ntop_k: 3", "no effect"),
         ("- a\n- b", "holds a list"),
         ("a: [", "not valid YAML"),
         ("transform_input: maybe\narchitecture: googlenet", "expected yes or no"),
     ],
 )
-def test_check_names_what_is_wrong_with_answers(tmp_path: Path, content: str, said: str) -> None:
+def test_check_names_what_is_wrong_with_answers(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "answers.yml"
     path.write_text(content)
     result = ts_template("check", str(path))
     assert result.returncode == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import base64
+import io
 import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 import torchvision
 import yaml
+from PIL import Image
 from rich.console import Console
 
 from conftest import Project, noise, save_random_weights, ts_template
@@ -26,10 +31,10 @@ def new(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def own_model(copy_project: object, tmp_path: Path) -> Path:
-    """A model.py of the user's, and weights.pth of it."""
+    """A file of the user's that makes a network, and weights.pth of it."""
     project = copy_project(architecture="custom", num_classes=4)  # type: ignore[operator]
     torch.save(network_state(), tmp_path / "weights.pth")
-    return (project.path / "model.py").rename(tmp_path / "mynet.py")
+    return (project.path / "service" / "model.py").rename(tmp_path / "mynet.py")
 
 
 def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Path) -> None:
@@ -40,20 +45,22 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     torch.save(content, tmp_path / "best.pth")
     for name in ("cat", "dog", "猫"):
         (tmp_path / "train" / name).mkdir(parents=True)
-    noise(0).save(tmp_path / "picture.png")
+    noise(0).save(tmp_path / "image.png")
     result = new(
         tmp_path,
         *("cats-and-dogs", "--weights", "best.pth", "--labels", "train"),
-        *("--defaults", "--picture", "picture.png", "-d", "top_k=2"),
+        *("--defaults", "--picture", "image.png", "-d", "top_k=2"),
     )
     assert result.returncode == 0, result.stderr
     assert "猫" in result.stdout
     assert "of its classes perhaps: [cat], [/dog], [red]" in result.stdout
+    assert "task: image_classification (assumed, not found in the file)" in result.stdout
     project = tmp_path / "cats-and-dogs"
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
     expected = {
         "project_name": "Cats And Dogs",
         "model_name": "cats-and-dogs",
+        "task": "image_classification",
         "architecture": "resnet18",
         "num_classes": 3,
         "weights": "checkpoint",
@@ -62,7 +69,7 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
         "top_k": 2,
     }
     assert expected.items() <= answers.items()
-    (answer,) = Project(project).predict(tmp_path / "picture.png")
+    (answer,) = Project(project).predict(tmp_path / "image.png")
     transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
     with torch.inference_mode():
         scores = network(transforms(noise(0))[None]).softmax(dim=1)[0]
@@ -109,24 +116,103 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["image_size"] == 28
 
 
+def test_a_segmenter_and_its_labels_make_a_service(tmp_path: Path) -> None:
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        num_classes=3, weights_backbone=None
+    )
+    save_random_weights(network, tmp_path / "best.pth")
+    state = {f"module.{key}": x for key, x in network.state_dict().items()}
+    torch.save({"model": state, "epoch": 3, "args": argparse.Namespace(lr=0.1)}, tmp_path / "c.pth")
+    (tmp_path / "two.txt").write_text("road\n車\n", "utf-8")
+    words = ("streets", "--weights", "c.pth", "--defaults")
+    refused = new(tmp_path, *words, "--labels", "two.txt")
+    assert refused.returncode == 1
+    assert "two.txt names 2 classes, the network has 3; the background is a class" in refused.stderr
+    (tmp_path / "three.txt").write_text("background\nroad\n車\n", "utf-8")
+    noise(0, (90, 60)).save(tmp_path / "image.png")
+    result = new(
+        tmp_path,
+        *(*words, "--labels", "three.txt", "--picture", "image.png", "-d", "response_format=png"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "3 classes include the background" in result.stdout
+    assert "(assumed" not in result.stdout.replace("project_name: Streets (assumed", "")
+    assert "車" in result.stdout
+    project = tmp_path / "streets"
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    expected = {
+        "task": "semantic_segmentation",
+        "architecture": "lraspp_mobilenet_v3_large",
+        "num_classes": 3,
+        "weights": "checkpoint",
+        "state_dict_prefix": "module.",
+        "label_format": "text",
+        "transforms": "pretrained",
+    }
+    assert expected.items() <= answers.items()
+    (prediction,) = Project(project).predict(tmp_path / "image.png")
+    mask = Image.open(io.BytesIO(base64.b64decode(prediction["mask"])))
+    weights = torchvision.models.segmentation.LRASPP_MobileNet_V3_Large_Weights.DEFAULT
+    with torch.inference_mode():
+        logits = network(weights.transforms()(noise(0, (90, 60)))[None])["out"]
+    logits = torch.nn.functional.interpolate(logits, (60, 90), mode="bilinear")[0]
+    # The pixels that the network gets are right within one grey level.
+    assert np.mean(np.asarray(mask) == logits.argmax(dim=0).numpy()) > 0.98
+
+
+def test_any_number_of_classes_for_an_image(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=3)
+    save_random_weights(network, tmp_path / "w.pth")
+    state = {f"model.{key}": x for key, x in network.state_dict().items()}
+    state["criterion.pos_weight"] = torch.ones(3)
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2"}, tmp_path / "last.ckpt")
+    words = ("--weights", "last.ckpt", "--defaults")
+    result = new(tmp_path, "tags", *words, "-d", "thresholds=[0.1]")
+    assert result.returncode == 0, result.stderr
+    task = "multi_label_classification"
+    assert f"task={task} is likely: criterion.pos_weight" in result.stdout
+    assert f"task: {task} (assumed, not found in the file)" in result.stdout
+    answers = yaml.safe_load((tmp_path / "tags" / ".copier-answers.yml").read_text("utf-8"))
+    assert (answers["task"], answers["thresholds"]) == (task, [0.1])
+
+
 def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(num_classes=3)
     save_random_weights(network, tmp_path / "w.pth")
     torch.save(network.state_dict(), tmp_path / "p4.pth", pickle_protocol=4)
     network.classifier = torch.nn.Sequential(torch.nn.Conv2d(512, 8, 1), torch.nn.Conv2d(8, 3, 1))
     torch.save(network.state_dict(), tmp_path / "own.pth")
+    torch.save(
+        {"roi_heads.box_predictor.cls_score.weight": torch.zeros(2, 2, 1, 1)},
+        tmp_path / "detector.pth",
+    )
+    segmenter = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        num_classes=1, weights_backbone=None
+    )
+    torch.save(segmenter.state_dict(), tmp_path / "binary.pth")
+    segmenter.classifier.high_classifier = torch.nn.Sequential(torch.nn.Conv2d(128, 1, 1))
+    torch.save({f"net.{k}": x for k, x in segmenter.state_dict().items()}, tmp_path / "head.pth")
     (tmp_path / "two.txt").write_text("a\nb\n")
     (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     good = ("--weights", "w.pth", "--defaults")
+    own = {
+        name: ("--weights", f"{name}.pth", "--defaults")
+        for name in ("p4", "own", "detector", "binary", "head", "page", "absent")
+    }
     for words, said in {
         ("p", *good, "--labels", "two.txt"): "error: two.txt names 2 classes, the network has 3",
-        ("p", "--weights", "p4.pth", "--defaults"): "x = torch.load('p4.pth', weights_only=False)",
-        ("p", "--weights", "own.pth", "--defaults"): "    network.classifier = ...",
+        ("p", *own["p4"]): "x = torch.load('p4.pth', weights_only=False)",
+        ("p", *own["own"]): "    network.classifier = ...",
+        ("p", *own["detector"]): "detector.pth is of a detector, which no task",
+        ("p", *own["binary"]): "semantic_segmentation takes 2 or more: bring",
+        ("p", *own["head"]): "    network = lraspp_mobilenet_v3_large(weights_backbone=None)",
+        ("p", *good, "-d", "task=semantic_segmentation"): "squeezenet1_1, which is a classifier",
+        ("p", *good, "-d", "task=segmentation"): "segmentation",
         ("p", *good, "--labels", "absent.txt"): "absent.txt",
-        ("p", "--weights", "page.pth", "--defaults"): "page.pth",
-        ("p", "--weights", "absent.pth", "--defaults"): "absent.pth",
+        ("p", *own["page"]): "page.pth",
+        ("p", *own["absent"]): "absent.pth",
         ("p", *good, "-d", "colour=RGB"): "did you mean color_mode?",
         ("p", *good, "-d", "top_k=0"): "top_k is 0",
         ("p", *good, "--picture", "absent.png"): "absent.png",
@@ -143,15 +229,16 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
 def test_the_labels_tell_the_classes_where_nothing_else_does(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("a\nb\n")
     expected = {"label_format": "text", "num_classes": 2}
-    assert label_answers(tmp_path / "two.txt", None, Console()) == expected
-    assert label_answers(tmp_path / "two.txt", 2, Console()) == {"label_format": "text"}
+    task = "image_classification"
+    assert label_answers(tmp_path / "two.txt", None, Console(), task) == expected
+    assert label_answers(tmp_path / "two.txt", 2, Console(), task) == {"label_format": "text"}
 
 
-def test_what_archive_py_refuses_stays_to_be_mended(tmp_path: Path) -> None:
+def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(num_classes=3)
     save_random_weights(network, tmp_path / "w.pth")
     result = new(tmp_path, "p", "--weights", "w.pth", "--defaults", "-d", "num_classes=5")
     assert result.returncode == 1
     assert "-d num_classes=3" in result.stderr
-    assert "Mend it there" in result.stderr
+    assert "Fix it there" in result.stderr
     assert (tmp_path / "p" / "weights" / "w.pth").is_file()

@@ -11,18 +11,18 @@ import torchvision
 from PIL import Image
 
 from conftest import Project, encode, labels_of, save_random_weights
-from generator.hostile import picture
+from generator.hostile import random_image
 from generator.matrix import imported_from
 
-PICTURES = [encode(picture(seed)) for seed in range(4)]
+IMAGES = [encode(random_image(seed)) for seed in range(4)]
 
 
 def build(project: Project) -> str:
     """Build the project's archive with seeded weights, in this process; return what is refused."""
     with imported_from(project.path):
         import archive
-        import model
-        from project import NUM_CLASSES, WEIGHTS_DIR, ProjectError
+        from service import NUM_CLASSES, model
+        from tools.project import WEIGHTS_DIR, ProjectError
 
         torch.manual_seed(0)
         network = model.build_model(NUM_CLASSES)
@@ -36,19 +36,19 @@ def build(project: Project) -> str:
     return ""
 
 
-def answers(project: Project, pictures: list[bytes] = PICTURES) -> list[Any]:
+def answers(project: Project, images: list[bytes] = IMAGES) -> list[Any]:
     """Return the archive's answers to a batch, status and body of each."""
     with imported_from(project.path):
-        import inprocess
+        from tools import inprocess
 
-        rows = [{"body": data} for data in pictures]
+        rows = [{"body": data} for data in images]
         with inprocess.open_archive(project.path / "model-store" / "image-classifier.mar") as local:
             return [(answer.status, answer.body) for answer in local.predict(rows)]
 
 
 def change_model(project: Project, old: str, new: str) -> None:
     """Edit the project's own network."""
-    path = project.path / "model.py"
+    path = project.path / "service" / "model.py"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -76,7 +76,7 @@ def test_networks_that_end_in_softmax_give_the_same_answers(
 
 
 @pytest.mark.parametrize(
-    ("returned", "answered", "mend"),
+    ("returned", "answered", "fix"),
     [
         ("probabilities", "logits", "-d model_output=probabilities"),
         ("logits", "probabilities", "-d model_output=logits"),
@@ -85,12 +85,14 @@ def test_networks_that_end_in_softmax_give_the_same_answers(
     ],
 )
 def test_another_output_than_answered_is_refused(
-    copy_project: Callable[..., Project], returned: str, answered: str, mend: str
+    copy_project: Callable[..., Project], returned: str, answered: str, fix: str
 ) -> None:
     project = copy_project(architecture="custom", num_classes=6, model_output=answered)
     other = copy_project("other", architecture="custom", num_classes=6, model_output=returned)
-    (project.path / "model.py").write_text((other.path / "model.py").read_text())
-    assert mend in build(project)
+    (project.path / "service" / "model.py").write_text(
+        (other.path / "service" / "model.py").read_text()
+    )
+    assert fix in build(project)
 
 
 RETURN = "return self.classifier(self.features(images))"
@@ -113,22 +115,22 @@ def test_the_scores_are_found_in_what_a_network_returns(
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "message"),
     [
-        ('{"scores": scores}', 'expected "logits" among them'),
-        ("scores[:, :, None, None]", "(6, 1, 1) numbers per picture, not 6"),
+        ('{"scores": scores}', 'no "logits" among them'),
+        ("scores[:, :, None, None]", "(6, 1, 1) for an image, not 6"),
         ("scores[:, :4]", "-d num_classes=4"),
         ("scores / 0", "NaN or infinity"),
     ],
     ids=["dict of others", "map", "fewer classes", "infinity"],
 )
 def test_what_is_not_one_score_per_class_is_refused(
-    copy_project: Callable[..., Project], returned: str, said: str
+    copy_project: Callable[..., Project], returned: str, message: str
 ) -> None:
     project = copy_project(architecture="custom", num_classes=6)
     scores = "scores = self.classifier(self.features(images))"
     change_model(project, RETURN, f"{scores}\n        return {returned}")
-    assert said in build(project)
+    assert message in build(project)
     assert not list((project.path / "model-store").iterdir())
 
 
@@ -140,10 +142,10 @@ def test_scripted_googlenet_returns_a_tuple(copy_project: Callable[..., Project]
     save_random_weights(network, project.path.parent / "unused.pth")
     torch.jit.script(network.eval()).save(project.path / "weights" / "googlenet.pt")
     project.archive()
-    assert [status for status, _ in answers(project)] == [200] * len(PICTURES)
+    assert [status for status, _ in answers(project)] == [200] * len(IMAGES)
 
 
-def test_a_picture_on_which_the_network_fails_is_one_error(
+def test_a_image_on_which_the_network_fails_is_one_error(
     copy_project: Callable[..., Project],
 ) -> None:
     project = copy_project(architecture="custom", num_classes=6)
@@ -158,18 +160,18 @@ def test_a_picture_on_which_the_network_fails_is_one_error(
     )
     assert not build(project)
     white, grey = (encode(Image.new("L", (40, 40), value)) for value in (255, 128))
-    alone = answers(project, PICTURES[:2])
-    found = answers(project, [PICTURES[0], white, grey, PICTURES[1]])
+    alone = answers(project, IMAGES[:2])
+    found = answers(project, [IMAGES[0], white, grey, IMAGES[1]])
     assert_alike([found[0], found[3]], alone)
-    assert found[1] == (500, {"error": "the network fails on this picture"})
-    assert found[2] == (500, {"error": "the network returns NaN or infinity for this picture"})
+    assert found[1] == (500, {"error": "the network fails on this image"})
+    assert found[2] == (500, {"error": "the network returns NaN or infinity for this image"})
 
 
 def test_one_class(copy_project: Callable[..., Project]) -> None:
     project = copy_project(architecture="custom", num_classes=1, label_format="none")
     assert not build(project)
     expected = [{"label": "0", "index": 0, "probability": 1.0}]
-    assert answers(project) == [(200, expected)] * len(PICTURES)
+    assert answers(project) == [(200, expected)] * len(IMAGES)
 
 
 @pytest.mark.parametrize("response_format", ["predictions", "scores", "label"])

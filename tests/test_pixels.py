@@ -41,7 +41,7 @@ SIZES = ((640, 480), (333, 777), (1001, 257), (40, 60), (97, 96))
 
 
 def reference(image: Image.Image, name: str) -> torch.Tensor:
-    """Return the pixels as torchvision's transforms give them on Pillow's picture."""
+    """Return the pixels as torchvision's transforms give them on Pillow's image."""
     image = ImageOps.exif_transpose(image)
     answers = PRESETS[name]
     if name == "grayscale":
@@ -59,7 +59,7 @@ def reference(image: Image.Image, name: str) -> torch.Tensor:
 
 
 def files(folder: Path, photograph: Image.Image) -> list[Path]:
-    """Write pictures of many sizes and ways to write them, and return the files."""
+    """Write images of many sizes and ways to write them, and return the files."""
     made: dict[str, bytes] = {}
 
     def add(name: str, image: Image.Image, file_format: str, **options: Any) -> None:
@@ -96,11 +96,11 @@ READ = """
 import sys
 from pathlib import Path
 import torch
-from images import decode_image, open_image
-from preprocessing import preprocess
+from service.images import decode_image, open_image
+from service.preprocessing import preprocess
 paths = [Path(x) for x in sys.argv[2:]]
-pictures = {path.name: decode_image(open_image(path.read_bytes())) for path in paths}
-torch.save({name: preprocess(picture) for name, picture in pictures.items()}, sys.argv[1])
+images = {path.name: decode_image(open_image(path.read_bytes())) for path in paths}
+torch.save({name: preprocess(image) for name, image in images.items()}, sys.argv[1])
 """
 
 
@@ -158,16 +158,16 @@ def test_a_damaged_jpeg_is_refused_as_pillow_refuses_it_or_read_as_pillow_reads_
     code = """
 import io, json, sys
 from PIL import Image
-from images import PictureError, damage_named, decode_image, open_image
-from preprocessing import preprocess
+from service.images import ItemError, decode_image, decoding, open_image
+from service.preprocessing import preprocess
 out = []
 for path in sys.argv[1:]:
     data = open(path, "rb").read()
     try:
-        with damage_named():
+        with decoding():
             pixels = preprocess(decode_image(open_image(data)))
         out.append(int(pixels.sum()))
-    except PictureError as error:
+    except ItemError as error:
         out.append(str(error))
 print(json.dumps(out))
 """

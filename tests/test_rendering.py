@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import yaml
 from typer.testing import CliRunner
 
 from conftest import Project
-from generator import matrix
+from generator import facts, matrix
 from generator.cli import app
-from generator.rendering import template_root
+from generator.rendering import plain_copy, render, sources, template_root
+
+EVERYTHING = list(facts.targets())
 
 # Each value of each question at least once.
 PROJECTS: dict[str, dict[str, Any]] = {
@@ -126,7 +129,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "weights": "torchscript",
         "model_output": "log_probabilities",
     },
-    "everything to deploy": {"architecture": "custom", "deploy": matrix.questions()["deploy"][-1]},
+    "everything to deploy": {"architecture": "custom", "deploy": EVERYTHING},
     "own files": {
         "architecture": "custom",
         "num_classes": 3,
@@ -165,20 +168,64 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "accelerator": "cuda",
         "weights": "exported_program",
     },
+    "multi-label": {
+        "task": "multi_label_classification",
+        "num_classes": 3,
+        "thresholds": [0.5, 0.25, 0.9],
+        "deploy": ["monitoring"],
+    },
+    "multi-label of one's own": {
+        "task": "multi_label_classification",
+        "architecture": "custom",
+        "num_classes": 4,
+        "model_output": "probabilities",
+        "response_format": "labels",
+        "precision": "bf16",
+    },
+    "multi-label scores": {
+        "task": "multi_label_classification",
+        "architecture": "timm/resnet18",
+        "num_classes": 4,
+        "response_format": "scores",
+        "backend": "onnxruntime",
+    },
+    "segmentation": {
+        "task": "semantic_segmentation",
+        "architecture": "lraspp_mobilenet_v3_large",
+        "num_classes": 3,
+        "deploy": ["monitoring"],
+    },
+    "segmentation as an image": {
+        "task": "semantic_segmentation",
+        "architecture": "custom",
+        "num_classes": 3,
+        "response_format": "png_body",
+    },
+    "segmentation as COCO has it": {
+        "task": "semantic_segmentation",
+        "architecture": "custom",
+        "num_classes": 300,
+        "transforms": "custom",
+        "resize_mode": "stretch",
+        "response_format": "rle",
+        "backend": "openvino",
+    },
+    "segmentation's areas": {
+        "task": "semantic_segmentation",
+        "architecture": "fcn_resnet50",
+        "num_classes": 21,
+        "weights": "exported_program",
+        "transforms": "to_tensor",
+        "response_format": "areas",
+    },
+    "pretrained segmentation": {
+        "task": "semantic_segmentation",
+        "weights": "pretrained",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,
     },
-}
-
-# The sections of the README.
-DEPLOY_TITLES = {
-    "ray_serve": "On a cluster, with Ray Serve",
-    "docker": "In a container",
-    "kubernetes": "On Kubernetes",
-    "monitoring": "Watching it",
-    "github_actions": "Checks on GitHub",
-    "kserve": "On Kubernetes, with KServe",
 }
 
 
@@ -197,23 +244,68 @@ def project(request: pytest.FixtureRequest, copy_project: Callable[..., Project]
     return copy_project(**PROJECTS[request.param])
 
 
-def test_exactly_these_files(copy_project: Callable[..., Project]) -> None:
-    assert files_of(copy_project()) == matrix.FILES | {"index_to_name.json"}
-    assert files_of(copy_project("none", label_format="none")) == matrix.FILES
+def complete(project: Project) -> dict[str, Any]:
+    """Return the answers of a project, with those that were not asked for."""
+    answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text(encoding="utf-8"))
+    return {"backend": "eager", "precision": "fp32", **answers}
 
 
-EVERYTHING = matrix.questions()["deploy"][-1]
+def test_exactly_these_files(project: Project) -> None:
+    assert files_of(project) == matrix.expected_files(complete(project))
 
 
 @pytest.mark.parametrize("deploy", [*([way] for way in EVERYTHING), EVERYTHING], ids="+".join)
-def test_exactly_these_files_where_it_is_deployed(
+def test_each_target_brings_its_files_and_its_section(
     copy_project: Callable[..., Project], deploy: list[str]
 ) -> None:
     project = copy_project(label_format="none", deploy=deploy)
-    assert files_of(project) == matrix.FILES | matrix.deploy_files(deploy)
+    assert files_of(project) == matrix.expected_files(complete(project))
+    brought = set().union(*(facts.targets()[way]["files"] for way in deploy))
+    assert brought <= files_of(project)
     # Each chosen one has its section in the README, the others have no word.
     readme = (project.path / "README.md").read_text()
-    assert {way for way, title in DEPLOY_TITLES.items() if f"## {title}\n" in readme} == set(deploy)
+    titles = {
+        way: (template_root() / "template" / "deploy" / way / "readme.md.jinja")
+        .read_text()
+        .partition("\n")[0]
+        for way in EVERYTHING
+    }
+    assert all(title.startswith("## ") for title in titles.values())
+    assert {way for way, title in titles.items() if f"{title}\n" in readme} == set(deploy)
+
+
+def test_nothing_but_the_folders_of_tasks_names_a_task() -> None:
+    root = template_root()
+    default = "  default: image_classification"  # of the question itself
+    words = re.compile("|".join([*facts.tasks(), r"\btask == ['\"]"]))
+    found = []
+    for path in [root / "copier.yml", *root.glob("template/**/*"), *root.glob("generator/**/*")]:
+        name = path.relative_to(root).as_posix()
+        if path.is_dir() or path.suffix in (".gz", ".pyc") or re.match(r"\w+/tasks/", name):
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found += [f"{name}: {x}" for x in lines if words.search(x) and x != default]
+    assert not found, "\n".join(found)
+
+
+def test_a_copy_of_what_is_rendered_from_renders_the_same(tmp_path: Path) -> None:
+    answers = PROJECTS["everything to deploy"]
+    copy = plain_copy(tmp_path / "template")
+    found = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith("template/")} == {
+        name
+        for source in sources(template_root())
+        for name in found
+        if name.startswith(source) and source != "template"
+    }
+    assert "generator/archs.json" in found
+    assert not [name for name in found if "__pycache__" in name or "tests" in name.split("/")[:1]]
+    render(tmp_path / "one", answers, copy)
+    render(tmp_path / "other", answers)
+    one, other = Project(tmp_path / "one"), Project(tmp_path / "other")
+    assert files_of(one) == files_of(other)
+    for name in files_of(one) - {".copier-answers.yml"}:
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
 
 def test_every_file_parses_and_is_clean(project: Project) -> None:
@@ -254,13 +346,28 @@ def test_types_are_right_as_rendered(
 # Those of the others are run by the matrix's tests, for other answers.
 @pytest.mark.parametrize(
     "project",
-    ["defaults", "wrapped", "checkpoint", "onnx", "custom", "timm", "GPU", "awkward names"],
+    [
+        "defaults",
+        "wrapped",
+        "checkpoint",
+        "onnx",
+        "custom",
+        "timm",
+        "GPU",
+        "multi-label",
+        "segmentation",
+        "awkward names",
+    ],
     indirect=True,
 )
 def test_every_module_imports_and_the_smoke_tests_pass(project: Project) -> None:
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout
-    modules = [path.stem for path in project.path.glob("*.py")]
+    modules = [
+        ".".join(path.relative_to(project.path).with_suffix("").parts).removesuffix(".__init__")
+        for path in project.path.rglob("*.py")
+        if "tests" not in path.parts
+    ]
     result = project.run("-c", "import " + ", ".join(modules))
     assert result.returncode == 0, result.stderr
 
@@ -288,6 +395,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "precision",
         "project_name",
         "response_format",
+        "task",
         "top_k",
         "transforms",
         "weights",
@@ -310,7 +418,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "message"),
     [
         ({"project_name": " "}, "must not be empty"),
         ({"project_name": "two\nlines"}, "one line"),
@@ -318,6 +426,15 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"model_name": "-x"}, "start with a letter"),
         ({"model_name": "x" * 65}, "at most 64"),
         ({"architecture": "resnet19"}, "resnet18"),
+        ({"task": "classification"}, "semantic_segmentation"),
+        ({"task": "semantic_segmentation", "architecture": "resnet18"}, "takes a segmenter"),
+        ({"task": "semantic_segmentation", "transforms": "imagenet"}, "keeps the whole image"),
+        ({"task": "semantic_segmentation", "num_classes": 1}, "2 or more"),
+        ({"task": "semantic_segmentation", "response_format": "label"}, "png"),
+        ({"task": "multi_label_classification", "thresholds": [0.5, 1.5]}, "a list of 20"),
+        ({"task": "multi_label_classification", "thresholds": 1}, "between 0 and 1"),
+        ({"task": "multi_label_classification", "weights": "pretrained"}, "no pretrained weights"),
+        ({"resize_mode": "shorter_side", "transforms": "custom"}, "images of one size"),
         ({"num_classes": 0}, "1 or more"),
         ({"num_classes": "many"}, "many"),
         ({"weights": "pickle"}, "state_dict"),
@@ -361,24 +478,24 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
     ids=str,
 )
 def test_bad_answers_are_refused_in_words(
-    copy_project: Callable[..., Project], answers: dict[str, Any], said: str, tmp_path: Path
+    copy_project: Callable[..., Project], answers: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are compared below
         copy_project(**answers)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert not (tmp_path / "project").exists()
 
 
 @pytest.mark.parametrize(
-    ("deploy", "said"),
+    ("deploy", "message"),
     [("ray_serve", "expected a list, as in ["), ("[ray_serv]", "did you mean ray_serve?")],
 )
-def test_mistakes_in_a_list_of_answers_are_found(tmp_path: Path, deploy: str, said: str) -> None:
+def test_mistakes_in_a_list_of_answers_are_found(tmp_path: Path, deploy: str, message: str) -> None:
     answers = tmp_path / "answers.yml"
     answers.write_text(f"architecture: custom\ndeploy: {deploy}\n")
     result = CliRunner().invoke(app, ["check", str(answers)])
     assert result.exit_code == 1
-    assert said in " ".join(result.output.split())
+    assert message in " ".join(result.output.split())
 
 
 def test_the_command_line_needs_no_trust_and_asks_nothing(tmp_path: Path) -> None:
@@ -392,8 +509,7 @@ def test_the_command_line_needs_no_trust_and_asks_nothing(tmp_path: Path) -> Non
     )
     assert result.returncode == 0, result.stderr
     assert "python archive.py" in result.stderr + result.stdout  # what to do next
-    config = yaml.safe_load((template_root() / "copier.yml").read_text())
-    assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(config)
+    assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(facts.config())
 
 
 def test_required_versions_are_those_that_are_tested(

@@ -56,16 +56,16 @@ def test_the_doors_are_closed(project: Project, tmp_path: Path) -> None:
         assert ask(service.model, method="DELETE")[0] == 405
         # TorchServe has no switch for workflows, but it takes them only from URLs that are allowed.
         for url in (workflow.as_uri(), "http://127.0.0.1:9/x.war"):
-            status, said = ask(f"{service.management}/workflows?url={url}", method="POST")
+            status, text = ask(f"{service.management}/workflows?url={url}", method="POST")
             assert 400 <= status < 500
-            assert "does not match any allowed URL" in said
+            assert "does not match any allowed URL" in text
         assert ask(service.model) == before
         assert service.post(encode(noise(0))).status == 200
 
 
 @pytest.mark.serve
 def test_with_tokens_nobody_comes_in_without_a_key(project: Project) -> None:
-    picture = encode(noise(0))
+    image = encode(noise(0))
     file = project.path / "key_file.json"
     with project.serve("--host", "0.0.0.0", "--tokens") as service:
         assert file.stat().st_mode & 0o777 == 0o600
@@ -74,10 +74,10 @@ def test_with_tokens_nobody_comes_in_without_a_key(project: Project) -> None:
         url = service.url.replace("0.0.0.0", "127.0.0.1")
         models = f"{service.management}/models"
         for key in ("", "wrong", management):
-            assert ask(url, key, "POST", picture)[0] == 400
+            assert ask(url, key, "POST", image)[0] == 400
         for key in ("", inference):
             assert ask(models, key)[0] == 400
-        assert ask(url, inference, "POST", picture)[0] == 200
+        assert ask(url, inference, "POST", image)[0] == 200
         assert ask(models, management)[0] == 200
 
         new = f"{service.management}/token?type=inference"
@@ -85,8 +85,8 @@ def test_with_tokens_nobody_comes_in_without_a_key(project: Project) -> None:
         assert ask(new, keys["API"]["key"])[0] == 200
         changed = json.loads(file.read_text())["inference"]["key"]
         assert changed != inference
-        assert ask(url, inference, "POST", picture)[0] == 400
-        assert ask(url, changed, "POST", picture)[0] == 200
+        assert ask(url, inference, "POST", image)[0] == 400
+        assert ask(url, changed, "POST", image)[0] == 200
     assert not file.exists()
     assert "key_file.json" in (project.path / ".gitignore").read_text()
 
@@ -139,7 +139,7 @@ def linking_tar(path: Path, target: str) -> None:
 
 
 def test_archive_members_cannot_escape_their_folder(project: Project, tmp_path: Path) -> None:
-    noise(0).save(tmp_path / "picture.png")
+    noise(0).save(tmp_path / "image.png")
     target = tmp_path / "target"
     target.mkdir()
     escaping_zip(tmp_path / "absolute.mar", f"{target}/escaped")
@@ -148,7 +148,7 @@ def test_archive_members_cannot_escape_their_folder(project: Project, tmp_path: 
     escaping_tar(tmp_path / "relative.tar.gz", "model/" + "../" * 9 + f"{target}/escaped"[1:])
     linking_tar(tmp_path / "link.tar.gz", str(target))
     for archive in sorted(tmp_path.glob("*.*ar*")):
-        result = project.run("predict.py", "--archive", str(archive), str(tmp_path / "picture.png"))
+        result = project.run("predict.py", "--archive", str(archive), str(tmp_path / "image.png"))
         assert result.returncode == 1, archive
         assert result.stderr.startswith(f"error: {archive}"), result.stderr
         assert not list(target.iterdir()), archive

@@ -1,4 +1,4 @@
-"""From a checkpoint to answers of a real TorchServe over HTTP."""
+"""From a checkpoint to predictions of a real TorchServe over HTTP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def expected(network: nn.Module, image: Image.Image) -> torch.Tensor:
 def assert_equal_to_plain_forward(
     service: Service, network: nn.Module, images: list[Image.Image]
 ) -> None:
-    """Compare the service's whole answers, sent as PNG, with torchvision's."""
+    """Compare the service's whole predictions for images sent as PNG with torchvision's."""
     for image in images:
         reply = service.post(encode(image))
         assert reply.status == 200, reply.body
@@ -57,7 +57,7 @@ def assert_equal_to_plain_forward(
 def multipart(*files: bytes) -> tuple[bytes, str]:
     """Return a multipart form with a field for each file, and its content type."""
     parts = [
-        b'--X\r\nContent-Disposition: form-data; name="picture%d"; filename="x.png"\r\n'
+        b'--X\r\nContent-Disposition: form-data; name="image%d"; filename="x.png"\r\n'
         b"Content-Type: image/png\r\n\r\n%b\r\n" % (index, content)
         for index, content in enumerate(files)
     ]
@@ -74,16 +74,16 @@ def test_resnet18_state_dict_with_imagenet_labels(
     with project.serve() as service:
         assert_equal_to_plain_forward(service, network, photographs)
 
-        picture = encode(photographs[0])
-        reply = service.post(picture)
+        image = encode(photographs[0])
+        reply = service.post(image)
         assert reply.content_type == "application/json"
         assert len(reply.json) == 7
         assert reply.json[0]["label"] == f"class {reply.json[0]['index']}"
 
-        text = base64.b64encode(picture)
-        wrapped = base64.encodebytes(picture)  # in lines, as the base64 command writes it
+        text = base64.b64encode(image)
+        wrapped = base64.encodebytes(image)  # in lines, as the base64 command writes it
         forms = {
-            "form": service.post(*multipart(picture)),
+            "form": service.post(*multipart(image)),
             "text": service.post(text, "text/plain"),
             "text in lines": service.post(wrapped, "text/plain"),
             "text as bytes": service.post(text),
@@ -98,10 +98,12 @@ def test_resnet18_state_dict_with_imagenet_labels(
         instances = json.dumps({"instances": [{"data": text.decode()}] * 2}).encode()
         for many in (
             service.post(instances, "application/json"),
-            service.post(*multipart(picture, picture)),
+            service.post(*multipart(image, image)),
         ):
             assert many.status == 200
-            assert [answer[0]["index"] for answer in many.json] == [reply.json[0]["index"]] * 2
+            assert [prediction[0]["index"] for prediction in many.json] == [
+                reply.json[0]["index"]
+            ] * 2
 
         bad = service.post(b"\xff\xd8\xff\xe0 no JPEG")
         assert bad.status == 400
@@ -120,12 +122,12 @@ def test_bad_requests_leave_the_others_of_their_batch_alone(
     bodies = [encode(image) for image in images]
     with project.serve() as service, ThreadPoolExecutor(16) as pool:
         alone = [service.post(body).json for body in bodies]
-        assert len({json.dumps(answer) for answer in alone}) == len(alone)  # answers tell apart
-        mixed = [body for pair in zip(bodies, [b"no picture"] * 24, strict=True) for body in pair]
+        assert len({json.dumps(prediction) for prediction in alone}) == len(alone)
+        mixed = [body for pair in zip(bodies, [b"no image"] * 24, strict=True) for body in pair]
         replies = list(pool.map(service.post, mixed))
-    for reply, answer in zip(replies[::2], alone, strict=True):
+    for reply, prediction in zip(replies[::2], alone, strict=True):
         assert reply.status == 200
-        assert [x["index"] for x in reply.json] == [x["index"] for x in answer]
+        assert [x["index"] for x in reply.json] == [x["index"] for x in prediction]
     assert {reply.status for reply in replies[1::2]} == {400}
 
 
@@ -176,12 +178,12 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
     result = ts_template("demo", "digits", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     project = Project(tmp_path / "digits")
-    pictures = sorted((project.path / "pictures").iterdir())
-    truth = [picture.stem.split("-")[1] for picture in pictures]
+    images = sorted((project.path / "pictures").iterdir())
+    truth = [image.stem.split("-")[1] for image in images]
 
-    in_process = [answer[0]["label"] for answer in project.predict(*pictures)]
+    in_process = [prediction[0]["label"] for prediction in project.predict(*images)]
     with project.serve() as service, ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(service.post, [picture.read_bytes() for picture in pictures]))
+        replies = list(pool.map(service.post, [image.read_bytes() for image in images]))
     over_http = [reply.json[0]["label"] for reply in replies]
     assert over_http == in_process
     right = sum(a == b for a, b in zip(over_http, truth, strict=True))
@@ -193,7 +195,7 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
     assert "exists" in again.stderr
 
 
-def test_serve_tells_at_once_why_a_model_does_not_load(
+def test_serve_names_at_once_why_a_model_does_not_load(
     copy_project: Callable[..., Project],
 ) -> None:
     project = copy_project(architecture="custom", num_classes=4)
@@ -268,7 +270,7 @@ def test_real_imagenet_weights_call_a_cat_a_cat(
         traced = torch.jit.trace(network.eval(), torch.zeros(1, 3, 224, 224))
         traced.save(project.path / "weights" / "lite0.pt")
     else:
-        (project.path / "model.py").write_text(
+        (project.path / "service" / "model.py").write_text(
             "from efficientnet_lite_pytorch import EfficientNet\n\n\n"
             "def build_model(num_classes):\n"
             '    return EfficientNet.from_name("efficientnet-lite0", num_classes=num_classes)\n'

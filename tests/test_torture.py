@@ -30,18 +30,20 @@ def test_a_rendered_project_withstands(project: Project, tmp_path: Path) -> None
     result = torture(project, *options)
     assert result.returncode == 0, result.stdout + result.stderr
     text = report.read_text()
-    for line in ("wrong answers | 0", "lost | 0", "that died | 0", "good: afterwards | 200: "):
+    for line in ("wrong predictions | 0", "lost | 0", "that died | 0", "good: afterwards | 200: "):
         assert line in text
     assert "200 hostile" in text
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
 @pytest.mark.serve
-def test_answers_that_shift_are_found(project: Project, tmp_path: Path) -> None:
+def test_predictions_that_shift_are_found(project: Project, tmp_path: Path) -> None:
     archive = project.path / "model-store" / "image-classifier.mar"
     sound = archive.read_bytes()
-    # Alone, each picture is still answered rightly.
-    spoil_archive(archive, "handler.py", b"zip(answers, finite", b"zip(answers[::-1], finite")
+    # Alone, each image still gets the right prediction.
+    spoil_archive(
+        archive, "handler.py", b"zip(places, predictions,", b"zip(places, predictions[::-1],"
+    )
     try:
         result = torture(project, "--requests", "400", "--hostile", "40")
     finally:
@@ -59,11 +61,9 @@ def test_hostile_files_are_read_or_refused(project: Project) -> None:
 
 
 def test_what_else_comes_out_of_a_decoder_is_found(project: Project, tmp_path: Path) -> None:
-    images = project.path / "images.py"
+    images = project.path / "service" / "images.py"
     sound = images.read_text()
-    caught = (
-        '    except Exception as error:\n        raise PictureError(f"the image file is damaged'
-    )
+    caught = '    except Exception as error:\n        raise ItemError(f"the image file is damaged'
     assert caught in sound
     images.write_text(sound.replace(caught, caught.replace("Exception", "KeyError")))
     try:

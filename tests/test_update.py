@@ -18,9 +18,9 @@ import yaml
 from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
-from conftest import REPOSITORY, Project, labels_of, noise, ts_template
+from conftest import REPOSITORY, Project, build_and_save, labels_of, noise, ts_template
 from generator import options
-from generator.rendering import template_root
+from generator.rendering import plain_copy, template_root
 from test_archive import network_state
 
 # What each release was: copier.yml and what it includes. `ts-template release` adds to them.
@@ -69,11 +69,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if version in (PRESENT, FUTURE):
-            root = template_root()
-            shutil.copytree(root / "template", repository / "template")
-            shutil.copy(root / "copier.yml", repository)
-            (repository / "generator").mkdir()
-            shutil.copy(root / "generator" / "archs.json", repository / "generator")
+            plain_copy(repository)
         else:
             with tarfile.open(RELEASES[version]) as archive:
                 archive.extractall(repository, filter="data")
@@ -144,8 +140,10 @@ def test_an_unedited_project_becomes_what_a_fresh_copy_is(
 ) -> None:
     project = copy_at(version, **answers)
     update(project)
-    # The network is the user's own, and stays what it was.
-    owned = {"model.py"} if answers.get("architecture") == "custom" else set()
+    # The network is the user's own, and stays what it was, where it was.
+    own = answers.get("architecture") == "custom"
+    owned = {"model.py", "service/model.py"} if own else set()
+    assert (project.path / "model.py").exists() == own
     assert content(project, owned) == content(copy_at(PRESENT, "fresh", **answers), owned)
 
 
@@ -203,21 +201,27 @@ def test_another_answer_gives_what_a_fresh_copy_with_it_is(
     update(project, **after)
     fresh = copy_at(PRESENT, "fresh", **{**answers, **after})
     # The names of the classes are the user's, whatever the answers, and so are own files.
-    owned = {"index_to_name.json", "labels.csv", *after.get("own_files", ())}
+    owned = {"index_to_name.json", "labels.csv", *map(place, after.get("own_files", ()))}
     assert content(project, owned) == content(fresh, owned)
     assert (project.path / "index_to_name.json").is_file()
 
 
 # ---------------------------------------------------------------------------- whose a file is
 
+
+def place(name: str) -> str:
+    """Return where a file of `own_files` is."""
+    return f"service/{name}" if name.endswith(".py") else name
+
+
 THEIRS = {
     "NOTES.md": "# Ours\n",
     "README.md": "# Ours\n",
     "index_to_name.json": '{"0": "ours"}\n',
-    "model.py": "# Ours.\n",
-    "preprocessing.py": "# Ours.\n",
     "requirements-own.txt": "ours\n",
-    "response.py": "# Ours.\n",
+    "service/model.py": "# Ours.\n",
+    "service/preprocessing.py": "# Ours.\n",
+    "service/response.py": "# Ours.\n",
     "tests/test_ours.py": "# Ours.\n",
 }
 
@@ -242,7 +246,7 @@ def test_an_update_rewrites_the_files_that_say_so_and_no_others(
     after = content(project)
     rewritten = {name for name, text in after.items() if text.startswith(FIRST_LINE)}
     silent = {".copier-answers.yml", "deploy/monitoring/dashboard.json"}  # JSON has no comments
-    assert rewritten == (says - set(asked)) | silent
+    assert rewritten == (says - set(map(place, asked))) | silent
     assert {name: after[name] for name in THEIRS} == THEIRS
     assert (project.path / "weights" / "net.pth").read_bytes() == b"ours"
     # The README, as it was made, names what is the user's.
@@ -254,7 +258,7 @@ def test_an_update_rewrites_the_files_that_say_so_and_no_others(
 def test_a_file_that_was_the_users_is_not_deleted(copy_at: Callable[..., Project]) -> None:
     project = copy_at(PRESENT, architecture="custom", num_classes=4)
     labels_of(project.path, ["a", "b", "c", "d"])
-    model = project.path / "model.py"
+    model = project.path / "service" / "model.py"
     model.write_text(model.read_text().replace("SmallCNN", "OurOwn"))
     commit(project)
     update(project, architecture="resnet18", label_format="none")
@@ -267,17 +271,25 @@ EDITS = {
     "names of the classes": [
         ("index_to_name.json", "", '{"0": "猫", "1": "a", "2": "b", "3": "c"}\n')
     ],
-    "network": [("model.py", "nn.ReLU()", "nn.LeakyReLU(0.2)")],
+    "network": [("service/model.py", "nn.ReLU()", "nn.LeakyReLU(0.2)")],
     "preprocessing": [
-        ("preprocessing.py", "from PIL import Image\n", "from PIL import Image, ImageOps\n"),
         (
-            "preprocessing.py",
+            "service/preprocessing.py",
+            "from PIL import Image\n",
+            "from PIL import Image, ImageOps\n",
+        ),
+        (
+            "service/preprocessing.py",
             ', IMAGE_SIZE, IMAGE_SIZE)."""\n',
             ', IMAGE_SIZE, IMAGE_SIZE)."""\n    image = ImageOps.autocontrast(image)\n',
         ),
     ],
-    "answer": [
-        ("response.py", '"probability": probability', '"probability": round(probability, 3)')
+    "prediction": [
+        (
+            "service/response.py",
+            '"probability": probability',
+            '"probability": round(probability, 3)',
+        )
     ],
     "packages": [("requirements.txt", "pytest>=8\n", "pytest>=8\nscikit-image>=0.22\n")],
     "page": [
@@ -305,6 +317,29 @@ OWN_PLACES = {
     "requirements-own.txt": "einops>=0.8\n",
     "NOTES.md": "# Notes\n\nAsk the vision team.\n",
 }
+MOVED = "0.3.0"  # the release that moved the modules into service/ and tools/
+
+
+def place_at(version: str, name: str) -> str:
+    """Return where a file of `service/` was in a release."""
+    is_old = version in RELEASES and Version(version) < Version(MOVED)
+    return name.removeprefix("service/") if is_old else name
+
+
+def move_as_told(project: Project) -> list[str]:
+    """Run the commands that archive.py names until it names none; return the files that moved.
+
+    In a file that moved, imports are written as the message has it.
+    """
+    moved = []
+    while match := re.search(r"run: (mv (\S+) (\S+))", project.run("archive.py").stderr):
+        subprocess.run(match[1], shell=True, cwd=project.path, check=True)
+        path = project.path / match[3]
+        path.write_text(
+            path.read_text().replace("from pixels import", "from service.pixels import")
+        )
+        moved.append(match[3])
+    return moved
 
 
 @pytest.mark.parametrize(("version", "to"), [*((x, PRESENT) for x in RELEASES), (PRESENT, FUTURE)])
@@ -316,33 +351,64 @@ def test_the_ten_edits_that_people_make_most_are_kept(
     if version == PRESENT:
         edits += [(name, "", text) for name, text in OWN_PLACES.items()]
     for name, before, after in edits:
-        path = project.path / name
+        path = project.path / place_at(version, name)
         text = path.read_text() if before else ""
         assert before in text, name
         path.write_text(text.replace(before, after) if before else after)
     torch.save(network_state(), project.path / "weights" / "run7.pth")
-    picture = project.path.with_suffix(".png")
-    noise(0).save(picture)
-    answers = []
+    image = project.path.with_suffix(".png")
+    noise(0).save(image)
+    predictions = []
     if version != PRESENT:  # whose code another release changes
         project.archive()
-        answers = project.predict(picture)
+        predictions = project.predict(image)
     commit(project)
 
-    # The code of preprocessing.py is another one since 0.1.0.
-    own_files = [] if version == PRESENT else ["preprocessing.py"]
+    # What has moved since is the user's by name.
+    own_files = [] if version == PRESENT else ["preprocessing.py", "response.py"]
     update(project, to, max_pictures=3, own_files=own_files)
 
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    if own_files:
+        assert "is not used: the service takes service/model.py" in project.run(*tests).stdout
+        assert set(move_as_told(project)) == {
+            "service/model.py",
+            "service/preprocessing.py",
+            "service/response.py",
+        }
     assert not [name for name, text in content(project).items() if "<<<<<<< " in text]
     for name, before, after in edits:
         text = (project.path / name).read_text()
         assert after in text if before else after == text, name
-    assert "MAX_PICTURES = 3 " in (project.path / "images.py").read_text()
-    result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert "MAX_IMAGES = 3 " in (project.path / "service" / "images.py").read_text()
+    commit(project)
+    result = project.run(*tests)
     assert result.returncode == 0, result.stdout
-    if answers:
+    if predictions:
         project.archive()
-        assert project.predict(picture) == answers
+        assert project.predict(image) == predictions
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_an_edit_to_a_file_that_moved_is_not_lost_in_silence(
+    copy_at: Callable[..., Project], version: str
+) -> None:
+    project = copy_at(version, architecture="resnet18", label_format="none")
+    for name in ("handler.py", "response.py"):
+        path = project.path / place_at(version, f"service/{name}")
+        path.write_text(path.read_text() + "# Ours.\n")
+    commit(project)
+    update(project)
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "edit")
+    result = project.run(*tests)
+    if place_at(version, "service/handler.py") == "service/handler.py":
+        assert result.returncode == 0, result.stdout
+    else:
+        assert result.returncode == 1
+        for name in ("handler.py", "response.py"):
+            assert f"'{name}': ['" in result.stdout
+    commit(project)
+    assert project.run(*tests).returncode == 0
 
 
 def test_the_docs_list_the_ten_edits() -> None:
@@ -383,10 +449,14 @@ def test_own_preprocessing_and_answers_of_any_release_serve(
     own = {"preprocessing.py": OWN_PREPROCESSING, "response.py": OWN_RESPONSE}
     project = copy_at(version, architecture="custom", num_classes=4)
     for name, text in own.items():
-        (project.path / name).write_text(text)
+        (project.path / place_at(version, f"service/{name}")).write_text(text)
     commit(project)
     update(project, own_files=list(own))
-    assert {name: (project.path / name).read_text() for name in own} == own
+    build_and_save(project)
+    move_as_told(project)
+    assert {name: (project.path / "service" / name).read_text() for name in own} == own
+    (project.path / "weights" / "w.pth").unlink()
+    commit(project)
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout
 
@@ -396,7 +466,9 @@ def test_own_preprocessing_may_stay_as_it_was_rendered(copy_at: Callable[..., Pr
     update(project, own_files=["preprocessing.py"])
     commit(project)
     update(project, transforms="to_tensor")  # whose own preprocessing.py needs less
-    result = project.run("-c", "import preprocessing; print(preprocessing.RESIZE_SIZE)")
+    result = project.run(
+        "-c", "from service import preprocessing; print(preprocessing.RESIZE_SIZE)"
+    )
     assert result.stdout == "256\n", result.stderr
 
 

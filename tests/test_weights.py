@@ -193,20 +193,20 @@ def test_another_architecture_is_named_and_shown_side_by_side(
 
 
 def export(network: nn.Module, path: Path, batch: int | None = None, size: int = 28) -> Path:
-    """Export a grayscale network as ONNX or .pt2, for any number of pictures unless `batch`."""
-    pictures = (torch.zeros(batch or 2, 1, size, size),)
+    """Export a grayscale network as ONNX or .pt2, for any number of images unless `batch`."""
+    images = (torch.zeros(batch or 2, 1, size, size),)
     if path.suffix == ".onnx":
         shapes: Any = None if batch else ({0: "batch"},)
-        torch.onnx.export(network, pictures, path, dynamic_shapes=shapes, verbose=False)
+        torch.onnx.export(network, images, path, dynamic_shapes=shapes, verbose=False)
     else:
         shapes = None if batch else ({0: torch.export.Dim("batch")},)
-        torch.export.save(torch.export.export(network, pictures, dynamic_shapes=shapes), path)
+        torch.export.save(torch.export.export(network, images, dynamic_shapes=shapes), path)
     return path
 
 
 def build_network(project: Project) -> nn.Module:
     """Return the project's own network with seeded weights."""
-    spec = importlib.util.spec_from_file_location("trained", project.path / "model.py")
+    spec = importlib.util.spec_from_file_location("trained", project.path / "service" / "model.py")
     assert spec and spec.loader
     module = sys.modules["trained"] = importlib.util.module_from_spec(spec)  # to be pickled
     spec.loader.exec_module(module)
@@ -223,16 +223,16 @@ def test_exported_networks_answer_like_the_network(
     torch.save(network_state(), plain.path / "weights" / "w.pth")
     exported = copy_project("exported", architecture="custom", num_classes=4, weights=weights)
     network = build_network(plain)
-    pictures = []
+    images = []
     for seed in range(3):
-        pictures.append(plain.path / f"{seed}.png")
-        noise(seed).save(pictures[-1])
+        images.append(plain.path / f"{seed}.png")
+        noise(seed).save(images[-1])
     plain.archive()
-    expected = plain.predict(*pictures)
+    expected = plain.predict(*images)
     for batch in (None, 1):
         path = export(network, exported.path / "weights" / f"w.{suffix}", batch)
         exported.archive()
-        found = exported.predict(*pictures)
+        found = exported.predict(*images)
         for one, other in zip(expected, found, strict=True):
             assert [x["index"] for x in one] == [x["index"] for x in other]
             assert all(
@@ -336,9 +336,9 @@ def test_pretrained_weights_are_fetched_or_asked_for(
     assert [path.name for path in place.parent.iterdir()] == [".gitkeep"]
     save_random_weights(torchvision.models.mobilenet_v3_small(), place)
     project.archive()
-    picture = project.path / "picture.png"
-    noise(0).save(picture)
-    ((best, *_),) = project.predict(picture)
+    image = project.path / "image.png"
+    noise(0).save(image)
+    ((best, *_),) = project.predict(image)
     weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
     assert best["label"] == weights.meta["categories"][best["index"]]
 
@@ -465,13 +465,13 @@ def test_nothing_in_an_exported_program_is_run(
 MEASURE = """
 import sys
 from pathlib import Path
-from inprocess import open_archive
+from tools.inprocess import open_archive
 
 def resident(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
-import model, handler  # and with them all that the service imports
+from service import handler, model  # and with them all that the service imports
 before = resident("VmRSS")
 with open_archive(Path(sys.argv[1])) as service:
     print("ADDED", resident("VmHWM") - before)
@@ -489,4 +489,4 @@ def test_a_network_takes_little_more_memory_than_its_weights(
     result = project.run("-c", MEASURE, "model-store/image-classifier")
     assert "ADDED" in result.stdout, result.stderr
     added = int(result.stdout.partition("ADDED")[2])
-    assert added <= 1.2 * weights.stat().st_size + 30e6  # for a picture on its way through
+    assert added <= 1.2 * weights.stat().st_size + 30e6  # for an image on its way through

@@ -1,0 +1,368 @@
+"""The rules that keep a task, a backend, a format, an engine in one folder each."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPOSITORY, Project, encode, noise, ts_template
+from generator import facts
+from generator.fast import FastRenderer
+from generator.rendering import plain_copy
+
+# Files that a task may say something of; all others are the same in projects of all tasks with the
+# same kind of input.
+OF_THE_TASK = {
+    ".copier-answers.yml",
+    "README.md",
+    "config.properties",  # the longest response
+    "predict.py",  # the table
+    "requirements.txt",
+    "service/loading.py",  # which of a network's outputs it is
+    "service/model.py",
+    "service/response.py",
+    "service/task.py",
+    "tests/test_smoke.py",
+    "tools/outputs.py",
+    "tools/trained.py",  # as service/loading.py
+}
+EVERYWHERE = list(facts.targets())
+
+
+def sources() -> Iterator[Path]:
+    """Yield the files of template/ and generator/ outside of the tasks' folders."""
+    for top in ("template", "generator"):
+        for path in sorted((REPOSITORY / top).rglob("*")):
+            parts = path.relative_to(REPOSITORY).parts
+            if path.is_file() and parts[1] != "tasks" and "__pycache__" not in parts:
+                yield path
+
+
+def test_no_task_is_named_outside_of_its_folder() -> None:
+    names = re.compile("|".join(facts.tasks()))
+    # The question's own default.
+    allowed = {"template/questions/project.yml": ["image_classification"]}
+    for path in sources():
+        if path.suffix == ".gz":
+            continue
+        name = path.relative_to(REPOSITORY).as_posix()
+        text = path.read_text(encoding="utf-8")
+        assert names.findall(text) == allowed.get(name, []), name
+        assert not re.search(r"\btask\s*[!=]=", text), name
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
+    """Render projects in memory, as the matrix does: the texts of a project by path."""
+    folder = tmp_path_factory.mktemp("rendered")
+    renderer = FastRenderer(plain_copy(folder / "template"))
+
+    def render(**answers: Any) -> dict[str, str]:
+        files = renderer.project(folder / "project", answers).files
+        return {name: file.content.decode() for name, file in files.items()}
+
+    return render
+
+
+def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str]]) -> None:
+    speeds: list[dict[str, Any]] = [{}, {"backend": "onnxruntime", "precision": "int8"}]
+    for speed in speeds:
+        shared: dict[str, set[str]] = {}
+        for task in facts.tasks():
+            answers = {"task": task, "architecture": "custom", "num_classes": 3, **speed}
+            answers |= {"project_name": "Service", "label_format": "none"}
+            for name, text in rendered(**answers, deploy=EVERYWHERE).items():
+                if name not in OF_THE_TASK:
+                    shared.setdefault(name, set()).add(text)
+        assert len(shared) > 30
+        assert [name for name, texts in shared.items() if len(texts) > 1] == []
+
+
+# Functions that projects share, and the names of their parameters, whatever the answers.
+SIGNATURES = {
+    "build_model": ["num_classes"],
+    "load_model": ["path", "device"],
+    "load_trained": ["path", "device"],
+    "convert": ["weights", "target", "examples"],
+    "prepare_weights": ["source", "target"],
+    "check_outputs": ["outputs"],
+    "compare_scores": ["expected", "found"],
+    "normalize": ["batch"],
+    "preprocess": ["image"],
+    "prepare": ["image"],
+    "batches": ["items"],
+    "collate": ["items"],
+    "scores": ["outputs"],
+    "predictions": ["scores", "items", "labels"],
+    "encode": ["content"],
+}
+
+
+def projects() -> Iterator[dict[str, Any]]:
+    """Yield answers that take each task, backend and way to save weights at least once."""
+    for task in facts.tasks():
+        for backend, fact in facts.backends().items():
+            precision = next(iter(fact["precisions"].values()))[-1]
+            yield {"task": task, "backend": backend, "precision": precision}
+        for weights in set(facts.checkpoints()) - {"pretrained"}:
+            yield {"task": task, "weights": weights}
+
+
+def test_functions_have_one_signature(rendered: Callable[..., dict[str, str]]) -> None:
+    seen: dict[str, set[tuple[str, ...]]] = {}
+    for answers in projects():
+        for path, text in rendered(architecture="custom", num_classes=3, **answers).items():
+            if not re.fullmatch(r"service/\w+\.py|tools/(?!samples)\w+\.py", path):
+                continue
+            for node in ast.parse(text).body:
+                if isinstance(node, ast.FunctionDef) and node.name in SIGNATURES:
+                    names = tuple(x.arg for x in node.args.args)
+                    seen.setdefault(node.name, set()).add(names)
+    assert seen == {name: {tuple(names)} for name, names in SIGNATURES.items() if name in seen}
+    assert seen.keys() == SIGNATURES.keys()
+
+
+def test_no_module_of_a_project_imports_in_a_circle(
+    rendered: Callable[..., dict[str, str]],
+) -> None:
+    answers = {"architecture": "custom", "backend": "openvino", "precision": "int8"}
+    imports: dict[str, set[str]] = {}
+    for path, text in rendered(**answers, deploy=EVERYWHERE).items():
+        if not path.endswith(".py"):
+            continue
+        name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        imports[name] = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imports[name] |= {node.module, *(f"{node.module}.{x.name}" for x in node.names)}
+            elif isinstance(node, ast.Import):
+                imports[name] |= {x.name for x in node.names}
+    graph = {name: found & imports.keys() - {name} for name, found in imports.items()}
+    commands = {name for name in graph if "." not in name} - {"service", "tools"}
+    for name in commands:
+        assert not graph[name] & commands, f"{name} imports another command"
+    assert not {x for name in graph if name.startswith("service") for x in graph[name]} & {
+        name for name in graph if not name.startswith("service")
+    }
+    while leaves := [name for name, found in graph.items() if not found]:
+        for leaf in leaves:
+            del graph[leaf]
+        for found in graph.values():
+            found -= set(leaves)
+    assert not graph, f"import cycles among {sorted(graph)}"
+
+
+# ------------------------------------------------------------------------------------------ a toy
+
+TOY = {
+    "task.yml": """
+value: brightness
+title: a number for each image
+order: 99
+input: image
+networks: classifier
+project_name: Light Meter
+architecture: resnet18
+num_classes: 1
+num_classes_help: How many numbers does the network return?
+min_classes: 1
+pretrained_classes: 0
+has_heads: false
+transforms: [to_tensor, custom]
+resize_modes: [crop, stretch]
+keeps_whole_image: false
+questions: [unit]
+samples: {unit: [lux, candela]}
+outputs: [{value: logits, title: numbers, must: It must return numbers.}]
+output: numbers (N, num_classes)
+output_key: logits
+torchvision_returns_dict: false
+torchvision_module: torchvision.models
+small_network: Mean
+""",
+    "questions.yml": """
+unit:
+  type: str
+  help: In which unit are the numbers?
+  when: "{{ 'unit' in task_facts.questions }}"
+  default: lux
+""",
+    "response_size.jinja": "6500000",
+    "readme.md.jinja": "",
+    "network.py.jinja": '''class Mean(nn.Module):
+    """Returns how bright an image is."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(num_classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return numbers (N, num_classes) for images (N, {{ channels }}, H, W)."""
+        return images.mean(dim=(1, 2, 3))[:, None] * self.factor
+''',
+    "task.py.jinja": '''"""Brightness: what an item is, and how outputs become predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from PIL import Image
+
+from service.images import decode_image
+from service.preprocessing import IMAGE_SIZE, normalize, preprocess
+from service.response import make_answers
+
+__all__ = ["Item", "batches", "collate", "normalize", "predictions", "prepare", "scores"]
+
+MAX_BATCH = 32  # images in a forward pass
+
+{% include 'template/inputs/image/one_size.py.jinja' %}
+
+
+def scores(outputs: torch.Tensor) -> torch.Tensor:
+    """Return the outputs (N, numbers) as they are."""
+    return outputs
+
+
+def predictions(scores: torch.Tensor, items: list[Item], labels: list[str]) -> list[Any]:
+    """Return a prediction for each row."""
+    return make_answers(scores, labels)
+{% if 'monitoring' in deploy %}
+
+
+def confidences(scores: torch.Tensor) -> list[float]:
+    """Return that all is certain."""
+    return [1.0] * len(scores)
+{% endif %}
+
+
+{% include 'template/tasks/encode_json.py.jinja' %}
+''',
+    "outputs.py.jinja": '''"""What the outputs of the network should look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from service import NUM_CLASSES
+from tools.project import ProjectError
+{% if is_converted %}
+
+MIN_AGREEMENT = 1
+MAX_DIFFERENCE = 0.1
+AGREEMENT = "of the images are alike"
+DIFFERENCE = "is the largest change"
+{% endif %}
+
+
+def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
+    """Raise ProjectError unless each output is as many numbers as the project has."""
+    for output in outputs:
+        if output.shape != (NUM_CLASSES,):
+            raise ProjectError(f"the network returns {tuple(output.shape)}, not ({NUM_CLASSES},)")
+{% if is_converted %}
+
+
+def compare_scores(expected: torch.Tensor, found: torch.Tensor) -> tuple[float, float]:
+    """Return how much two outputs agree, and differ."""
+    return 1.0, (expected - found).abs().max().item()
+{% endif %}
+''',
+    "smoke.py.jinja": """def test_white_is_brighter_than_black(service: LocalService) -> None:
+    black, white = (encode(Image.new("L", (9, 9), value), "PNG") for value in (0, 255))
+    dark, light = service.scores([black, white])
+    assert (dark <= light).all()
+""",
+    "responses/number/response.yml": """
+task: brightness
+value: number
+title: '{"brightness": 0.5, "unit": "lux"}'
+order: 1
+""",
+    "responses/number/response.py.jinja": '''"""From numbers to what a client reads."""
+
+from typing import Any
+
+import torch
+
+
+def make_answers(numbers: torch.Tensor, labels: list[str]) -> list[dict[str, Any]]:
+    """Return the first number of every row (N, numbers)."""
+    return [{"brightness": row[0], "unit": "{{ unit }}"} for row in numbers.tolist()]
+''',
+    "responses/number/table.py.jinja": '''def table(prediction: dict[str, Any]) -> list[str]:
+    """Return the line of a prediction."""
+    return [f"{prediction['brightness']:.3f} {prediction['unit']}"]
+''',
+    "responses/number/smoke.py.jinja": """    assert prediction.body["unit"] == "{{ unit }}"
+    return [f"{prediction.body['brightness']:.3f}"]
+""",
+    "responses/number/readme.md.jinja": "The prediction is a number.\n",
+}
+
+
+@pytest.fixture(scope="module")
+def checkout_with_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the template and the generator, with one more folder."""
+    root = tmp_path_factory.mktemp("toy") / "checkout"
+    root.mkdir()
+    for name in ("template", "generator"):
+        shutil.copytree(
+            REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(REPOSITORY / "copier.yml", root)
+    for name, text in TOY.items():
+        path = root / "template" / "tasks" / "brightness" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip("\n"), encoding="utf-8")
+    return root
+
+
+@pytest.mark.serve
+def test_a_task_is_one_folder(checkout_with_toy: Path, tmp_path: Path) -> None:
+    from copier import Settings, run_copy
+
+    project = Project(tmp_path / "meter")
+    answers = {"task": "brightness", "architecture": "custom", "label_format": "none"}
+    run_copy(
+        str(checkout_with_toy),
+        project.path,
+        {**answers, "unit": "candela", "color_mode": "RGB"},
+        defaults=True,
+        quiet=True,
+        settings=Settings(),
+    )
+    result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert result.returncode == 0, result.stdout
+    code = (
+        "import torch; from service.model import build_model; "
+        "torch.save(build_model(1).state_dict(), 'weights/w.pth')"
+    )
+    assert project.run("-c", code).returncode == 0
+    project.archive()
+    image = noise(0)
+    with project.serve() as service:
+        found = service.post(encode(image)).json
+    expected = sum(image.convert("RGB").resize((1, 1)).getpixel((0, 0))) / 3 / 255
+    assert found["unit"] == "candela"
+    assert found["brightness"] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.matrix
+def test_the_matrix_takes_up_a_task(checkout_with_toy: Path) -> None:
+    result = ts_template(
+        "matrix", "--sample", "60", "-d", "task=brightness", root=checkout_with_toy
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "60" in result.stdout
