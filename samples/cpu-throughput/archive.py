@@ -19,37 +19,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import project  # first: it keeps Ctrl-C quiet while the others import torch
+from tools import project  # first: it keeps Ctrl-C quiet while the others import torch
 
 # isort: split
 
-import torch
-
-from checkpoint import SERVED_NAME, prepare_weights
-from inprocess import is_archive, open_archive
-from labels import LABELS, read_labels
-from project import (
+from service import NUM_CLASSES
+from tools.checkpoint import SERVED_NAME, prepare_weights
+from tools.inprocess import is_archive, open_archive
+from tools.labels import LABELS, read_labels
+from tools.outputs import check_outputs
+from tools.project import (
     ARCHIVE,
     MODEL_NAME,
     MODEL_STORE,
-    NUM_CLASSES,
     ROOT,
     WEIGHTS_DIR,
     ProjectError,
     change_answer,
     uninterrupted,
 )
-from samples import NOT_A_PICTURE, sample_pictures
+from tools.samples import NOT_AN_IMAGE, sample_images
 
-# What the handler imports.
-MODULES = (
-    "loading.py",
-    "cores.py",
-    "images.py",
-    "pixels.py",
-    "preprocessing.py",
-    "response.py",
-)
 STEPS = ("weights", "labels", "archive", "trial")
 WIDTH = max(map(len, STEPS))
 MAX_LABEL_LENGTH = 200  # characters
@@ -99,16 +89,15 @@ def main() -> int:
         extra_files=options.extra_files,
     )
     if archive == ARCHIVE:
-        following = "python predict.py PICTURE, or python serve.py"
+        following = "python predict.py IMAGE, or python serve.py"
     else:
-        following = f"python predict.py --archive {archive} PICTURE"
+        following = f"python predict.py --archive {archive} IMAGE"
     print(f"\n{archive} is ready. Next: {following}")
     return 0
 
 
 def find_weights() -> Path:
     """Return the one checkpoint in weights/."""
-    # Beside an ONNX file may lie another with its tensors, such as model.onnx.data.
     files = sorted(WEIGHTS_DIR.glob("*.onnx"))
     if len(files) == 1:
         return files[0]
@@ -144,6 +133,7 @@ def build(
         ProjectError: The archive would not serve; the message says what to do. An archive from
             before is left as it was.
     """
+    refuse_stray_files()
     output = output.resolve()
     target = output / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
     if target.is_dir() and not is_archive(target):
@@ -168,8 +158,8 @@ def build(
         )
         built = pack(stage, version, archive_format, extra_files)
         done(target.name)
-        step("trial", "TorchServe's own loader, on pictures of many kinds")
-        done(f"{try_out(built)} pictures answered, a broken one refused")
+        step("trial", "TorchServe's own loader, on images of many kinds")
+        done(f"{try_out(built)} images answered, a broken one refused")
         with uninterrupted():
             if target.is_dir():
                 target.rename(Path(folder, "before"))
@@ -212,22 +202,25 @@ def refuse_long_labels(names: list[str], path: Path) -> None:
 
 def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[Path]) -> Path:
     """Run torch-model-archiver on the files in `stage` and return the archive."""
-    files = [ROOT / name for name in ("handler.py", "model-config.yaml", *MODULES)]
-    for path in (*files, *extra_files):
+    content = stage / "content"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "service", content / "service", ignore=ignored)
+    (stage / "index_to_name.json").rename(content / "index_to_name.json")
+    for path in extra_files:
         if not path.is_file():
             raise ProjectError(f"there is no file {path}")
-        shutil.copy(path, stage)
+        shutil.copy(path, content)
     scratch, export = stage.with_name("scratch"), stage.with_name("export")
     scratch.mkdir()
     export.mkdir()
-    names = ",".join((*MODULES, "index_to_name.json", *(path.name for path in extra_files)))
     command = [sys.executable, "-m", "model_archiver.model_packaging"]
-    command += ["--model-name", MODEL_NAME, "--version", version, "--handler", "handler.py"]
-    command += ["--serialized-file", SERVED_NAME, "--extra-files", names]
-    command += ["--config-file", "model-config.yaml", "--archive-format", archive_format]
-    command += ["--export-path", str(export)]
-    # The archiver deletes $TMPDIR/<model name>: give it a folder of its own. It splits file names
-    # at commas and expands * and [: give it plain names.
+    command += ["--model-name", MODEL_NAME, "--version", version]
+    command += ["--handler", str(ROOT / "service" / "handler.py")]
+    command += ["--serialized-file", SERVED_NAME, "--extra-files", "content"]
+    command += ["--config-file", str(ROOT / "model-config.yaml")]
+    command += ["--archive-format", archive_format, "--export-path", str(export)]
+    # The archiver deletes $TMPDIR/<model name>: give it a folder of its own. It splits the names of
+    # extra files at commas and expands * and [: it gets the name of their folder.
     result = subprocess.run(
         command,
         cwd=stage,
@@ -242,73 +235,66 @@ def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[P
     return export / f"{MODEL_NAME}{SUFFIXES[archive_format]}"
 
 
+def refuse_stray_files() -> None:
+    """Raise ProjectError for a module beside this one that the service has in its own folder.
+
+    Before 0.3.0 of the template, all modules lay here; an update leaves those that are yours.
+    """
+    for path in sorted(ROOT.glob("*.py")):
+        if (ROOT / "service" / path.name).is_file():
+            raise ProjectError(
+                f"{path} is not used: the service takes service/{path.name}. If yours is the right "
+                f"one, run: mv {path.name} service/{path.name}\n"
+                "In it, modules of the service are imported as in: from service.pixels import scale"
+            )
+
+
 def try_out(archive: Path) -> int:
-    """Load an archive as TorchServe does and return how many pictures it answered rightly.
+    """Load an archive as TorchServe does and return how many images it answered rightly.
 
     Raises:
-        ProjectError: It does not load, or a picture is not answered as it should be.
+        ProjectError: It does not load, or an image is not answered as it should be.
     """
-    pictures = sample_pictures()
+    images = sample_images()
     try:
         with open_archive(archive) as service:
-            outputs = service.outputs(list(pictures.values()))
-            *answers, refused = service.predict(
-                [{"body": data} for data in (*pictures.values(), NOT_A_PICTURE)]
+            outputs = service.outputs(list(images.values()))
+            *predictions, refused = service.predict(
+                [{"body": data} for data in (*images.values(), NOT_AN_IMAGE)]
             )
     except ProjectError:
         raise
     except Exception as error:
         raise ProjectError(f"the archive does not run: {explain(error)}") from error
-    if outputs.ndim != 2:
-        found = tuple(outputs.shape[1:])
-        raise ProjectError(f"the network returns {found} numbers per picture, not {NUM_CLASSES}")
-    if outputs.shape[1] != NUM_CLASSES:
-        raise ProjectError(
-            f"the network tells {outputs.shape[1]} classes apart, the project has {NUM_CLASSES}. "
-            f"Run: {change_answer(num_classes=outputs.shape[1])}"
-        )
-    if outputs.isnan().any() or outputs.isposinf().any():
-        raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
     check_outputs(outputs)
-    for kind, answer in zip(pictures, answers, strict=True):
-        if answer.status != 200:
-            raise ProjectError(f"a {kind} is answered with {answer.status}: {answer.body}")
+    for kind, prediction in zip(images, predictions, strict=True):
+        if prediction.status != 200:
+            raise ProjectError(f"a {kind} gets status {prediction.status}: {prediction.body}")
     if refused.status != 400:
-        raise ProjectError(f"a broken picture is answered with {refused.status}, not with 400")
-    return len(answers)
-
-
-def check_outputs(outputs: torch.Tensor) -> None:
-    """Raise ProjectError if the network ends in softmax, which the service would take again."""
-    if NUM_CLASSES > 1 and are_probabilities(outputs):
-        raise ProjectError(
-            "the network returns probabilities; the service expects scores before softmax. Run: "
-            f"{change_answer(model_output='probabilities')}"
-        )
-
-
-def are_probabilities(rows: torch.Tensor) -> bool:
-    """Tell whether the numbers in every row (N, C) are positive and add up to 1, or nearly so."""
-    return bool((rows > -0.01).all() and ((rows.sum(dim=1) - 1).abs() < 0.01).all())
+        raise ProjectError(f"a broken image gets status {refused.status}, not 400")
+    return len(predictions)
 
 
 def explain(error: BaseException) -> str:
-    """Return the cause of an error, and for a module that is not in the archive, the mend."""
+    """Return the cause of an error, and for a module that is not in the archive, the fix."""
     while error.__context__ is not None:  # TorchServe meets an ImportError with another
         error = error.__context__
-    lacking = f"{error.name}.py" if isinstance(error, ModuleNotFoundError) else ""
-    if lacking and (ROOT / lacking).is_file():
-        return f"{error}. Put it in with: python archive.py --extra-files {lacking}"
+    if isinstance(error, ModuleNotFoundError):
+        name = f"{error.name}.py"
+        if (ROOT / name).is_file():
+            return f"{error}. Put it in with: python archive.py --extra-files {name}"
+        if (ROOT / "service" / name).is_file():
+            return f"{error}. It is imported as: from service.{error.name} import ..."
     return f"{type(error).__name__}: {error}"
 
 
 def step(title: str, what: str) -> None:
-    """Say what begins: one of STEPS."""
+    """Print what begins: one of STEPS."""
     print(f"[{STEPS.index(title) + 1}/{len(STEPS)}] {title:{WIDTH}} {what}", flush=True)
 
 
 def done(result: str) -> None:
-    """Say what came of the step."""
+    """Print what came of the step."""
     print(f"      {'':{WIDTH}} {result}", flush=True)
 
 

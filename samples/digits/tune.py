@@ -1,112 +1,41 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""Finds out which settings are fastest on this machine: serve.py --tune calls it."""
+"""Find the fastest workers and batches for images like yours, and set them.
+
+Examples:
+    python tune.py cat.jpg dog.jpg
+"""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
-import re
-import tempfile
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
 from pathlib import Path
 
-from benchmark import send_load
-from cores import available_cores
-from project import ARCHIVE, MODEL_STORE, ROOT, ProjectError, uninterrupted
-from serve import serving
+from tools import project  # first: it keeps Ctrl-C quiet while the others import torch
 
-CONFIG = ROOT / "model-config.yaml"
-CLIENTS = 16  # that send at once; the setting with the most answers a second is the best
-NEAR = 0.97  # share of its answers that another may have, and be better by its latency alone
-SECONDS = 3  # of load, for one client and for many
+# isort: split
+
+from tools.torchserve import check_archive
+from tools.tuning import tune
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Keys of model-config.yaml."""
-
-    workers: int
-    batch: int
-
-    def values(self) -> dict[str, int]:
-        """Return them as they are called there."""
-        return {"batchSize": self.batch, "minWorkers": self.workers, "maxWorkers": self.workers}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a setting gave: answers a second with many clients, seconds for an answer with one."""
-
-    setting: Setting
-    per_second: float
-    latency: float
+def main() -> int:
+    """Tune with the images that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="such as will come")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=120,
+        metavar="SECONDS",
+        help="until a server is ready (default: 120)",
+    )
+    options = parser.parse_args()
+    check_archive()
+    tune(options.images, options.timeout)
+    return 0
 
 
-def settings() -> list[Setting]:
-    """Return what to try."""
-    cores = available_cores()
-    workers = [cores // threads for threads in (1, 2, 4, 8) if cores % threads == 0]
-    return [Setting(*pair) for pair in itertools.product(workers, (1, 8))]
-
-
-def tune(pictures: Sequence[Path], timeout: float) -> None:
-    """Try settings with pictures, and write the best into model-config.yaml and the archive.
-
-    Args:
-        pictures: Files such as clients will send.
-        timeout: Seconds until a server must be ready.
-
-    Raises:
-        ProjectError: The service refuses a picture.
-    """
-    bodies = [path.read_bytes() for path in pictures]
-    results = []
-    print(f"workers  batchSize  answers/s, {CLIENTS} clients  p50 ms, 1 client", flush=True)
-    for setting in settings():
-        with tempfile.TemporaryDirectory(prefix="tune-") as folder:
-            write_archive(Path(folder, ARCHIVE.name), new_config(setting))
-            with serving(Path(folder), timeout) as url:
-                many = asyncio.run(send_load(url, bodies, CLIENTS, SECONDS))
-                one = asyncio.run(send_load(url, bodies, 1, SECONDS))
-        refused = [body for _, status, body in many.answers | one.answers if status != 200]
-        if refused or not (many.latencies and one.latencies):
-            said = refused[0].decode(errors="replace") if refused else "no answer in time"
-            raise ProjectError(f"a picture of {', '.join(map(str, pictures))} gets: {said}")
-        results.append(Result(setting, many.per_second, one.percentile(50)))
-        print(
-            f"{setting.workers:7}  {setting.batch:9}  {many.per_second:21.1f}  "
-            f"{1000 * one.percentile(50):16.1f}",
-            flush=True,
-        )
-    enough = NEAR * max(result.per_second for result in results)
-    best = min((x for x in results if x.per_second >= enough), key=lambda x: x.latency).setting
-    text = new_config(best)
-    with uninterrupted(), tempfile.TemporaryDirectory(prefix=".tuning-", dir=MODEL_STORE) as folder:
-        built = Path(folder, ARCHIVE.name)
-        write_archive(built, text)
-        os.replace(built, ARCHIVE)
-        (built.parent / CONFIG.name).write_text(text, encoding="utf-8")
-        os.replace(built.parent / CONFIG.name, CONFIG)
-    values = ", ".join(f"{key}: {value}" for key, value in best.values().items())
-    print(f"\n{CONFIG.name} and {ARCHIVE.name} now have {values}")
-
-
-def new_config(setting: Setting) -> str:
-    """Return the text of model-config.yaml with other values, its comments kept."""
-    text = CONFIG.read_text(encoding="utf-8")
-    for key, value in setting.values().items():
-        line = f"{key}: {value}"
-        text, count = re.subn(rf"^(# ?)?{key}:.*", line, text, count=1, flags=re.MULTILINE)
-        text += "" if count else f"{line}\n"
-    return text
-
-
-def write_archive(target: Path, config: str) -> None:
-    """Write a copy of the archive with another model-config.yaml."""
-    with zipfile.ZipFile(ARCHIVE) as old, zipfile.ZipFile(target, "w") as new:
-        for member in old.infolist():
-            content = config.encode() if member.filename == CONFIG.name else old.read(member)
-            new.writestr(member, content)
+if __name__ == "__main__":
+    project.run(main)

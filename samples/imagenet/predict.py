@@ -1,5 +1,5 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""Classify pictures with the archive in this process: the service's own path, but no server.
+"""Predict for images with the archive in this process: the service's own path, but no server.
 
 Examples:
     python predict.py cat.jpg dog.png
@@ -9,45 +9,54 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import project  # first: it keeps Ctrl-C quiet while the others import torch
+from tools import project  # first: it keeps Ctrl-C quiet while the others import torch
 
 # isort: split
 
-from inprocess import open_archive
-from project import ARCHIVE, ProjectError
+from tools.inprocess import open_archive
+from tools.project import ARCHIVE, ProjectError
 
 
 def main() -> int:
-    """Classify the pictures that the command line names; 1 if one of them cannot be read."""
+    """Predict for the images that the command line names; 1 if one of them cannot be read."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--archive", type=Path, default=ARCHIVE, help=f"default: {ARCHIVE.name}")
-    parser.add_argument("--json", action="store_true", help="print the answers as a JSON list")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON list; what is no JSON comes in base64"
+    )
     options = parser.parse_args()
-    for path in options.pictures:
+    for path in options.images:
         if not path.is_file():
-            raise ProjectError(f"there is no picture {path}")
+            raise ProjectError(f"there is no image {path}")
     with open_archive(options.archive) as service:
-        answers = [service.predict([{"body": path.read_bytes()}])[0] for path in options.pictures]
+        predictions = [service.predict([{"body": path.read_bytes()}])[0] for path in options.images]
     if options.json:
-        bodies = [answer.body for answer in answers]
+        bodies = [as_json(prediction.body) for prediction in predictions]
         print(json.dumps(bodies, ensure_ascii=False, indent=2))
     else:
-        for path, answer in zip(options.pictures, answers, strict=True):
-            lines = table(answer.body) if answer.status == 200 else [answer.body["error"]]
+        for path, prediction in zip(options.images, predictions, strict=True):
+            body = prediction.body
+            lines = table(body) if prediction.status == 200 else [body["error"]]
             print(path, *lines, sep="\n    ")
-    return int(any(answer.status != 200 for answer in answers))
+    return int(any(prediction.status != 200 for prediction in predictions))
 
 
-def table(answer: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each class of an answer."""
-    return [f"{x['probability']:7.2%}  {x['label']} ({x['index']})" for x in answer]
+def as_json(body: Any) -> Any:
+    """Return the body of a prediction as JSON can hold it."""
+    return base64.b64encode(body).decode() if isinstance(body, bytes) else body
+
+
+def table(prediction: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each class of a prediction."""
+    return [f"{x['probability']:7.2%}  {x['label']} ({x['index']})" for x in prediction]
 
 
 if __name__ == "__main__":

@@ -18,16 +18,16 @@ import torch
 from PIL import Image
 
 import archive
-from images import MAX_PICTURES, MAX_PIXELS
-from inprocess import Answer, LocalService, open_archive
-from labels import LABELS
-from model import build_model
-from project import NUM_CLASSES, ROOT, WEIGHTS_DIR, ProjectError
-from response import TOP_K
-from samples import NOT_A_PICTURE, encode, sample_pictures
+from service import NUM_CLASSES
+from service.images import MAX_IMAGES, MAX_PIXELS
+from service.model import build_model
+from tools.inprocess import LocalService, Prediction, open_archive
+from tools.labels import LABELS
+from tools.project import ROOT, WEIGHTS_DIR, ProjectError
+from tools.samples import NOT_AN_IMAGE, encode, sample_images
 
-PICTURES = sample_pictures()
-TEXT = base64.b64encode(PICTURES["PNG"]).decode()
+IMAGES = sample_images()
+TEXT = base64.b64encode(IMAGES["PNG"]).decode()
 
 
 def random_weights(folder: Path) -> Path:
@@ -56,106 +56,107 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
         yield loaded
 
 
-def classes(answer: Answer) -> list[str]:
-    """Return the labels that an answer names, after checking its form."""
-    assert answer.status == 200, answer.body
-    assert len(answer.body) == TOP_K
-    probabilities = [entry["probability"] for entry in answer.body]
+def labels_of(prediction: Prediction) -> list[str]:
+    """Return the labels that a prediction names, after checking its form."""
+    assert prediction.status == 200, prediction.body
+    assert len(prediction.body) == 3
+    probabilities = [entry["probability"] for entry in prediction.body]
     assert probabilities == sorted(probabilities, reverse=True)
-    return [entry["label"] for entry in answer.body]
+    return [entry["label"] for entry in prediction.body]
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_every_kind_of_picture_is_answered(service: LocalService, kind: str) -> None:
-    (answer,) = service.predict([{"body": PICTURES[kind]}])
-    assert classes(answer)
+@pytest.mark.parametrize("kind", IMAGES)
+def test_every_kind_of_image_is_answered(service: LocalService, kind: str) -> None:
+    (prediction,) = service.predict([{"body": IMAGES[kind]}])
+    labels_of(prediction)
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param({"body": PICTURES["PNG"]}, id="bytes"),
-        pytest.param({"body": bytearray(PICTURES["PNG"])}, id="bytearray"),
-        pytest.param({"data": PICTURES["PNG"]}, id="form field data"),
-        pytest.param({"file": PICTURES["PNG"]}, id="form field of another name"),
+        pytest.param({"body": IMAGES["PNG"]}, id="bytes"),
+        pytest.param({"body": bytearray(IMAGES["PNG"])}, id="bytearray"),
+        pytest.param({"data": IMAGES["PNG"]}, id="form field data"),
+        pytest.param({"file": IMAGES["PNG"]}, id="form field of another name"),
         pytest.param({"body": TEXT}, id="base64 text"),
         pytest.param({"body": TEXT.encode()}, id="base64 bytes"),
         pytest.param({"body": f"data:image/png;base64,{TEXT}"}, id="data URL"),
         pytest.param({"body": {"data": TEXT}}, id="JSON"),
     ],
 )
-def test_every_way_to_send_a_picture_gives_the_same_answer(
+def test_every_way_to_send_an_image_gives_the_same_prediction(
     service: LocalService, row: dict[str, object]
 ) -> None:
-    (expected,) = service.predict([{"body": PICTURES["PNG"]}])
+    (expected,) = service.predict([{"body": IMAGES["PNG"]}])
     assert service.predict([row]) == [expected]
 
 
-def test_instances_give_a_list_of_answers(service: LocalService) -> None:
+def test_instances_give_a_list_of_predictions(service: LocalService) -> None:
     instances = [{"data": TEXT}, {"data": "not base64!"}]
-    (answer,) = service.predict([{"body": {"instances": instances}}])
-    (expected,) = service.predict([{"body": PICTURES["PNG"]}])
-    assert answer.status == 200
-    assert answer.body[0] == expected.body
-    assert "base64" in answer.body[1]["error"]
+    (prediction,) = service.predict([{"body": {"instances": instances}}])
+    (expected,) = service.predict([{"body": IMAGES["PNG"]}])
+    assert prediction.status == 200
+    assert prediction.body[0] == expected.body
+    assert "base64" in prediction.body[1]["error"]
 
 
-def test_a_bad_picture_leaves_the_rest_of_its_batch_alone(service: LocalService) -> None:
+def test_a_bad_image_leaves_the_rest_of_its_batch_alone(service: LocalService) -> None:
     kinds = ["JPEG", "grayscale PNG", "GIF"]
-    alone = [service.predict([{"body": PICTURES[kind]}])[0] for kind in kinds]
-    batch = [{"body": PICTURES[kind]} for kind in kinds]
-    batch[1:1] = [{"body": NOT_A_PICTURE}, {"body": b""}, {"body": {"picture": TEXT}}]
-    answers = service.predict(batch)
-    assert [answer.status for answer in answers] == [200, 400, 400, 400, 200, 200]
-    assert all(answer.body["error"] for answer in answers[1:4])
-    assert [classes(answer) for answer in (answers[0], *answers[4:])] == list(map(classes, alone))
+    alone = [service.predict([{"body": IMAGES[kind]}])[0] for kind in kinds]
+    batch: list[dict[str, object]] = [{"body": IMAGES[kind]} for kind in kinds]
+    batch[1:1] = [{"body": NOT_AN_IMAGE}, {"body": b""}, {"body": {"image": TEXT}}]
+    predictions = service.predict(batch)
+    assert [prediction.status for prediction in predictions] == [200, 400, 400, 400, 200, 200]
+    assert all(prediction.body["error"] for prediction in predictions[1:4])
+    good = [predictions[0], *predictions[4:]]
+    assert [*map(labels_of, good)] == [*map(labels_of, alone)]
 
 
 @pytest.mark.parametrize(
-    ("bad", "status", "said"),
+    ("bad", "status", "message"),
     [
         pytest.param(b"", 400, "empty", id="nothing"),
         pytest.param(b"hello", 400, "base64", id="text"),
         pytest.param(b'{"data":', 400, "JSON", id="half of a JSON object"),
-        pytest.param(PICTURES["JPEG"][:-99], 400, "damaged", id="truncated"),
+        pytest.param(IMAGES["JPEG"][:-99], 400, "damaged", id="truncated"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "SVG", id="SVG"),
         pytest.param(b"%PDF-1.7", 415, "PDF", id="PDF"),
         pytest.param(encode(Image.new("1", (20_000, 1)), "PNG"), 422, "pixels", id="narrow"),
     ],
 )
-def test_what_is_no_usable_picture_is_refused_in_words(
-    service: LocalService, bad: bytes, status: int, said: str
+def test_what_is_no_usable_image_is_refused_in_words(
+    service: LocalService, bad: bytes, status: int, message: str
 ) -> None:
-    refused, answer = service.predict([{"body": bad}, {"body": PICTURES["PNG"]}])
+    refused, prediction = service.predict([{"body": bad}, {"body": IMAGES["PNG"]}])
     assert refused.status == status
-    assert said in refused.body["error"]
-    assert classes(answer)
+    assert message in refused.body["error"]
+    labels_of(prediction)
 
 
 def test_a_small_file_that_would_take_gigabytes_is_refused(service: LocalService) -> None:
     side = int(MAX_PIXELS**0.5) + 1
     bomb = encode(Image.new("1", (side, side)), "PNG")
-    refused, answer = service.predict([{"body": bomb}, {"body": PICTURES["PNG"]}])
+    refused, prediction = service.predict([{"body": bomb}, {"body": IMAGES["PNG"]}])
     assert refused.status == 413
     assert str(MAX_PIXELS) in refused.body["error"]
-    assert classes(answer)
+    labels_of(prediction)
 
 
-def test_a_request_may_not_hold_any_number_of_pictures(service: LocalService) -> None:
-    (answer,) = service.predict([{"body": {"instances": [{"data": TEXT}] * (MAX_PICTURES + 1)}}])
-    assert answer.status == 413
-    assert str(MAX_PICTURES) in answer.body["error"]
+def test_a_request_may_not_hold_any_number_of_images(service: LocalService) -> None:
+    (prediction,) = service.predict([{"body": {"instances": [{"data": TEXT}] * (MAX_IMAGES + 1)}}])
+    assert prediction.status == 413
+    assert str(MAX_IMAGES) in prediction.body["error"]
 
 
 def test_the_probabilities_add_up_to_one(service: LocalService) -> None:
-    probabilities = service.probabilities(list(PICTURES.values()))
-    assert probabilities.shape == (len(PICTURES), NUM_CLASSES)
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(PICTURES)))
+    sums = torch.stack(service.scores(list(IMAGES.values()))).sum(dim=1)
+    assert sums.shape == (len(IMAGES),)
+    torch.testing.assert_close(sums, torch.ones(len(IMAGES)))
 
 
-def test_answers_are_plain_json_text(service: LocalService) -> None:
-    (answer,) = service.predict([{"body": PICTURES["JPEG"]}])
-    assert json.loads(json.dumps(answer.body, allow_nan=False)) == answer.body
+def test_predictions_are_plain_json_text(service: LocalService) -> None:
+    (prediction,) = service.predict([{"body": IMAGES["JPEG"]}])
+    assert json.loads(json.dumps(prediction.body, allow_nan=False)) == prediction.body
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -166,8 +167,26 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "store").iterdir())
 
 
+def git(*words: str) -> list[str]:
+    """Return the lines that git prints for this project; none outside a repository."""
+    command = ["git", *words]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return result.stdout.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git finds the lines")
 def test_no_update_has_left_a_conflict() -> None:
-    command = ["git", "grep", "--line-number", "-E", "^(<<<<<<<|>>>>>>>) "]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert not result.stdout, f"lines that you and the template changed:\n{result.stdout}"
+    lines = git("grep", "--line-number", "-E", "^(<<<<<<<|>>>>>>>) ")
+    assert not lines, "lines that you and the template changed"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git knows the edits")
+def test_no_update_has_left_an_edit_behind() -> None:
+    rendered = git("log", "--format=%h", "--", ".copier-answers.yml")
+    edits = {
+        name: commits
+        for name in git("diff", "HEAD", "--name-only", "--diff-filter=D", "--relative")
+        if (commits := [x for x in git("log", "--format=%h", "--", name) if x not in rendered])
+    }
+    message = "an update moved or removed these files, which you had changed in these commits"
+    assert not edits, f"{message}: carry your changes over, then commit"

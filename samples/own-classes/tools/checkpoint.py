@@ -1,0 +1,197 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""From the checkpoint as it was saved to the state_dict that the service loads."""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service import NUM_CLASSES
+from service.model import build_model
+from tools.file_start import NoCheckpointError, read_start
+from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
+from tools.project import ProjectError, change_answer
+from tools.states import find_states
+
+State = Mapping[str, torch.Tensor]
+SERVED_NAME = "state_dict.pth"  # in the archive
+
+
+def prepare_weights(source: Path, target: Path) -> str:
+    """Check that `source` fits the network exactly, and write the state_dict to serve.
+
+    What is written has the network's own names and precision and nothing else.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ProjectError: It does not fit; the message names the answer that would fix it.
+    """
+    network = build_model(NUM_CLASSES)
+    own: Any = network.state_dict()
+    names = body_of(own)
+    saved = read_state_dict(source, names)
+    notes: list[str] = []
+    prefixes = find_prefixes(names, saved)
+    if len(prefixes) > 1:
+        commands = "".join(f"\n    {change_answer(state_dict_prefix=x)}" for x in prefixes if x)
+        raise ProjectError(
+            f"{source} holds the network {len(prefixes)} times, with {' and '.join(prefixes)} "
+            f"before its names. Run one of:{commands}"
+        )
+    prefix = prefixes[0] if prefixes else ""
+    state: Any = OrderedDict(
+        (key.removeprefix(prefix), x) for key, x in saved.items() if key.startswith(prefix)
+    )
+    if prefix:
+        notes.append(f"took off {prefix}")
+    if outside := sorted(key for key in saved if not key.startswith(prefix)):
+        notes.append(f"left out, being outside {prefix}: {', '.join(outside)}")
+    # The layout versions of its modules, without which some (MNASNet) refuse to load.
+    state._metadata = own._metadata
+    for key in own:
+        if key.endswith("num_batches_tracked"):  # which torch before 0.4.1 did not save
+            state.setdefault(key, own[key])
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        raise ProjectError(
+            f"{source} does not fit the network.\n{explain_mismatch(own, saved)}"
+        ) from None
+    torch.save(network.state_dict(), target)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+
+
+# Of these, torch insists on entries in a plain dict or list.
+PLAIN: dict[str, Any] = {
+    "collections.defaultdict": lambda *_: {},
+    "collections.deque": lambda *_: [],
+}
+
+
+class StandIn:
+    """Stands for any class or function of Python that a checkpoint names: nothing of it is run.
+
+    Its instances take attributes, so that a pickled network shows its parameters.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+def read_state_dict(path: Path, names: Iterable[str]) -> State:
+    """Return the tensors of the state_dict in a checkpoint. No code in the file is run.
+
+    Args:
+        path: The checkpoint.
+        names: Those of the network: of several state_dicts the one that has them is meant.
+
+    Raises:
+        ProjectError: There is none, or no telling which is meant.
+    """
+    check_kind(path, "torch")
+    states = find_states(load_inert(path))
+    names = list(names)
+    fitting = [key for key, state in states.items() if find_prefix(names, state) is not None]
+    if len(fitting) > 1:
+        commands = "".join(f"\n    {change_answer(checkpoint_key=key)}" for key in fitting)
+        raise ProjectError(
+            f"{path} holds weights that fit under {' and '.join(fitting)}. Run one of:{commands}"
+        )
+    if not states:
+        raise ProjectError(f"{path} holds no state_dict")
+    return states[fitting[0]] if fitting else max(states.values(), key=len)
+
+
+def load_inert(path: Path) -> Any:
+    """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
+
+    Raises:
+        ProjectError: It is damaged, or torch cannot read it without running code in it.
+    """
+    is_zip = zipfile.is_zipfile(path)
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint if is_zip else names_in_legacy
+        stand_ins: list[Any] = [
+            (PLAIN.get(name) or type(name, (StandIn,), {}), name) for name in names(path)
+        ]
+        with torch.serialization.safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        raise ProjectError(
+            f"{path} cannot be read without running code in it ({first_line(error)}). "
+            "If you trust it, convert it where it was trained:\n"
+            "    import torch\n"
+            f"    x = torch.load({str(path)!r}, weights_only=False)\n"
+            f"    torch.save(x.state_dict() if hasattr(x, 'state_dict') else x, {str(path)!r})\n"
+            "In a training checkpoint the weights alone are wanted: x = x['model'], for instance"
+        ) from error
+    except Exception as error:  # whatever damaged bytes make the reader trip over
+        raise ProjectError(
+            f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
+        ) from error
+
+
+def names_in_legacy(path: Path) -> list[str]:
+    """Return the classes and functions that a file of torch before 1.6 names."""
+    with path.open("rb") as file:  # a magic number, a version, the system, the content; tensors
+        found = [
+            str(argument).partition(" ")
+            for _ in range(4)
+            for operation, argument, _ in pickletools.genops(file)
+            if operation.name == "GLOBAL"
+        ]
+    # They are those of Python 2, of which torch translates some.
+    names = {(x, y) for x, _, y in found}
+    modern = {NAME_MAPPING.get((x, y), (IMPORT_MAPPING.get(x, x), y)) for x, y in names}
+    return [".".join(pair) for pair in names | modern]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, without the advice that torch puts around it."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].partition(" Please use `")[0]
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def check_kind(path: Path, expected: str) -> None:
+    """Raise the ProjectError that names the right answer if a file is of another kind."""
+    kind = kind_of(path)
+    if kind != expected:
+        answer = change_answer(weights="checkpoint" if kind == "torch" else kind)
+        raise ProjectError(f"{path} is a {kind} file, not {expected}. Run: {answer}")
+
+
+def kind_of(path: Path) -> str:
+    """Tell from its content what a file is: "torch" or an answer to the question `weights`.
+
+    Raises:
+        ProjectError: It is no checkpoint at all.
+    """
+    try:
+        head = read_start(path)
+    except NoCheckpointError as error:
+        raise ProjectError(str(error)) from error
+    if head[8:9] == b"{":  # after the length of this header
+        return "safetensors"
+    if head[0] == 8:  # the tag of ir_version, an ONNX model's first field
+        return "onnx"
+    if not zipfile.is_zipfile(path):
+        return "torch"
+    names = zipfile.ZipFile(path).namelist()
+    if any(name.endswith("/archive_format") for name in names):
+        return "exported_program"
+    return "torchscript" if any("/code/" in name for name in names) else "torch"

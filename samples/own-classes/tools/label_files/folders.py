@@ -1,0 +1,33 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""The format folders: the sub-folders of training data, as torchvision's ImageFolder has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .names import LabelFileError, Labels, abbreviate
+
+PARTS_OF_DATA = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+def parse_labels(path: Path) -> tuple[Labels, list[str]]:
+    """Return index and name of each class as ImageFolder numbers them, and notes for people."""
+    try:
+        folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise LabelFileError(
+            f"{path} cannot be read as a folder ({error.strerror}). Name the one whose sub-folders "
+            "are the classes, with --labels or in the answer label_folder",
+            label_folder="FOLDER",
+        ) from error
+    names = [name for name in folders if not name.startswith(".")]
+    if not names:
+        raise LabelFileError(f"{path} has no sub-folders; expected one for each class")
+    if len(names) > 1 and PARTS_OF_DATA.issuperset(name.lower() for name in names):
+        training = next((name for name in names if name.lower().startswith("train")), names[0])
+        raise LabelFileError(
+            f"{path} holds {', '.join(names)}, which are no classes",
+            label_folder=(path / training).resolve().as_posix(),
+        )
+    hidden = [name for name in folders if name.startswith(".")]
+    return [*enumerate(names)], [f"left out: {abbreviate(hidden)}"] if hidden else []

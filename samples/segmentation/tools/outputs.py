@@ -1,0 +1,35 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""What the outputs of the network should look like, and how alike two of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from service import NUM_CLASSES
+from tools.project import ProjectError, change_answer
+
+
+def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
+    """Raise ProjectError unless each output is scores of all classes and pixels (classes, H, W)."""
+    for output in outputs:
+        shape = tuple(output.shape)
+        if output.ndim != 3:
+            raise ProjectError(
+                f"the network returns numbers of shape {shape} for an image, not "
+                f"({NUM_CLASSES}, H, W): it does not segment"
+            )
+        if len(output) == 1:
+            raise ProjectError(
+                f"the network returns one number for each pixel, {shape}: whether it is to be more "
+                "than 0 or than 0.5 cannot be told. Serve one that returns two, for the background "
+                "and the class"
+            )
+        if len(output) != NUM_CLASSES:
+            raise ProjectError(
+                f"the network has {len(output)} classes, the project has {NUM_CLASSES}; the "
+                f"background counts. Run: {change_answer(num_classes=len(output))}"
+            )
+        if output.isnan().any() or output.isposinf().any():
+            raise ProjectError("the network returns NaN or infinity; are the weights damaged?")

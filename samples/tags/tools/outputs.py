@@ -1,0 +1,29 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""What the outputs of the network should look like, and how alike two of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from service import NUM_CLASSES
+from tools.project import ProjectError, change_answer
+
+
+def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
+    """Raise ProjectError unless each output is scores of all classes (classes,)."""
+    outputs = list(outputs)
+    for output in outputs:
+        if output.ndim != 1:
+            found = tuple(output.shape)
+            raise ProjectError(
+                f"the network returns numbers of shape {found} for an image, not {NUM_CLASSES}"
+            )
+        if len(output) != NUM_CLASSES:
+            raise ProjectError(
+                f"the network has {len(output)} classes, the project has {NUM_CLASSES}. "
+                f"Run: {change_answer(num_classes=len(output))}"
+            )
+        if output.isnan().any() or output.isposinf().any():
+            raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
