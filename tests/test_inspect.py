@@ -545,6 +545,17 @@ def test_other_segmenters_are_told_by_their_names(
     assert not is_segmenter or found.likely["num_classes"] == 4
 
 
+def test_one_output_of_a_network_that_is_not_known(tmp_path: Path) -> None:
+    state = {"inc.weight": torch.zeros(8, 3, 3, 3), "outc.weight": torch.zeros(1, 8, 1, 1)}
+    torch.save(state, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.likely == {"task": SEGMENTATION, "color_mode": "RGB", "num_classes": 2}
+    assert "torch.cat([torch.zeros_like(x), x], 1)" in found.notes[-1]
+    save_exported(nn.Conv2d(3, 1, 3).eval(), tmp_path / "x.pt2", torch.zeros(2, 3, 64, 64))
+    found = inspect_file(tmp_path / "x.pt2")
+    assert "num_classes" not in found.answers and "num_classes" in found.open_questions
+
+
 @pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
 def test_segmenters_that_bring_their_graph(name: str, tmp_path: Path) -> None:
     arch = SEGMENTERS[name]

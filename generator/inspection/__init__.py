@@ -145,23 +145,23 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
         served = ", ".join(tasks())
         note = f"it is a {kind}, which no task of this template takes (they are {served})"
         return replace(inspection, notes=(*inspection.notes, note), nearest=(), likely={})
+    likely, notes = dict(inspection.likely), list(inspection.notes)
+    if len(possible) == 1 and (classes := inspection.classes or likely.get("num_classes")):
+        notes += possible[0].notes_on_classes(classes)
+        if classes < (fewest := possible[0].facts["min_classes"]):
+            likely["num_classes"] = fewest
     is_known = inspection.architecture is not None or bool(inspection.timm)
     if is_known and len(possible) == 1:
-        task = possible[0]
-        classes, fewest = inspection.classes or 0, task.facts["min_classes"]
-        notes = task.notes_on_classes(classes) if classes else []
-        likely = {"num_classes": fewest} if 0 < classes < fewest else {}
-        return replace(
-            inspection, task=task.value, notes=(*inspection.notes, *notes), likely=likely
-        )
+        return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
     found = [(task, task.evidence_in_weights(names, inspection.classes)) for task in possible]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
-    notes = [f"task={proposed.value} is likely: {evidence}"] if evidence else []
+    if evidence:
+        notes.append(f"task={proposed.value} is likely: {evidence}")
     return replace(
         inspection,
-        notes=(*inspection.notes, *notes),
-        likely={"task": proposed.value, **inspection.likely},
+        notes=tuple(notes),
+        likely={"task": proposed.value, **likely},
         evidence=evidence,
     )
 

@@ -32,15 +32,16 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
         questions["task"] = meanings_of(possible)
     else:
         return {}, {"task": f"none takes a {inspection.network_kind}"}
-    architecture = architecture_of(inspection, questions)
+    fewest = min(task.facts["min_classes"] for task in possible)
+    are_enough = inspection.classes is None or inspection.classes >= fewest
+    architecture = architecture_of(inspection, questions, are_enough)
     if architecture:
         answers["architecture"] = architecture
-    if inspection.classes and is_enough(inspection):
+    if inspection.classes and are_enough:
         answers["num_classes"] = inspection.classes
     elif inspection.classes:
         questions["num_classes"] = (
-            f"{inspection.classes} output, and task={inspection.task} takes "
-            f"{tasks()[inspection.task or ''].facts['min_classes']} or more"
+            f"{inspection.classes} output, and task={possible[0].value} takes {fewest} or more"
         )
     else:
         questions["num_classes"] = "the file does not tell how many classes there are"
@@ -84,17 +85,18 @@ def meanings_of(possible: Sequence[Task]) -> str:
     return f"weights do not show what the network is for: {meanings}"
 
 
-def is_enough(inspection: Inspection) -> bool:
-    """Tell whether a task takes networks with so few classes."""
-    return inspection.task is None or (
-        (inspection.classes or 0) >= tasks()[inspection.task].facts["min_classes"]
-    )
+def architecture_of(
+    inspection: Inspection, questions: dict[str, str], are_enough: bool
+) -> str | None:
+    """Return the answer to `architecture`, None if it is open.
 
-
-def architecture_of(inspection: Inspection, questions: dict[str, str]) -> str | None:
-    """Return the answer to `architecture`, None if it is open."""
+    Args:
+        inspection: What the checkpoint is.
+        questions: Gets why it is open.
+        are_enough: Whether a task takes a network with so few outputs.
+    """
     replaced = inspection.kind not in GRAPHS and not (
-        inspection.head in HEADS.values() and is_enough(inspection)
+        inspection.head in HEADS.values() and are_enough
     )
     if inspection.architecture or inspection.timm:
         if replaced:
