@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import io
 import json
+import shutil
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import torch
 from copier import Settings, run_copy
 from PIL import Image
 
-from conftest import REPOSITORY, Project, encode, noise
+from conftest import REPOSITORY, Project, build_and_save, encode, noise
 from generator.matrix import imported_from
 
 BEFORE = REPOSITORY / "tests" / "releases" / "0.2.0.tar.xz"
@@ -135,3 +136,34 @@ def test_the_responses_are_those_of_the_release_before(
         if status == 200:  # what is refused is refused in other words
             assert one == other
     assert [status for status, _ in found] == [200] * 10 + [400] * 2
+
+
+@pytest.mark.serve
+def test_the_responses_are_the_same_over_http(
+    before: Path, tmp_path: Path, copy_project: Callable[..., Project]
+) -> None:
+    answers = {"architecture": "custom", "num_classes": 4, "color_mode": "RGB"}
+    run_copy(str(before), tmp_path / "old", answers, defaults=True, quiet=True, settings=Settings())
+    old, new = Project(tmp_path / "old"), copy_project("new", **answers)
+    build_and_save(new)
+    shutil.copy(new.path / "weights" / "w.pth", old.path / "weights")
+    bodies = [
+        (row["body"], "text/plain" if isinstance(row["body"], str) else "application/json")
+        for row in requests()
+        if isinstance(row.get("body"), bytes | str)
+    ]
+    replies = []
+    for project in (old, new):
+        project.archive()
+        with project.serve() as service:
+            replies.append(
+                [
+                    service.post(body.encode() if isinstance(body, str) else body, kind)
+                    for body, kind in bodies
+                ]
+            )
+    for one, other in zip(*replies, strict=True):
+        assert (one.status, one.content_type) == (other.status, other.content_type)
+        if one.status == 200:
+            assert one.body == other.body
+    assert [reply.status for reply in replies[1]].count(200) == 7

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from copier import Settings, run_copy
 
-from conftest import REPOSITORY, Project, encode, noise, ts_template
+from conftest import REPOSITORY, Project, encode, noise
 from generator import facts
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy
@@ -312,39 +317,116 @@ def make_answers(numbers: torch.Tensor, labels: list[str]) -> list[dict[str, Any
 }
 
 
+BACKEND = {
+    "backend.yml": """
+value: exported
+title: torch.export's program, run as it is
+order: 99
+precisions: {cpu: [fp32]}
+makes: exports the network with torch.export
+""",
+    "loading.py.jinja": '''"""From the file in the archive to the network that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def load_model(path: Path, device: torch.device) -> nn.Module:
+    """Return the network at `path`, ready to serve on the CPU."""
+    return torch.export.load(path).module()
+''',
+    "conversion.py.jinja": '''"""From the trained weights to the program that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from service import task
+from tools.trained import load_trained
+
+CONVERSION = "{{ backend }}, {{ precision }}"
+SERVED_NAME = "program.pt2"  # in the archive
+
+
+def convert(weights: Path, target: Path, examples: Mapping[str, bytes]) -> str:
+    """Export the network with the weights of a state_dict; return what was made, for people."""
+    images = task.normalize(task.collate([task.example()] * 2))
+    network = load_trained(weights, torch.device("cpu"))
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(network, (images,), dynamic_shapes=shapes), target)
+    return f"exported, {target.stat().st_size / 1e6:.1f} MB"
+''',
+}
+
+RESPONSE = {
+    "response.yml": """
+task: image_classification
+value: best_name
+title: '"cat", the name of the best alone'
+order: 99
+""",
+    "response.py.jinja": '''"""From probabilities to what a client reads."""
+
+import torch
+
+
+def make_answers(probabilities: torch.Tensor, labels: list[str]) -> list[str]:
+    """Return the name of the most probable class of every row (N, C)."""
+    return [labels[index] for index in probabilities.argmax(dim=1).tolist()]
+''',
+    "table.py.jinja": '''def table(prediction: str) -> list[str]:
+    """Return the line of a prediction."""
+    return [prediction]
+''',
+    "smoke.py.jinja": "    return [prediction.body]\n",
+    "readme.md.jinja": "The prediction is a name.\n",
+}
+
+ADDED = {
+    "template/tasks/brightness": TOY,
+    "template/backends/exported": BACKEND,
+    "template/tasks/image_classification/responses/best_name": RESPONSE,
+}
+
+
 @pytest.fixture(scope="module")
-def checkout_with_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the template and the generator, with one more folder."""
-    root = tmp_path_factory.mktemp("toy") / "checkout"
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the template and the generator, with a folder more for each thing of ADDED."""
+    root = tmp_path_factory.mktemp("checkout") / "ts-template"
     root.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
     for name in ("template", "generator"):
-        shutil.copytree(
-            REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
     shutil.copy(REPOSITORY / "copier.yml", root)
-    for name, text in TOY.items():
-        path = root / "template" / "tasks" / "brightness" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.lstrip("\n"), encoding="utf-8")
+    for folder, files in ADDED.items():
+        for name, text in files.items():
+            path = root / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.lstrip("\n"), encoding="utf-8")
     return root
 
 
-@pytest.mark.serve
-def test_a_task_is_one_folder(checkout_with_toy: Path, tmp_path: Path) -> None:
-    from copier import Settings, run_copy
-
-    project = Project(tmp_path / "meter")
-    answers = {"task": "brightness", "architecture": "custom", "label_format": "none"}
-    run_copy(
-        str(checkout_with_toy),
-        project.path,
-        {**answers, "unit": "candela", "color_mode": "RGB"},
-        defaults=True,
-        quiet=True,
-        settings=Settings(),
-    )
+def copy_from(checkout: Path, path: Path, **answers: Any) -> Project:
+    """Render a project from a checkout, and run its own tests."""
+    settings = Settings()
+    run_copy(str(checkout), path, answers, defaults=True, quiet=True, settings=settings)
+    project = Project(path)
     result = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert result.returncode == 0, result.stdout
+    return project
+
+
+@pytest.mark.serve
+def test_a_task_is_one_folder(checkout: Path, tmp_path: Path) -> None:
+    answers = {"task": "brightness", "architecture": "custom", "label_format": "none"}
+    project = copy_from(checkout, tmp_path / "meter", **answers, unit="candela", color_mode="RGB")
     code = (
         "import torch; from service.model import build_model; "
         "torch.save(build_model(1).state_dict(), 'weights/w.pth')"
@@ -353,16 +435,57 @@ def test_a_task_is_one_folder(checkout_with_toy: Path, tmp_path: Path) -> None:
     project.archive()
     image = noise(0)
     with project.serve() as service:
-        found = service.post(encode(image)).json
-    expected = sum(image.convert("RGB").resize((1, 1)).getpixel((0, 0))) / 3 / 255
-    assert found["unit"] == "candela"
-    assert found["brightness"] == pytest.approx(expected, abs=0.02)
+        bad, good = service.post(b"none"), service.post(encode(image))
+    assert bad.status == 400
+    assert good.json["unit"] == "candela"
+    expected = torch.tensor(list(image.tobytes())).float().mean().item() / 255
+    assert good.json["brightness"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_backend_and_a_response_format_are_one_folder_each(
+    checkout: Path, tmp_path: Path
+) -> None:
+    copy_from(
+        checkout,
+        tmp_path / "project",
+        architecture="custom",
+        num_classes=4,
+        backend="exported",
+        response_format="best_name",
+    )
+
+
+# Combinations of the matrix in which something added is, and what came of them.
+MATRIX = """
+from generator import matrix
+
+ADDED = {"task": "brightness", "backend": "exported", "response_format": "best_name"}
+
+if __name__ == "__main__":  # not in the processes that render
+    found = matrix.combinations()
+    chosen = []
+    for name, value in ADDED.items():
+        fitting = [answers for answers in found if answers.get(name) == value]
+        assert len(fitting) > 100, (name, len(fitting))
+        chosen += fitting[:: len(fitting) // 15]
+    outcome = matrix.run(chosen)
+    print(len(chosen), outcome.rendered + outcome.refused, outcome.checked)
+    raise SystemExit("".join(outcome.failures))
+"""
 
 
 @pytest.mark.matrix
-def test_the_matrix_takes_up_a_task(checkout_with_toy: Path) -> None:
-    result = ts_template(
-        "matrix", "--sample", "60", "-d", "task=brightness", root=checkout_with_toy
+def test_the_matrix_takes_up_what_is_added(checkout: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MATRIX)
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "60" in result.stdout
+    chosen, done, checked = map(int, result.stdout.split())
+    assert chosen == done >= 45
+    assert checked > 10
