@@ -105,10 +105,11 @@ def make_project(
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
     if not ask:
-        for name in likely.keys() - known.keys():
-            console.print(
-                f"   {name}: {printable(str(likely[name]))} (assumed, not found in the file)"
-            )
+        for name, value in likely.items():
+            if name not in known:
+                console.print(
+                    f"   {name}: {printable(str(value))} (assumed, not found in the file)"
+                )
 
     with Scripts() as scripts:
         console.print(f"2. Render {destination}")
@@ -235,9 +236,40 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
     arch = catalogue.load().get(str(known["architecture"]))
     if arch is not None and arch.params is not None and "image_size" in known:
         # The size is in the weights, the rest of the transforms is not.
-        likely |= {"mean": list(arch.mean), "std": list(arch.std)}
-        likely["interpolation"] = arch.interpolation
+        likely |= normalisation(arch)
+    likely |= likely_transforms(found, {**likely, **known})
     return {name: value for name, value in likely.items() if name not in known}
+
+
+def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how images are likely prepared for a network that is built by a file of the user's.
+
+    It is as for the architecture that it is made from, or else as for the task's default one where
+    the whole image is kept: what custom starts with has tiny images of digits.
+    """
+    task = tasks().get(answers.get("task", ""))
+    is_colour = answers.get("color_mode", "RGB") == "RGB"
+    if answers["architecture"] != "custom" or "transforms" in answers or not is_colour:
+        return {}
+    name = found.architecture
+    if name is None and task is not None and task.facts["keeps_whole_image"]:
+        name = task.facts["architecture"]
+    arch = catalogue.load().get(name or "")
+    if arch is None:
+        return {}
+    sizes = {"image_size": arch.input_size}
+    if arch.kinds == ("classifier",):
+        sizes["resize_size"] = arch.resize_size
+    return {"transforms": "custom", **sizes, **normalisation(arch)}
+
+
+def normalisation(arch: catalogue.Arch) -> dict[str, Any]:
+    """Return the answers on the values of the images that an architecture was trained on."""
+    return {
+        "mean": list(arch.mean),
+        "std": list(arch.std),
+        "interpolation": arch.interpolation,
+    }
 
 
 def label_answers(

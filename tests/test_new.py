@@ -19,7 +19,8 @@ from PIL import Image
 from rich.console import Console
 
 from conftest import Project, noise, save_random_weights, ts_template
-from generator.new import label_answers
+from generator.inspection import inspect_file
+from generator.new import label_answers, likely_of
 from test_archive import network_state
 from test_weights import export
 
@@ -232,6 +233,28 @@ def test_the_labels_tell_the_classes_where_nothing_else_does(tmp_path: Path) -> 
     task = "image_classification"
     assert label_answers(tmp_path / "two.txt", None, Console(), task) == expected
     assert label_answers(tmp_path / "two.txt", 2, Console(), task) == {"label_format": "text"}
+
+
+def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> None:
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        num_classes=1, weights_backbone=None
+    )
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    known = {**found.answers, "color_mode": "RGB"}
+    likely = likely_of(found, known, tmp_path / "p")
+    assert (likely["transforms"], likely["image_size"]) == ("custom", 520)
+    assert likely["mean"] == [0.485, 0.456, 0.406]
+    assert likely_of(found, {**known, "transforms": "to_tensor"}, tmp_path / "p") == {
+        "project_name": "P",
+        "num_classes": 2,
+    }
+    classifier = torchvision.models.resnet18(num_classes=3)
+    classifier.fc = torch.nn.Sequential(torch.nn.Linear(512, 3), torch.nn.BatchNorm1d(3))
+    torch.save(classifier.state_dict(), tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    likely = likely_of(found, found.answers, tmp_path / "p")
+    assert (likely["image_size"], likely["resize_size"]) == (224, 256)
 
 
 def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:

@@ -188,7 +188,6 @@ outputs: [{value: logits, title: numbers, must: It must return numbers.}]
 output: numbers (N, num_classes)
 output_key: logits
 torchvision_returns_dict: false
-torchvision_module: torchvision.models
 small_network: Mean
 """,
     "questions.yml": """

@@ -202,7 +202,7 @@ def head_rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     if inspection.head_units:
         text += f", {inspection.head_units} units"
     if inspection.answers.get("architecture") == "custom":
-        text += "; the project needs architecture=custom, and the network in its model.py"
+        text += "; the project needs architecture=custom, and the network in its service/model.py"
     yield "head", text
     if inspection.head not in HEADS.values():
         for name, shape in list(inspection.head_layers.items())[:MANY]:
