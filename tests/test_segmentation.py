@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import subprocess
-import sys
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,28 +138,21 @@ def test_the_other_forms_of_a_mask_say_the_same(copy_project: Callable[..., Proj
     assert {x["label"] for x in found["areas"]} == set(COLOURS)
 
 
+@pytest.mark.serve
 def test_an_image_as_body_and_errors_beside_it(copy_project: Callable[..., Project]) -> None:
     project = segmenter(copy_project, response_format="png_body")
-    image, _ = stripes(50, 40)
-    code = """
-import base64, sys
-from tools.inprocess import open_archive
-from tools.project import ARCHIVE
-image = sys.stdin.buffer.read()
-text = base64.b64encode(image).decode()
-rows = [{"body": image}, {"body": b"none"}, {"body": {"instances": [{"data": text}, {}]}}]
-with open_archive(ARCHIVE) as service:
-    for reply in service.reply(rows):
-        print(reply.status, reply.content_type, type(reply.body).__name__)
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=project.path, input=encode(image), capture_output=True
-    )
-    assert result.stdout.decode().splitlines() == [
-        "200 image/png bytes",
-        "400 application/json str",
-        "200 application/json str",
-    ], result.stderr
+    image, classes = stripes(50, 40)
+    text = base64.b64encode(encode(image)).decode()
+    listed = json.dumps({"instances": [{"data": text}, {"data": "none"}]}).encode()
+    with project.serve() as service:
+        good, bad = service.post(encode(image)), service.post(b"none")
+        both = service.post(listed, "application/json")
+    assert (good.status, good.content_type) == (200, "image/png")
+    with Image.open(io.BytesIO(good.body)) as mask:
+        assert agreement(np.asarray(mask), classes) > 0.95
+    assert (bad.status, bad.content_type) == (400, "application/json")
+    assert base64.b64decode(both.json[0]) == good.body
+    assert "error" in both.json[1]
 
 
 REFUSED = {
