@@ -21,6 +21,7 @@ from torchvision.models import segmentation
 from torchvision.transforms import functional as transforms
 
 from conftest import Project, encode, ts_template
+from engines import config_for, ray_cluster, send
 
 COLOURS = {"background": (0, 0, 0), "red": (230, 20, 20), "green": (20, 230, 20)}
 LABELS = '{"0": "background", "1": "red", "2": "green"}'
@@ -243,6 +244,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     (tmp_path / "classes.txt").write_text("background\nroad\nwall\nsky\n")
     result = ts_template(
         *("new", "streets", "--weights", "model_29.pth", "--labels", "classes.txt", "--defaults"),
+        *("-d", "deploy=[ray_serve]"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -255,3 +257,14 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     assert agreement(mask_of(reply.json), expected) > 0.97  # one grey level moves some borders
     names = {x["index"]: x["label"] for x in reply.json["classes"]}
     assert names.items() <= {0: "background", 1: "road", 2: "wall", 3: "sky"}.items()
+
+    with ray_cluster(project.path) as cluster:
+        cluster.run(config_for(cluster))
+        cluster.wait_until()
+        bodies = [encode(image), b"\xff\xd8\xff broken", encode(image)]
+        with ThreadPoolExecutor(len(bodies)) as clients:
+            answered = list(clients.map(lambda body: send(cluster.url, body), bodies))
+    assert [status for status, _ in answered] == [200, 400, 200]
+    assert "damaged" in json.loads(answered[1][1])["error"]
+    for _, body in (answered[0], answered[2]):
+        assert agreement(mask_of(json.loads(body)), expected) > 0.97
