@@ -6,7 +6,7 @@ question, the name of each file and folder, each file. Copier's own code takes e
 twice: the result is kept by the variables that the step has read, see `Memo`.
 
 What comes out is the same to the byte, which tests compare with `copier.run_copy`. `Worker` is
-internal to Copier: nothing but the matrix and `ts-template check` depends on this module.
+internal to Copier: nothing but the matrix depends on this module.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import yaml
 
 from generator import catalogue, facts
 from generator.errors import UserError
-from generator.rendering import plain_copy, template_root
+from generator.rendering import plain_copy, render, template_root
 
 
 @dataclass(frozen=True)
@@ -283,13 +283,11 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
 
     Last, yield the answers that it does not ask for, given the others.
     """
-    from generator.fast import FastRenderer
-
     with tempfile.TemporaryDirectory() as folder:
-        renderer = FastRenderer(plain_copy(Path(folder)))
+        template, project = plain_copy(Path(folder, "template")), Path(folder, "project")
         while True:
             try:
-                kept = renderer.complete(answers)
+                render(project, answers, template)
                 break
             except Exception as error:
                 message = str(error)
@@ -298,6 +296,7 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 name = next(filter(None, named.groups()), "") if named else ""
                 if answers.pop(name, None) is None:
                     return
+        kept = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
     for name in answers.keys() - kept.keys() - {"family"}:
         condition = questions()[name].condition
         yield f"{name} has no effect with these answers; it is asked when {condition}"
