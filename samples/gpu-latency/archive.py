@@ -280,7 +280,7 @@ def refuse_stray_files() -> None:
 
     Before 0.3.0 of the template, all modules lay here; an update leaves those that are yours.
     """
-    for path in sorted(ROOT.glob("*.py")):
+    for path in sorted(ROOT.glob("[!_]*.py")):
         if (ROOT / "service" / path.name).is_file():
             raise ProjectError(
                 f"{path} is not used: the service takes service/{path.name}. If yours is the right "
