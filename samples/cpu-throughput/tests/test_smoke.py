@@ -182,4 +182,4 @@ def test_no_update_has_left_an_edit_behind() -> None:
         if (commits := [x for x in git("log", "--format=%h", "--", name) if x not in rendered])
     }
     message = "an update moved or removed these files, which you had changed in these commits"
-    assert not edits, f"{message}: carry your changes over, then commit"
+    assert not edits, f"{message}; `git checkout HEAD -- FILE` brings one back"
