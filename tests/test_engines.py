@@ -203,11 +203,12 @@ def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) 
     assert status == 200
     assert_right(content["predictions"])
     v2 = "/v2/models/image-classifier/infer"
-    tensor = {"name": "images", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+    tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
     status, content = post(v2, {"id": "seven", "inputs": [tensor]})
     assert (status, content["id"], content["model_version"]) == (200, "seven", "1.0")
     (output,) = content["outputs"]
-    assert (output["datatype"], output["shape"]) == ("BYTES", [len(texts)])
+    assert (output["name"], output["datatype"]) == ("answers", "BYTES")
+    assert output["shape"] == [len(texts)]
     assert_right([json.loads(text) for text in output["data"]])
 
     assert post(v1, {"images": []})[0] == 400

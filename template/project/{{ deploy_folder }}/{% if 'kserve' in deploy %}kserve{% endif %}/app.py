@@ -34,13 +34,14 @@ class Predictor(Model):
         self.idle = asyncio.Lock()
         self.ready = True
 
+    # The names of the tensors are those of the first release: clients depend on them.
     def get_input_types(self) -> list[dict[str, Any]]:
         """Describe what the v2 protocol sends: the base64 of images; over gRPC, the files."""
-        return [{"name": "images", "datatype": "BYTES", "shape": [-1]}]
+        return [{"name": "pictures", "datatype": "BYTES", "shape": [-1]}]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Describe what it gets: a prediction for each image, as JSON text."""
-        return [{"name": "predictions", "datatype": "BYTES", "shape": [-1]}]
+        return [{"name": "answers", "datatype": "BYTES", "shape": [-1]}]
 
     async def predict(
         self,
@@ -70,7 +71,7 @@ class Predictor(Model):
         return InferResponse(
             payload.id or str(uuid.uuid4()),
             MODEL_NAME,
-            [InferOutput("predictions", [len(texts)], "BYTES", texts)],
+            [InferOutput("answers", [len(texts)], "BYTES", texts)],
             self.version,
         )
 
