@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -29,6 +28,7 @@ from copier import Settings, run_copy
 from PIL import Image
 from torch import nn
 
+import forked
 from generator.rendering import plain_copy, render
 from generator.torture import serving
 from generator.workers import model_address
@@ -48,13 +48,7 @@ class Project:
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the project's scripts as a user would."""
-        return subprocess.run(
-            [sys.executable, script, *arguments],
-            cwd=self.path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked.run([script, *arguments], self.path)
 
     def archive(self, *arguments: str) -> None:
         """Build the archive; the test fails with archive.py's own words if that fails."""
@@ -135,15 +129,8 @@ def ts_template(
     *words: str, cwd: Path | None = None, root: Path = REPOSITORY
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line of a checkout, without a terminal; what it prints is wide and plain."""
-    return subprocess.run(
-        [sys.executable, "-m", "generator.cli", *words],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(root)}
+    return forked.run(["-m", "generator.cli", *words], cwd or Path.cwd(), environment)
 
 
 def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:

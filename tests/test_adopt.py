@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torchvision
 import yaml
 from PIL import Image
 
+import forked
 import handwritten
 from conftest import Project, noise, save_random_weights, ts_template
 
@@ -107,21 +107,12 @@ def theirs(folder: Path, archive: list[str], handler: str, *images: Path) -> lis
     store, scratch = folder.parent / "theirs", folder.parent / "scratch"
     store.mkdir()
     scratch.mkdir()
-    command = [sys.executable, "-m", "model_archiver.model_packaging", *archive]
+    command = ["-m", "model_archiver.model_packaging", *archive]
     command += ["--model-name", "m", "--version", "1", "--archive-format", "no-archive"]
-    subprocess.run(
-        [*command, "--handler", handler, "--export-path", str(store)],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(scratch)},
-        check=True,
-        capture_output=True,
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", RUN, str(store / "m"), handler, *map(str, images)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command += ["--handler", handler, "--export-path", str(store)]
+    result = forked.run(command, folder, {**os.environ, "TMPDIR": str(scratch)})
+    assert result.returncode == 0, result.stderr
+    result = forked.run(["-c", RUN, str(store / "m"), handler, *map(str, images)], folder.parent)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines() if line.startswith(("[", "{"))]
 

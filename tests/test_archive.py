@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +29,7 @@ def run_suggestion(project: Project, output: str) -> None:
         subprocess.run(shlex.split(command), cwd=project.path, check=True)
     match = re.search(r"copier (update .*)", output)
     assert match, output
-    command = [sys.executable, "-m", "copier", *shlex.split(match[1])]
-    result = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
+    result = project.run("-m", "copier", *shlex.split(match[1]))
     assert result.returncode == 0, result.stderr
 
 

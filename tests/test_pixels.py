@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,7 +125,8 @@ def test_pixels_are_those_of_torchvision_within_one_grey_level(
 
 def read(project: Project, target: Path, paths: list[Path]) -> dict[str, torch.Tensor]:
     """Return the pixels that a project makes of files, by their names."""
-    subprocess.run([sys.executable, "-c", READ, target, *paths], cwd=project.path, check=True)
+    result = project.run("-c", READ, str(target), *map(str, paths))
+    assert result.returncode == 0, result.stderr
     return torch.load(target)
 
 
@@ -178,13 +177,9 @@ print(json.dumps(out))
     }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-    result = subprocess.run(
-        [sys.executable, "-c", code, *(tmp_path / name for name in cases)],
-        cwd=copy_project(**PRESETS[preset]).path,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    project = copy_project(**PRESETS[preset])
+    result = project.run("-c", code, *(str(tmp_path / name) for name in cases))
+    assert result.returncode == 0, result.stderr
     truncated, inside, behind = json.loads(result.stdout)
     assert "damaged" in truncated
     assert abs(inside - int(reference(Image.open(tmp_path / "noise inside"), "crop").sum())) < 9000

@@ -250,10 +250,6 @@ def complete(project: Project) -> dict[str, Any]:
     return {"backend": "eager", "precision": "fp32", **answers}
 
 
-def test_exactly_these_files(project: Project) -> None:
-    assert files_of(project) == matrix.expected_files(complete(project))
-
-
 @pytest.mark.parametrize("deploy", [*([way] for way in EVERYTHING), EVERYTHING], ids="+".join)
 def test_each_target_brings_its_files_and_its_section(
     copy_project: Callable[..., Project], deploy: list[str]
@@ -308,39 +304,27 @@ def test_a_copy_of_what_is_rendered_from_renders_the_same(tmp_path: Path) -> Non
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
 
-def test_every_file_parses_and_is_clean(project: Project) -> None:
-    for name in files_of(project):
-        matrix.check_text(name, (project.path / name).read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("command", [["check"], ["format", "--diff"]], ids=lambda c: c[0])
-def test_python_is_formatted_and_lint_clean_as_rendered(
-    project: Project, command: list[str]
-) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-
-
-def test_types_are_right_as_rendered(
+def test_the_files_are_right_and_clean_as_rendered(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    assert files_of(project) == matrix.expected_files(complete(project))
+    for name in files_of(project):
+        matrix.check_text(name, (project.path / name).read_text(encoding="utf-8"))
     # A cache that all tests share: without it, each would read all of torch's types again.
     cache = str(tmp_path_factory.getbasetemp() / "mypy")
-    command = [sys.executable, "-m", "mypy", "--ignore-missing-imports", "--cache-dir", cache]
-    result = subprocess.run(
-        [*command, "--exclude", "tests", "."],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
+    for command in (
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--diff", "--no-cache", "."],
+        ["mypy", "--ignore-missing-imports", "--cache-dir", cache, "--exclude", "tests", "."],
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=project.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout
 
 
 # Those of the others are run by the matrix's tests, for other answers.

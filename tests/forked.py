@@ -1,0 +1,81 @@
+"""Runs Python programs in fresh processes that have imported torch already.
+
+A program of a project takes seconds to import torch, and hardly one to do its work. These processes
+are forked from one that has imported it, and differ in nothing else from `python PROGRAM`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from multiprocessing import get_context
+from pathlib import Path
+
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["torchvision", "ts.context", "ts.model_loader", "ts.service", "pytest", "copier", "typer"]
+)
+
+
+def run(
+    words: list[str], cwd: Path, environment: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
+    """Run `python WORDS...` in a folder, without a terminal, and return what it printed.
+
+    Args:
+        words: [script, ...], ["-m", module, ...] or ["-c", code].
+        cwd: The folder.
+        environment: All variables.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder, name) for name in ("stdout", "stderr")]
+        arguments = (words, str(cwd), dict(environment), [*map(str, outputs)])
+        process = CONTEXT.Process(target=run_here, args=arguments)
+        process.start()
+        process.join()
+        # A program that starts another may end in the middle of its letter.
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
+    return subprocess.CompletedProcess(words, process.exitcode or 0, *texts)
+
+
+def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: list[str]) -> None:
+    """Become `python WORDS...`; never return."""
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    # As Python would have it: without the folders of these tests.
+    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    sys.path[:] = [cwd, *filter(None, paths), *installed]
+    code = 0
+    try:
+        if words[0] == "-c":
+            sys.argv = words[:1] + words[2:]
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        elif words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
