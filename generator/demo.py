@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def run_demo(destination: Path) -> None:
     console.print(
         f"\n[bold]{destination}[/] is a project as `copier copy` makes it. "
         "Look at its README.md; then:\n\n"
-        f"    cd {destination}\n"
+        f"    cd {shlex.quote(str(destination))}\n"
         f"    {runner()}python serve.py\n"
         f"    curl -T {image} http://127.0.0.1:8080/predictions/digits\n",
         soft_wrap=True,
@@ -65,7 +66,9 @@ def run_demo(destination: Path) -> None:
 def make_project(destination: Path, console: Console) -> None:
     """Do the demo's work in `destination`."""
     console.print("[bold]1.[/] Render a project for ten handwritten digits, 28 x 28, grayscale")
-    render(destination, ANSWERS)
+    note = render(destination, ANSWERS)
+    if note:
+        console.print(f"   {note}", markup=False, soft_wrap=True)
     labels = {str(index): name for index, name in enumerate(NAMES)}
     (destination / "index_to_name.json").write_text(json.dumps(labels, indent=2) + "\n")
 

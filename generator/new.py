@@ -36,8 +36,8 @@ with contextlib.suppress(ImportError):
     import torch, torchvision.models
 for line in sys.stdin:
     folder, sys.argv = json.loads(line)
-    os.chdir(folder)
     sys.path[0] = folder
+    sys.argv[0] = os.path.join(folder, sys.argv[0])
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
@@ -115,7 +115,7 @@ def make_project(
         console.print(f"2. Render {destination}")
         existed = destination.exists()
         try:
-            render(destination, known, proposals=likely, ask=ask)
+            note = render(destination, known, proposals=likely, ask=ask)
             put_files(destination, weights, labels)
             if model is not None:
                 shutil.copyfile(model, destination / "service" / "model.py")
@@ -127,10 +127,12 @@ def make_project(
                 raise UserError(str(error)) from error
             raise
 
+        if note:
+            console.print(f"   {note}")
         console.print("3. Build the archive: python archive.py")
         advice = (
             f"\n{destination} is rendered and has your files. Fix it there, then: "
-            f"{runner()}python archive.py"
+            f"cd {shlex.quote(str(destination))} && {runner()}python archive.py"
         )
         scripts.run(destination, "archive.py", advice=advice)
 
@@ -336,6 +338,17 @@ def noise(project: Path) -> Path:
     return project.resolve() / "sample.jpg"
 
 
+def path_of_user() -> str:
+    """Return the PATH of the user's shell, in which a command that a script prints is run.
+
+    `uv run` puts the programs of this environment before it.
+    """
+    places = os.environ.get("PATH", "").split(os.pathsep)
+    if runner():
+        places = [place for place in places if Path(place) != Path(sys.executable).parent]
+    return os.pathsep.join(places)
+
+
 class Scripts:
     """A process in this environment that runs scripts of a project: SCRIPTS."""
 
@@ -349,7 +362,7 @@ class Scripts:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                env={**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()},
             )
             stack.enter_context(self._process)
             stack.callback(self._process.kill)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
+from generator.origin import origin_of
 
 HERE = Path(__file__).resolve().parent
 
@@ -70,11 +71,12 @@ def render(
     *,
     proposals: Mapping[str, Any] | None = None,
     ask: bool = False,
-) -> None:
+) -> str:
     """Render one project.
 
-    What is rendered is the template as it lies on the disk, uncommitted changes included. In a
-    checkout the project remembers its commit, so that `copier update` works.
+    What is rendered is the template as it lies on the disk, uncommitted changes included. The
+    project remembers where it comes from, so that `copier update` works: the address that a clone
+    was made from, if the commit is there; else this folder.
 
     Args:
         destination: The project's folder; made if it does not exist.
@@ -83,6 +85,9 @@ def render(
         proposals: Answers that take the place of the defaults, and are asked like them.
         ask: Whether to ask the rest in the terminal; else they take their defaults.
 
+    Returns:
+        Why others cannot update the project, for people; empty if they can.
+
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
         UserError: There is something to ask, and no terminal.
@@ -90,17 +95,19 @@ def render(
     import copier
     from copier.errors import DirtyLocalWarning, InteractiveSessionError
 
+    root = template or template_root()
+    origin = origin_of(root, is_installed=root == HERE / "_bundle")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DirtyLocalWarning)
         try:
             copier.run_copy(
-                str(template or template_root()),
+                str(root),
                 destination,
                 data=dict(answers),
                 user_defaults=dict(proposals or {}),
                 defaults=not ask,
                 quiet=True,
-                vcs_ref="HEAD",
+                vcs_ref=origin.ref,
                 settings=copier.Settings(),  # not what the user has set for other templates
             )
         except InteractiveSessionError as error:
@@ -108,3 +115,5 @@ def render(
                 "there are questions left, and no terminal to ask them in: answer them with -d, or "
                 "add --defaults"
             ) from error
+    origin.write(destination)
+    return origin.note

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -131,6 +132,26 @@ def ts_template(
     """Run the command line of a checkout, without a terminal; what it prints is wide and plain."""
     environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(root)}
     return forked.run(["-m", "generator.cli", *words], cwd or Path.cwd(), environment)
+
+
+def in_shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a user does who has git's identity set, and copier on the PATH."""
+    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    identity = {
+        f"GIT_{role}_{field}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for field, value in (("NAME", "Test"), ("EMAIL", "test@example.com"))
+    }
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=cwd,
+        env={**os.environ, **identity, "PATH": os.pathsep.join(places)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
 def save_random_weights(network: nn.Module, path: Path, prefix: str = "") -> nn.Module:

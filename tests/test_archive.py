@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +14,15 @@ import torch
 import torchvision
 from torch import nn
 
-from conftest import Project, labels_of, save_random_weights
+from conftest import Project, in_shell, labels_of, save_random_weights
 
 
 def run_suggestion(project: Project, output: str) -> None:
-    """Run the `copier update` command that a message ends with, in a committed project."""
-    for command in (
-        "git init -q",
-        "git add -A",
-        "git -c user.name=t -c user.email=t@example.com commit -qm start",
-    ):
-        subprocess.run(shlex.split(command), cwd=project.path, check=True)
-    match = re.search(r"copier (update .*)", output)
+    """Run the command that a message ends with, as it is printed, in the project as it is."""
+    match = re.search(r"((cd|git|copier) .*\bcopier update .*|copier update .*)", output)
     assert match, output
-    result = project.run("-m", "copier", *shlex.split(match[1]))
-    assert result.returncode == 0, result.stderr
+    result = in_shell(match[0], project.path)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(

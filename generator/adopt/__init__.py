@@ -99,9 +99,11 @@ def adopt(
         stage, backup = Path(scratch, "project"), Path(scratch, "backup")
         backup.mkdir()
         try:
-            render(stage, findings.sure, proposals=findings.likely, ask=ask)
+            note = render(stage, findings.sure, proposals=findings.likely, ask=ask)
         except ValueError as error:  # Copier's, for an answer that is not valid
             raise UserError(f"{error}; give another answer with -d") from error
+        if note:
+            console.print(f"   {note}")
         chosen = yaml.safe_load((stage / ANSWERS_FILE).read_text(encoding="utf-8"))
         if not ask:
             print_lines(console, assumed(reading, chosen))

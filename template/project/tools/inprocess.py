@@ -20,7 +20,7 @@ from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
 from ts.service import Service
 
-from tools.project import MODEL_NAME, ROOT, ProjectError
+from tools.project import MODEL_NAME, ROOT, ProjectError, in_project
 
 JSON = "application/json"
 
@@ -119,7 +119,8 @@ def load(path: Path, model_dir: Path, gpu_id: int | None = None) -> LocalService
     try:
         handler = json.loads(manifest.read_text(encoding="utf-8"))["model"]["handler"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        message = f"{path} has no manifest ({error}); run: python archive.py"
+        command = in_project("python archive.py")
+        message = f"{path} has no manifest ({error}); run: {command}"
         raise ProjectError(message) from error
     service = TsModelLoader().load(MODEL_NAME, str(model_dir), handler, gpu_id, batch_size=1)
     return LocalService(service)
@@ -149,11 +150,13 @@ def unpack(path: Path, folder: Path) -> Path:
             archive.extractall(folder)
         return folder
     except (FileNotFoundError, IsADirectoryError):
-        raise ProjectError(f"there is no archive {path}; run: python archive.py") from None
+        command = in_project("python archive.py")
+        raise ProjectError(f"there is no archive {path}; run: {command}") from None
     except ProjectError:
         raise
     except Exception as error:  # a full disk, or whatever a damaged file makes the reader raise
-        message = f"cannot unpack {path} ({error}); if it is damaged, run: python archive.py"
+        command = in_project("python archive.py")
+        message = f"cannot unpack {path} ({error}); if it is damaged, run: {command}"
         raise ProjectError(message) from error
 
 

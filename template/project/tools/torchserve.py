@@ -24,7 +24,15 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from tools.project import ARCHIVE, HANGUP, MODEL_NAME, ROOT, ProjectError, uninterrupted
+from tools.project import (
+    ARCHIVE,
+    HANGUP,
+    MODEL_NAME,
+    ROOT,
+    ProjectError,
+    in_project,
+    uninterrupted,
+)
 
 CONFIG = ROOT / "config.properties"
 KEY_FILE = ROOT / "key_file.json"  # TorchServe writes its tokens there
@@ -188,7 +196,7 @@ def wait_until_ready(server: Server, timeout: float) -> None:
         if server.failed:
             raise ProjectError(
                 f"the model does not load:\n{server.reason()}\n"
-                "Build the archive anew with: python archive.py"
+                f"Build the archive anew with: {in_project('python archive.py')}"
             )
         if server.ready():
             return
@@ -240,15 +248,16 @@ def check_archive() -> None:
 
     TorchServe would start all the same, and know of no such model.
     """
+    build = in_project("python archive.py")
     if not ARCHIVE.is_file():
-        raise ProjectError(f"there is no archive {ARCHIVE}; build it with: python archive.py")
+        raise ProjectError(f"there is no archive {ARCHIVE}; build it with: {build}")
     try:
         with zipfile.ZipFile(ARCHIVE) as archive:
             damaged = archive.testzip()
     except Exception as error:  # whatever damaged bytes make the reader raise
         damaged = str(error)
     if damaged:
-        raise ProjectError(f"{ARCHIVE} is damaged ({damaged}); build it with: python archive.py")
+        raise ProjectError(f"{ARCHIVE} is damaged ({damaged}); build it with: {build}")
 
 
 def refuse_busy_port(name: str, address: str) -> None:
