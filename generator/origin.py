@@ -37,8 +37,9 @@ class Origin:
         for name, value in self.remembered:
             # A long value may go on in the next line.
             text = re.sub(rf"^{name}: .*\n(  .*\n)*", "", text, flags=re.MULTILINE)
-            line = yaml.safe_dump({name: value})
-            text = re.sub(r"\A(#.*\n)*", lambda match, line=line: match[0] + line, text, count=1)
+            comments = re.match(r"(#.*\n)*", text)
+            end = comments.end() if comments else 0
+            text = text[:end] + yaml.safe_dump({name: value}) + text[end:]
         path.write_text(text, encoding="utf-8")
 
 
@@ -53,9 +54,7 @@ def origin_of(root: Path, *, is_installed: bool) -> Origin:
         version = metadata.version("ts-template")
         return Origin(remembered=(("_src_path", ADDRESS), ("_commit", version)))
     if git(root, "rev-parse", "--show-prefix") != "\n":
-        return Origin(
-            note=f"{root} is no git repository: `copier update` cannot update the project"
-        )
+        return Origin(note=f"{root} is no git repository: no `copier update` is possible")
     commit = (git(root, "rev-parse", "HEAD") or "HEAD").strip()
     if git(root, "status", "--porcelain", "--", *SOURCES):
         # Copier would write down a commit that it makes of the changes and throws away.

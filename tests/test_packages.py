@@ -1,0 +1,129 @@
+"""What a project needs, as pip and uv install it: `[project]` and requirements.txt."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from conftest import Project
+from generator import facts
+
+UV = shutil.which("uv")
+ENGINES = [name for name, fact in facts.targets().items() if "requirements" in fact]
+
+
+def by_pip(project: Project) -> list[str]:
+    """Return the requirements that pip takes, without comments."""
+    lines = (project.path / "requirements.txt").read_text().splitlines()
+    return [line.partition(" ")[0] for line in lines if line[:1] not in ("", "#", "-")]
+
+
+def table(project: Project) -> dict[str, object]:
+    """Return the content of pyproject.toml."""
+    return tomllib.loads((project.path / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"architecture": "timm/resnet18", "backend": "openvino", "precision": "int8"},
+        {"weights": "onnx", "architecture": "custom"},
+        {"task": "semantic_segmentation", "response_format": "rle"},
+        {"model_name": "Torch", "weights": "safetensors", "deploy": ENGINES},
+    ],
+    ids=str,
+)
+def test_pip_and_uv_are_given_the_same(
+    copy_project: Callable[..., Project], answers: dict[str, object]
+) -> None:
+    project = copy_project(**answers)
+    content = table(project)
+    assert content["project"]["dependencies"] == by_pip(project)  # type: ignore[index]
+    for name, requirements in content.get("dependency-groups", {}).items():  # type: ignore[attr-defined]
+        text = (project.path / "deploy" / name / "requirements.txt").read_text()
+        assert text.endswith("\n-r ../../requirements.txt\n" + "\n".join(requirements) + "\n")
+    assert set(content.get("dependency-groups", {})) == set(answers.get("deploy", []))  # type: ignore[call-overload]
+    # A name that is not that of a package which the project needs.
+    assert content["project"]["name"].endswith("-service")  # type: ignore[index]
+
+
+def make_wheel(requirement: str, folder: Path) -> None:
+    """Write a wheel with nothing but an empty module, of a version that the requirement takes."""
+    wanted = Requirement(requirement)
+    version = re.sub(r"[^\d.].*", "", next((x.version for x in wanted.specifier), "1"))
+    name = wanted.name.replace("-", "_")
+    place = f"{name}-{version}.dist-info"
+    extras = "".join(f"Provides-Extra: {extra}\n" for extra in wanted.extras)
+    files = {
+        f"{name}_stub.py": "",
+        f"{place}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extras}",
+        f"{place}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},,\n" for path in (*files, f"{place}/RECORD"))
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in {**files, f"{place}/RECORD": record}.items():
+            wheel.writestr(path, text)
+
+
+@pytest.mark.skipif(UV is None, reason="there is no uv")
+def test_pip_and_uv_work_side_by_side(copy_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = copy_project(deploy=ENGINES)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    groups = [x for name in ENGINES for x in facts.targets()[name]["requirements"]]
+    for requirement in [*by_pip(project), *groups, "einops>=0.8", "humanize>=4"]:
+        make_wheel(requirement, wheels)
+    # Not the environment, nor the uv, that this runs in.
+    environment = {name: x for name, x in os.environ.items() if not name.startswith(("UV", "VIRT"))}
+    environment |= {
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+        "UV_FIND_LINKS": str(wheels),
+        "UV_NO_INDEX": "1",
+        "UV_OFFLINE": "1",
+    }
+
+    def uv(*words: str) -> set[str]:
+        """Run uv in the project; return the packages that are installed then."""
+        for command in (words, ("pip", "list", "--format=freeze")):
+            result = subprocess.run(
+                [str(UV), *command],
+                cwd=project.path,
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
+            assert result.returncode == 0, (command, result.stderr)
+        return {line.partition("==")[0] for line in result.stdout.splitlines()}
+
+    wanted = {Requirement(x).name for x in by_pip(project)}
+    uv("venv", "--python", sys.executable)
+    assert uv("pip", "install", "-r", "requirements.txt") == wanted
+    assert uv("sync") == wanted
+    uv("run", "python", "-c", "import torch_stub")
+    own = project.path / "requirements-own.txt"
+    own.write_text(own.read_text() + "humanize>=4\n")
+    check = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_smoke.py", "-k", "pip")
+    refused = project.run(*check)
+    assert refused.returncode == 1 and "uv add -r requirements-own.txt" in refused.stdout
+    assert uv("add", "-r", "requirements-own.txt") == wanted | {"humanize"}
+    assert uv("add", "einops") == wanted | {"humanize", "einops"}
+    refused = project.run(*check)
+    assert refused.returncode == 1 and "requirements-own.txt" in refused.stdout
+    own.write_text(own.read_text() + "einops>=0.8\n")
+    assert project.run(*check).returncode == 0
+    assert uv("sync") == uv("pip", "install", "-r", "requirements.txt")
+    for name in ENGINES:
+        needed = {Requirement(x).name for x in facts.targets()[name]["requirements"]}
+        assert uv("sync", "--group", name) == wanted | {"humanize", "einops"} | needed
