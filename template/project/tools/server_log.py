@@ -1,0 +1,78 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""Finds in TorchServe's log why the model does not load."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, defaultdict, deque
+
+# What TorchServe says when the model will not come up; it would try again for ever.
+FAILED = re.compile(r"Backend worker (process )?died|Load model failed|Failed to load (the )?model")
+WORKER = re.compile(r"\] (W-\d+)-")
+WORKER_SAYS = re.compile(r"\] (W-\d+)-\S* MODEL_LOG - (.*)")
+STOPPED = re.compile(r"Stopped Scanner - (W-\d+)-")  # all that a worker wrote to one stream is read
+# No reasons: requests, such as those of tools/torchserve.py, and the steps of a Java trace.
+NOISE = re.compile(r" (ACCESS_LOG|TS_METRICS) - |^\s+(at |\.\.\. )")
+CHAINED = re.compile(r"Traceback \(|During handling of the above|The above exception was")
+LINES = 15
+
+
+class ServerLog:
+    """The end of TorchServe's log, and what its workers say while they load the model.
+
+    Attributes:
+        failed: whether a worker could not load it.
+    """
+
+    def __init__(self) -> None:
+        self.failed = False
+        self._end: deque[str] = deque(maxlen=LINES)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the workers' words; a worker is ready now."""
+        self._said: defaultdict[str, list[str]] = defaultdict(list)
+        self._failed_worker = ""
+        self._streams: Counter[str] = Counter()
+        self._complete = threading.Event()
+
+    def add(self, line: str) -> None:
+        """Take the next line."""
+        if not NOISE.search(line):
+            self._end.append(line)
+        if found := WORKER_SAYS.search(line):
+            worker, words = found.groups()
+            if words.startswith("model_name: ") and not self._failed_worker:
+                self._said[worker].clear()  # it begins to load the model
+            self._said[worker].append(words)
+        if FAILED.search(line):
+            self.failed = True
+            if not self._failed_worker and (found := WORKER.search(line)):
+                self._failed_worker = found[1]
+        if found := STOPPED.search(line):
+            self._streams[found[1]] += 1
+            if self._streams[self._failed_worker] == 2:
+                self._complete.set()
+
+    def reason(self) -> str:
+        """Return the exception of the first worker that failed, else its last words or the log's.
+
+        Of exceptions in a chain the first is the cause: TorchServe meets an ImportError with the
+        search for a handler of its own, which fails in turn.
+        """
+        if self._failed_worker:
+            self._complete.wait(10)
+        else:
+            time.sleep(0.5)
+        said = self._said[self._failed_worker]
+        died = [index for index, line in enumerate(said) if line.startswith("Backend worker pro")]
+        words = said[died[0] + 1 :] if died else said
+        chained = [index for index, line in enumerate(words) if CHAINED.match(line)]
+        if chained:
+            end = chained[1] if len(chained) > 1 else len(words)
+            return "\n".join(words[chained[0] : end]).rstrip()
+        if self._failed_worker and len(said) < 2:
+            self._end.append("the worker ended without a word; for lack of memory, perhaps")
+        return "\n".join(said[1:][-LINES:] or self._end)
