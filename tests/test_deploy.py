@@ -143,7 +143,7 @@ def test_only_open_lets_others_in_without_keys(
         config = project.path / "config.properties"
         config.write_text(config.read_text().replace("127.0.0.1:8081", "192.0.2.1:8081"))
         result = project.run("serve.py", *option)
-        assert "http://192.0.2.1:8081 can be reached" in result.stderr
+        assert "management_address=http://192.0.2.1:8081: this can be reached" in result.stderr
 
 
 # ---------------------------------------------------------------------- the image, without a daemon

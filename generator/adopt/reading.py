@@ -19,6 +19,7 @@ from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
 from generator.inspection.reading import GRAPHS, read
 from generator.labels import LabelError, inspect_labels
+from generator.shared.properties import PropertiesError, read_properties
 from generator.source import Source, chain, read_source, relative
 from generator.tasks import Task, serving, tasks
 
@@ -874,9 +875,7 @@ def settings(path: Path) -> dict[int, tuple[str, str]]:
     """Return what a file of TorchServe's settings says, by line."""
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return {
-        number: (key.strip(), value.strip())
-        for number, (key, equals, value) in enumerate((x.partition("=") for x in lines), 1)
-        if equals and not key.lstrip().startswith(("#", "!"))
-    }
+    try:
+        return {line: (key, value) for line, key, value in read_properties(path.read_bytes())}
+    except PropertiesError as error:
+        raise UserError(f"{path}:{error.line}: TorchServe refuses this line: {error}") from error

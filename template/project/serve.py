@@ -17,10 +17,11 @@ import ipaddress
 import sys
 from pathlib import Path
 
-from tools.project import ARCHIVE, MODEL_NAME, run
+from tools.project import ARCHIVE, MODEL_NAME, ProjectError, run
 from tools.settings import PORTS, Settings, read_settings
 from tools.torchserve import (
     KEY_FILE,
+    Server,
     check_archive,
     has_ready_worker,
     torchserve,
@@ -49,6 +50,8 @@ def main() -> int:
     with contextlib.suppress(KeyboardInterrupt), torchserve(settings, options.logs) as server:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
         wait_until_ready(server, options.timeout)
+        if not options.open:
+            refuse_unknown_doors(settings, server)
         print(f"{MODEL_NAME} is ready. Try it:\n\n{example(settings)}\n", flush=True)
         print("Ctrl-C stops it.", flush=True)
         watch(server, options.timeout)
@@ -102,13 +105,14 @@ def report_readiness(management: str) -> int:
 
 def move(settings: Settings, name: str, options: argparse.Namespace) -> None:
     """Change where requests of a kind go to what the command line says."""
-    prefix = "" if name == "inference" else f"{name}_"
+    key = f"{name}_address"
     for part in ("host", "port"):
-        option = f"{prefix}{part}"
+        option = part if name == "inference" else f"{name}_{part}"
         if (value := getattr(options, option, None)) is not None:
             address = settings.address(name)._replace(**{part: value})
-            settings.put(f"{name}_address", str(address), f"--{option.replace('_', '-')}")
-    settings[f"{name}_address"] = str(settings.address(name))
+            place = f"{settings.place(key)}, --{option.replace('_', '-')}"
+            settings.put(key, str(address), place)
+    settings[key] = str(settings.address(name))
 
 
 def refuse_open_doors(settings: Settings, may_be_open: bool) -> None:
@@ -122,16 +126,34 @@ def refuse_open_doors(settings: Settings, may_be_open: bool) -> None:
         if address.port in ports:
             raise settings.error(f"{name}_address", "each address needs a port of its own")
         ports.add(address.port)
-        with contextlib.suppress(ValueError):
-            if ipaddress.ip_address(address.host).is_loopback:
-                continue
         may_be = settings.has_tokens() or (may_be_open and name != "management")
-        if address.host.lower() != "localhost" and not may_be:
+        if not may_be and not is_local(address.host):
             raise settings.error(
                 f"{name}_address",
                 "this can be reached from other machines, and tokens are off: whoever finds it is "
                 "let in. Add --tokens, or listen on 127.0.0.1",
             )
+
+
+def refuse_unknown_doors(settings: Settings, server: Server) -> None:
+    """Raise ProjectError if Java lets others in elsewhere, by its options or a plugin perhaps."""
+    known = {settings.address(name).port for name in PORTS}
+    for host, port in server.listening():
+        if port not in known and not is_local(host):
+            raise ProjectError(
+                f"Java listens at {host}:{port}, too, which other machines reach without a key. "
+                "Without vmargs and plugins_path in config.properties, and without "
+                "JAVA_TOOL_OPTIONS, it does not; --open lets it"
+            )
+
+
+def is_local(host: str) -> bool:
+    """Tell whether an address is for this machine alone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def example(settings: Settings) -> str:

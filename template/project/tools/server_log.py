@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import Counter, defaultdict, deque
 
 # What TorchServe says when the model will not come up; it would try again for ever.
@@ -15,6 +14,7 @@ WORKER_SAYS = re.compile(r"\] (W-\d+)-\S* MODEL_LOG - (.*)")
 STOPPED = re.compile(r"Stopped Scanner - (W-\d+)-")  # all that a worker wrote to one stream is read
 # No reasons: requests, such as those of tools/torchserve.py, and the steps of a Java trace.
 NOISE = re.compile(r" (ACCESS_LOG|TS_METRICS) - |^\s+(at |\.\.\. )")
+DIED = "Backend worker process died."
 CHAINED = re.compile(r"Traceback \(|During handling of the above|The above exception was")
 LINES = 15
 
@@ -56,23 +56,34 @@ class ServerLog:
             if self._streams[self._failed_worker] == 2:
                 self._complete.set()
 
-    def reason(self) -> str:
-        """Return the exception of the first worker that failed, else its last words or the log's.
+    def exception(self) -> str:
+        """Return the traceback of the first worker that failed; empty if none is whole.
 
         Of exceptions in a chain the first is the cause: TorchServe meets an ImportError with the
         search for a handler of its own, which fails in turn.
         """
         if self._failed_worker:
             self._complete.wait(10)
-        else:
-            time.sleep(0.5)
         said = self._said[self._failed_worker]
-        died = [index for index, line in enumerate(said) if line.startswith("Backend worker pro")]
-        words = said[died[0] + 1 :] if died else said
-        chained = [index for index, line in enumerate(words) if CHAINED.match(line)]
-        if chained:
-            end = chained[1] if len(chained) > 1 else len(words)
-            return "\n".join(words[chained[0] : end]).rstrip()
-        if self._failed_worker and len(said) < 2:
-            self._end.append("the worker ended without a word; for lack of memory, perhaps")
-        return "\n".join(said[1:][-LINES:] or self._end)
+        if DIED not in said:
+            return ""
+        words = said[said.index(DIED) + 1 :]  # before, it may have logged what it dealt with
+        starts = [index for index, line in enumerate(words) if CHAINED.match(line)]
+        if not starts:
+            return ""
+        traceback = words[starts[0] : [*starts, len(words)][1]]
+        is_whole = any(not line.startswith(" ") for line in traceback[1:])
+        return shorten("\n".join(traceback)) if is_whole else ""
+
+    def last_words(self) -> str:
+        """Return what that worker said last; if none failed, the end of the whole log."""
+        if not self._failed_worker:
+            return "\n".join(self._end)
+        said = self._said[self._failed_worker][1:]
+        return "\n".join(said[-LINES:]) or "a worker was ended, for lack of memory perhaps"
+
+
+def shorten(traceback: str) -> str:
+    """Return a traceback without most of its middle, if it is long."""
+    lines = traceback.strip().splitlines()
+    return "\n".join(lines if len(lines) < 80 else [*lines[:15], "...", *lines[-45:]])

@@ -61,9 +61,13 @@ class Settings(dict[str, str]):
         self[key] = value
         self._places[key] = place
 
+    def place(self, key: str) -> str:
+        """Return where a setting was found, for people."""
+        return self._places.get(key, "default")
+
     def error(self, key: str, problem: str) -> ProjectError:
         """Return an error that names a setting, and where it was found."""
-        return ProjectError(f"{self._places.get(key, 'default')}: {key}={self[key]}: {problem}")
+        return ProjectError(f"{self.place(key)}: {key}={self[key]}: {problem}")
 
     def address(self, name: str) -> Address:
         """Return where requests of a kind go: "inference", "management" or "metrics".

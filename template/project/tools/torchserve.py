@@ -35,7 +35,7 @@ from tools.project import (
     uninterrupted,
 )
 from tools.properties import write_property
-from tools.server_log import ServerLog
+from tools.server_log import ServerLog, shorten
 from tools.settings import GUARDED, PORTS, Address, Settings, free_port, read_settings
 
 KEY_FILE = ROOT / "key_file.json"  # TorchServe writes its tokens there
@@ -66,6 +66,14 @@ class Server:
                     print(line, end="", flush=True)
                 except OSError:  # who read this has gone; TorchServe would wait to be read
                     show = False
+
+    def listening(self) -> Iterator[tuple[str, int]]:
+        """Yield each address and port where Java listens, whatever made it."""
+        for java in psutil.Process(self.process.pid).children():
+            ask = getattr(java, "net_connections", None) or java.connections  # psutil before 6
+            for connection in ask("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    yield connection.laddr[0], connection.laddr[1]
 
     def ready(self) -> bool:
         """Tell whether a worker has loaded the model."""
@@ -192,16 +200,38 @@ def wait_until_ready(server: Server, timeout: float) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise ProjectError(f"TorchServe has ended:\n{server.log.reason()}")
+            raise ProjectError(f"TorchServe has ended:\n{server.log.last_words()}")
         if server.log.failed:
+            reason = server.log.exception() or try_archive() or server.log.last_words()
             raise ProjectError(
-                f"the model does not load:\n{server.log.reason()}\n"
+                f"the model does not load:\n{reason}\n"
                 f"Build the archive anew with: {in_project('python archive.py')}"
             )
         if server.ready():
             return
         time.sleep(0.1)
-    raise ProjectError(f"no worker is ready after {timeout:g} s:\n{server.log.reason()}")
+    raise ProjectError(f"no worker is ready after {timeout:g} s:\n{server.log.last_words()}")
+
+
+def try_archive() -> str:
+    """Return why the archive does not load without TorchServe either; empty if it does.
+
+    When a worker ends, TorchServe throws away what it has not read: the end of a long traceback.
+    """
+    code = (
+        "from tools import inprocess, project; inprocess.open_archive(project.ARCHIVE).__enter__()"
+    )
+    with tempfile.TemporaryDirectory(prefix="ts-") as folder:
+        result = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": folder},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    return shorten(result.stderr) if result.returncode else ""
 
 
 def watch(server: Server, timeout: float) -> None:
@@ -218,9 +248,9 @@ def watch(server: Server, timeout: float) -> None:
             last_ready = time.monotonic()
             server.log.clear()
         elif time.monotonic() > last_ready + timeout:
-            raise ProjectError(f"no worker was ready for {timeout:g} s:\n{server.log.reason()}")
+            raise ProjectError(f"no worker was ready for {timeout:g} s:\n{server.log.last_words()}")
         time.sleep(5)
-    raise ProjectError(f"TorchServe has ended:\n{server.log.reason()}")
+    raise ProjectError(f"TorchServe has ended:\n{server.log.last_words()}")
 
 
 def java() -> dict[str, str]:
