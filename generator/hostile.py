@@ -62,7 +62,10 @@ def good_file(seed: int) -> bytes:
         [(mode, name) for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF") for mode in ("RGB", "L")]
         + [("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG"), ("RGBA", "PNG"), ("RGBA", "WEBP")]
     )
-    return encode(image.convert(mode), file_format)
+    data = encode(image.convert(mode), file_format)
+    if file_format in ("JPEG", "PNG") and rng.random() < 0.2:
+        data += rng.randbytes(50_000)  # as phones put a video behind the still
+    return data
 
 
 @functools.cache
@@ -79,6 +82,7 @@ def seed_files() -> tuple[bytes, ...]:
         encode(image, "JPEG", progressive=True, subsampling=0),
         encode(image.convert("L"), "JPEG", icc_profile=b"profile" * 9),
         encode(image.convert("CMYK"), "JPEG"),
+        encode(image, "MPO", **many),
         encode(image, "PNG", exif=exif),
         encode(image.convert("P"), "PNG", transparency=3),
         encode(image.convert("LA"), "PNG"),
@@ -226,6 +230,7 @@ def bombs() -> dict[str, bytes]:
     """
     tiny = encode(Image.new("L", (8, 8)), "JPEG")
     progressive = encode(Image.new("L", (3000, 3000)), "JPEG", progressive=True)
+    exif = b"\xff\xe1\0\x09Exif\0\0a" * 60_000
     last_scan = progressive[progressive.rfind(b"\xff\xda") : -2]
     webp = encode(Image.new("RGB", (64, 64)), "WEBP", lossless=True)
     gif = encode(Image.new("P", (8, 8)), "GIF")
@@ -240,9 +245,9 @@ def bombs() -> dict[str, bytes]:
         "a WebP of 268 megapixels": webp[:21] + b"\xff\xff\xff\x0f" + webp[25:],
         "an image 1 pixel high": blank_png(40_000, 1),
         "a JPEG of 5000 scans": progressive[:-2] + last_scan * 5000 + b"\xff\xd9",
-        "a JPEG of 60,000 blocks of EXIF": tiny[:2]
-        + b"\xff\xe1\0\x09Exif\0\0a" * 60_000
-        + tiny[2:],
+        "a JPEG of 60,000 blocks of EXIF": tiny[:2] + exif + tiny[2:],
+        "a JPEG that begins with its end": tiny[:2] + b"\xff\xd9" + exif + tiny[2:],
+        "a JPEG of 60,000 comments": tiny[:2] + b"\xff\xfe\0\x02" * 60_000 + tiny[2:],
         "a JPEG that claims 65,500 x 65,500": resized_jpeg(tiny, 65_500, 65_500),
         "a GIF whose frame is larger than itself": gif[:gif_size]
         + struct.pack("<HH", 65_535, 65_535)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import ways
 import yaml
 
 from conftest import Project, announce, build_and_save
@@ -27,6 +28,7 @@ from engines import (
     mixed_requests,
     ray_cluster,
     read_config,
+    same_body,
     send,
 )
 from generator import hostile
@@ -106,6 +108,10 @@ def test_ray_predicts_as_torchserve_does(project: Project) -> None:
             one, two = (send(root + path, body, method=method) for root in (base, cluster.base))
             assert one[0] == two[0], (path, one, two)
             assert one[1] == two[1] or json.loads(one[1]) == json.loads(two[1]), path
+
+        for name, (body, content_type, *_) in {**ways.right(image), **ways.wrong(image)}.items():
+            one, two = (send(url, body, content_type) for url in (torchserve, cluster.url))
+            assert one[0] == two[0] and same_body(one[1], two[1]), (name, one, two)
 
         assert send(cluster.url, b"x" * 1_000_001) == announce(torchserve, 1_000_001) == (413, b"")
         # Without a Content-Length, too.
@@ -210,6 +216,11 @@ def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) 
     assert (output["name"], output["datatype"]) == ("answers", "BYTES")
     assert output["shape"] == [len(texts)]
     assert_right([json.loads(text) for text in output["data"]])
+
+    named = ways.in_base64(files[0])
+    status, content = post(v1, {"instances": [{"data": text} for text in named.values()]})
+    for name, prediction in zip(named, content["predictions"], strict=True):
+        assert alike(prediction, expected[0]), name
 
     assert post(v1, {"images": []})[0] == 400
     assert post(v1, {"instances": [{"data": texts[0]}] * 65})[0] == 413

@@ -83,6 +83,15 @@ def files(folder: Path, photograph: Image.Image) -> list[Path]:
     add("png.png", image, "PNG")
     add("palette.png", image.convert("P"), "PNG")
     add("webp.webp", image, "WEBP")
+    # As a training's loader converts them: transparency is dropped, not blended.
+    transparent = image.copy()
+    transparent.putalpha(image.convert("L"))
+    for mode in ("RGBA", "LA", "1", "L"):
+        add(f"{mode}.png", transparent.convert(mode), "PNG")
+    add("transparent palette.png", image.convert("P"), "PNG", transparency=bytes(range(256)))
+    add("transparent.webp", transparent, "WEBP")
+    add("transparent.gif", image.convert("P"), "GIF", transparency=3)
+    add("phone.jpg", image, "MPO", save_all=True, append_images=[image.resize((99, 99))])
     paths = []
     for name, content in made.items():
         paths.append(folder / name)
@@ -128,6 +137,28 @@ def read(project: Project, target: Path, paths: list[Path]) -> dict[str, torch.T
     result = project.run("-c", READ, str(target), *map(str, paths))
     assert result.returncode == 0, result.stderr
     return torch.load(target)
+
+
+@pytest.mark.parametrize("answer", ["clip", "scale"])
+def test_grayscale_of_16_bits_is_as_the_answer_says(
+    answer: str,
+    copy_project: Callable[..., Project],
+    photographs: list[Image.Image],
+    tmp_path: Path,
+) -> None:
+    values = np.array(photographs[0].convert("L"), dtype=np.uint16) * 3  # white from 85 on
+    path = tmp_path / "gray.png"
+    Image.fromarray(values).save(path)
+    image = Image.open(path)
+    assert image.mode == "I;16"
+    if (
+        answer == "scale"
+    ):  # as cv2.imread has it; Pillow's convert, and so ImageFolder's loader, clips
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    project = copy_project(**PRESETS["crop"], sixteen_bit_gray=answer)
+    found = read(project, tmp_path / "found.pt", [path])["gray.png"].int()
+    assert (found - reference(image, "crop").int()).abs().max() <= 1
+    assert len(found.unique()) > (1 if answer == "scale" else 100)
 
 
 def test_a_draft_is_near(
