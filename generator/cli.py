@@ -23,6 +23,13 @@ Data = Annotated[
     list[str] | None,
     typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
 ]
+LabelOrder = Annotated[
+    str,
+    typer.Option(
+        help="What the keys of the label file are, or its order, if the files do not show it: "
+        "folders (their names in training) or outputs."
+    ),
+]
 Defaults = Annotated[
     bool, typer.Option("--defaults", help="Ask nothing: what the files do not tell is assumed.")
 ]
@@ -60,6 +67,7 @@ def new(
         typer.Option(help="For a network of your own: the file with build_model(num_classes)."),
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Predict for this image at the end.")] = None,
+    label_order: LabelOrder = "",
 ) -> None:
     """From a checkpoint to a service that has predicted: inspect, ask, render, archive, predict.
 
@@ -73,7 +81,14 @@ def new(
 
     answers = parse(data or [])
     make_project(
-        destination, weights, labels, answers, ask=not defaults, model=model, picture=picture
+        destination,
+        weights,
+        labels,
+        answers,
+        ask=not defaults,
+        model=model,
+        picture=picture,
+        label_order=label_order,
     )
 
 
@@ -121,6 +136,7 @@ def inspect(
     answers: Annotated[
         Path | None, typer.Option(help="Write a file for copier copy --data-file.")
     ] = None,
+    label_order: LabelOrder = "",
 ) -> None:
     """Tell what a checkpoint is, and which answers follow, without running anything in it.
 
@@ -135,13 +151,56 @@ def inspect(
     if labels is not None:
         from generator.labels import inspect_labels
 
-        found = inspect_labels(labels, inspection.classes)
+        found = inspect_labels(labels, inspection.classes, inspection.class_names, label_order)
     if answers is not None:
         report.write_answers(answers, inspection, found)
     if as_json:
         typer.echo(report.as_json(inspection, found))
     else:
         report.show(inspection, found, labels, answers)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint, or the index of its parts.")],
+    target: Annotated[Path, typer.Argument(help="The file to write, as torch.save does.")],
+) -> None:
+    """Write the plain state_dict of a checkpoint in the layout of another tool.
+
+    It may be pruned, in several files, of MMPretrain, of an old timm, or have compiled parts.
+    Nothing in it is run.
+
+    Example: ts-template convert pruned.pth my-service/weights/plain.pth
+    """
+    from generator.layouts import convert as write
+
+    for note in write(checkpoint, target):
+        typer.echo(note)
+    typer.echo(f"wrote {target}")
+
+
+@app.command()
+def labels(
+    file: Annotated[Path, typer.Argument(help="The names of the classes, in whatever form.")],
+    project: Annotated[Path, typer.Argument(help="The project whose label file is written.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="The checkpoint, if its class_to_idx gives the order.")
+    ] = None,
+    label_order: LabelOrder = "",
+) -> None:
+    """Write the label file of a project from a file that the project does not read.
+
+    It may be COCO's categories, YAML, JSON lines, TensorFlow's label map, or have names of folders
+    as its keys.
+
+    Example: ts-template labels instances_val2017.json my-service
+    """
+    from generator.labels import write_into
+
+    path, names, notes = write_into(project, file, weights, label_order)
+    for note in notes:
+        typer.echo(note)
+    typer.echo(f"wrote {path}: {names}")
 
 
 @app.command()

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import json
 import shlex
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from generator import facts
 from generator.errors import UserError
+from generator.files import in_one_step
+from generator.foreign_labels import read_foreign
+from generator.inspection import inspect_file
+from generator.inspection.class_names import ClassNames, agreed
+from generator.label_formats import (
+    element_of_names,
+    encoding_of_file,
+    format_of_file,
+    reader_of,
+)
+from generator.label_keys import by_folder, refuse_contradiction, starts_at_zero
 from generator.rendering import template_root
-from generator.shared.label_files import imagenet, text
 from generator.shared.label_files.entries import is_wordnet_id
-from generator.shared.label_files.json_file import format_of, load_json
-from generator.shared.label_files.lines import is_json
-from generator.shared.label_files.names import LabelFileError, in_order
-from generator.shared.label_files.names import Labels as Pairs
-from generator.shared.label_files.text_file import encoding_of, read_text
+from generator.shared.label_files.names import (
+    LabelFileError,
+    UnclearOrderError,
+    abbreviate,
+    in_order,
+)
 
 
 class LabelError(UserError):
@@ -31,13 +45,16 @@ class Labels:
     """The names of the classes, and how they are written down.
 
     Attributes:
-        format: a value of the question label_format.
+        format: a value of the question label_format; else one of `generator.foreign_labels`, or
+            "checkpoint" for names that a checkpoint brings.
         names: in the order of the network's outputs.
-        encoding: "utf-8", "utf-8 with BOM", "utf-16", or "folders".
+        encoding: "utf-8", "utf-8 with BOM", "utf-16", "folders", or "" if there is no file.
         notes: what people should know, such as names that several classes have.
         answers: the answers that follow, for copier.
         fits: whether these are as many names as the network has classes; None if that is not known.
         problem: why they do not fit; empty if they do.
+        is_written: whether a project's label file has to be written, since there is none that it
+            could read.
     """
 
     format: str
@@ -47,39 +64,163 @@ class Labels:
     answers: dict[str, Any]
     fits: bool | None = None
     problem: str = ""
+    is_written: bool = False
 
 
-def inspect_labels(path: Path, num_classes: int | None = None) -> Labels:
+ANSWERS_FILE = ".copier-answers.yml"
+ORDERS = ("folders", "outputs")  # values of --label-order
+WRITTEN = "index_to_name"  # the label_format of files that are written here
+
+
+def inspect_labels(
+    path: Path | None,
+    num_classes: int | None = None,
+    own: Sequence[ClassNames] = (),
+    order: str = "",
+) -> Labels:
     """Find out in which format the names of the classes are, and read them.
 
     Args:
-        path: A label file, or the folder of an ImageFolder tree.
+        path: A label file, or the folder of an ImageFolder tree; None takes what the checkpoint
+            brings.
         num_classes: How many classes the network has, if known.
+        own: Names that the checkpoint brings.
+        order: What the keys of the file, or without keys its order, are: "folders", by their names,
+            or "outputs", whatever the checkpoint brings; "" for what the files show.
 
     Raises:
-        LabelError: The file is broken, ambiguous, or does not hold labels.
+        LabelError: The file is broken, ambiguous, does not hold labels, or contradicts the
+            checkpoint; or the checkpoint has no names, or several lists that differ.
     """
+    if order not in ("", *ORDERS):
+        raise LabelError(f"--label-order {order} must be one of {', '.join(ORDERS)}")
+    lists = agreed(own, num_classes)
+    if path is None:
+        return of_checkpoint(lists, num_classes)
     try:
-        return read(path, num_classes)
+        return named(path, num_classes, lists, order)
     except LabelFileError as error:
-        command = f". Run: {copy_with(**error.answers)}" if error.answers else ""
-        raise LabelError(f"{error}{command}") from error
+        raise LabelError(f"{error}{advice_on(error, path)}") from error
 
 
-def read(path: Path, num_classes: int | None) -> Labels:
-    """Return what `inspect_labels` does.
+def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Labels:
+    """Return the names that a checkpoint brings.
+
+    Raises:
+        LabelError: It brings none for so many classes, or several lists that differ.
+    """
+    if len(lists) != 1:
+        shown = "".join(f"\n    {one}" for one in lists)
+        what = f"names its classes in {len(lists)} ways" if lists else "names no classes"
+        raise LabelError(f"the checkpoint {what}; name a label file with --labels{shown}")
+    (one,) = lists
+    return Labels(
+        format="checkpoint",
+        names=list(one.names),
+        encoding="",
+        notes=[f"the names are those under {one.place} in the checkpoint"],
+        answers={"label_format": WRITTEN},
+        fits=None if num_classes is None else True,
+        is_written=True,
+    )
+
+
+def named(path: Path, num_classes: int | None, own: Sequence[ClassNames], order: str) -> Labels:
+    """Return what `inspect_labels` does for a file.
+
+    Raises:
+        LabelFileError: The file is broken, ambiguous, does not hold labels, or contradicts the
+            checkpoint.
+    """
+    folders = max(own, key=lambda one: one.place.endswith("class_to_idx"), default=None)
+    keyed = {} if order == "outputs" else by_folder(path, folders, order)
+    found = None
+    try:
+        found = read(path, num_classes, order)
+    except LabelFileError:
+        if not keyed:
+            raise
+    if not keyed:
+        assert found is not None
+        if order != "outputs" and found.fits is not False:
+            refuse_contradiction(path, found.names, own)
+        return found
+    names = [keyed[key] for key in (folders.names if folders else sorted(keyed))]
+    if found is not None:
+        if found.names == names:
+            return found
+        if not order and starts_at_zero(keyed):
+            raise UnclearOrderError(
+                f"{path} numbers its classes, and the checkpoint has folders with these numbers "
+                f"for names, in another order ({folders}). Does it number folders, or outputs?",
+                [],
+            )
+    where = f"in the order of {folders.place} in the checkpoint" if folders else "sorted as text"
+    fits = None if num_classes is None else len(names) == num_classes
+    return Labels(
+        format=found.format if found else "index_to_name",
+        names=names,
+        encoding=encoding_of_file(path),
+        notes=[f"its keys are taken as names of folders, {where}"],
+        answers={"label_format": WRITTEN},
+        fits=fits,
+        problem="" if fits is not False else misfit(path, names, num_classes),
+        is_written=True,
+    )
+
+
+def advice_on(error: LabelFileError, path: Path) -> str:
+    """Return the command that fixes a label file, as the end of a sentence; "" if none does."""
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        return readings(path, error.__cause__.start)
+    meanings = {
+        "--label-order folders": "its keys, or its order, are those of the folders",
+        "--label-order outputs": "it is in the order of the outputs",
+    }
+    if options := [f"{x} if {meanings[x]}" for x in error.conversions if x]:
+        return f". Add {', '.join(options)}"
+    return f". Run: {copy_with(**error.answers)}" if error.answers else ""
+
+
+def readings(path: Path, position: int) -> str:
+    """Return how the line at a position would read in encodings that are frequent."""
+    data = path.read_bytes()
+    end = data.find(b"\n", position)
+    line = data[data.rfind(b"\n", 0, position) + 1 : None if end < 0 else end].strip()
+    texts = {}
+    for encoding in ("windows-1252", "windows-1251", "gb18030", "shift_jis", "big5", "euc-kr"):
+        with contextlib.suppress(UnicodeDecodeError):
+            texts[encoding] = line.decode(encoding)[:40]
+    shown = ", ".join(f"{text!r} in {encoding}" for encoding, text in texts.items())
+    return f"\nThe line would be {shown}" if shown else ""
+
+
+def read(path: Path, num_classes: int | None, order: str) -> Labels:
+    """Return what `inspect_labels` does for a file by itself.
 
     Raises:
         LabelFileError: The file is broken, ambiguous, or does not hold labels.
     """
-    label_format = "folders" if path.is_dir() else format_of_file(path)
-    answers: dict[str, Any] = {"label_format": label_format}
-    element = -1
-    if label_format == "folders":
-        answers["label_folder"] = path.resolve().as_posix()
-    elif label_format == "imagenet" and (element := element_of_names(path)) != -1:
-        answers["label_element"] = element
-    labels, notes = reader_of(label_format, element)(path)
+    foreign = read_foreign(path)
+    if foreign is not None:
+        label_format, labels, notes = foreign
+        answers: dict[str, Any] = {"label_format": WRITTEN}
+    else:
+        label_format = "folders" if path.is_dir() else format_of_file(path)
+        answers = {"label_format": label_format}
+        element = -1
+        if label_format == "folders":
+            answers["label_folder"] = path.resolve().as_posix()
+        elif label_format == "imagenet" and (element := element_of_names(path)) != -1:
+            answers["label_element"] = element
+        notes = []
+        try:
+            labels, notes = reader_of(label_format, element)(path)
+        except UnclearOrderError as error:
+            if order != "outputs":
+                raise
+            labels = error.labels
+            answers = {"label_format": WRITTEN}
     if not labels:
         raise LabelFileError(f"{path} names no class")
     try:
@@ -98,74 +239,97 @@ def read(path: Path, num_classes: int | None) -> Labels:
         notes=notes + more,
         answers=answers,
         fits=fits,
-        problem=f"{path} names {len(names)} classes, the network has {num_classes}"
-        if fits is False
-        else "",
+        problem=misfit(path, names, num_classes) if fits is False else "",
+        is_written=foreign is not None or (answers["label_format"] != label_format),
     )
 
 
-def reader_of(label_format: str, element: int) -> Callable[[Path], tuple[Pairs, list[str]]]:
-    """Return what a project with this format reads label files with.
+def misfit(path: Path, names: Sequence[str], num_classes: int | None) -> str:
+    """Return why names are not one for each class."""
+    return f"{path} names {len(names)} classes, the network has {num_classes}"
+
+
+def write_labels(path: Path, names: Sequence[str], label_format: str, element: int = -1) -> None:
+    """Write names as the label file of a project.
 
     Args:
-        label_format: A value of the question label_format.
+        path: The file.
+        names: In the order of the network's outputs.
+        label_format: A value of the question label_format that has a file.
         element: The answer label_element.
     """
-    if label_format == "imagenet":
-        return partial(imagenet.parse_labels, element=element)
-    module = import_module(f"generator.shared.label_files.{label_format}")
-    reader: Callable[[Path], tuple[Pairs, list[str]]] = module.parse_labels
-    return reader
+    content: Any = {str(index): name for index, name in enumerate(names)}
+    match label_format:
+        case "list":
+            content = list(names)
+        case "class_to_idx":
+            content = {name: index for index, name in enumerate(names)}
+        case "imagenet":
+            content = {key: [""] * max(element, 0) + [name] for key, name in content.items()}
+        case "huggingface":
+            content = {"id2label": content}
+    with in_one_step(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            if label_format == "csv":
+                table = csv.writer(file, lineterminator="\n")
+                table.writerows([("index", "name"), *enumerate(names)])
+            elif label_format == "text":
+                file.writelines(f"{index} {name}\n" for index, name in enumerate(names))
+            else:
+                json.dump(content, file, ensure_ascii=False, indent=2)
+                file.write("\n")
+        refuse_misread(temporary, names, label_format, element)
 
 
-def format_of_file(path: Path) -> str:
-    """Return the label_format that the content shows, and where that is not enough, the suffix."""
-    content = read_text(path)
-    suffix = path.suffix.lower()
-    if suffix == ".json" or is_json(content):
-        return format_of_json(path)
-    if suffix in (".csv", ".tsv"):
-        return "csv"
-    rows, _ = text.without_wordnet_ids(path, [line.strip() for line in content.split("\n")])
-    return "csv" if text.is_table(rows) else "text"
+def refuse_misread(path: Path, names: Sequence[str], label_format: str, element: int) -> None:
+    """Raise LabelError if a project would read other names than those that were written."""
+    try:
+        labels, _ = reader_of(label_format, element)(path)
+        found, _ = in_order(path, labels, len(names))
+    except LabelFileError:
+        found = []
+    if found != list(names):
+        raise LabelError(
+            f"these names cannot be written with label_format={label_format}; take "
+            "label_format=list"
+        )
 
 
-def format_of_json(path: Path) -> str:
-    """Return the label_format of a file with JSON; of a broken one, what it was meant to be."""
-    content = load_json(path)
-    found = format_of(content)
-    if found is not None:
-        return found
-    if isinstance(content, list):
-        return "list"
-    if content.keys() & {"id2label", "label2id", "architectures", "model_type"}:
-        return "huggingface"
-    # One odd value among many is an error in it, which the reader of the many will name.
-    types = Counter(map(type, content.values())).most_common(1)
-    return {int: "class_to_idx", list: "imagenet"}.get(
-        types[0][0] if types else str, "index_to_name"
-    )
+def write_into(
+    project: Path, path: Path, weights: Path | None, order: str
+) -> tuple[Path, str, list[str]]:
+    """Write the label file of a project.
 
+    Args:
+        project: Its folder.
+        path: The names of the classes, in whatever form.
+        weights: The checkpoint, if its names of folders give the order.
+        order: What the keys of the file are, as `inspect_labels` has it.
 
-def element_of_names(path: Path) -> int:
-    """Return the position of the name in entries such as ["n02123045", "tabby"]: -1 for the last.
+    Returns:
+        The file, the first of the names, and notes for people.
 
-    It is the last, as for TorchServe, unless that is the id of WordNet.
+    Raises:
+        UserError: It is no project, has no label file, or the names are not one for each class.
     """
-    entries = [entry for entry in load_json(path).values() if isinstance(entry, list)]
-    ids = [[isinstance(x, str) and is_wordnet_id(x) for x in entry] for entry in entries]
-    if all(entry and entry[-1] for entry in ids):
-        columns = list(zip(*ids, strict=False))
-        return next((i for i, column in enumerate(columns) if not any(column)), -1)
-    return -1
-
-
-def encoding_of_file(path: Path) -> str:
-    """Return the encoding of a file, for people."""
-    if path.is_dir():
-        return "folders"
-    with path.open("rb") as file:
-        return encoding_of(file.read(4)).replace("utf-8-sig", "utf-8 with BOM")
+    try:
+        text = (project / ANSWERS_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabelError(f"{project} is no project: it has no {ANSWERS_FILE}") from error
+    answers = yaml.safe_load(text)
+    label_format = answers["label_format"]
+    file = facts.labels()[label_format]["file"]
+    if not file:
+        raise LabelError(
+            f"{project} has no label file (label_format={label_format}). Run there: copier update "
+            f"--defaults --vcs-ref=:current: -d label_format={WRITTEN}"
+        )
+    own = inspect_file(weights).class_names if weights else ()
+    found = inspect_labels(path, answers["num_classes"], own, order)
+    if found.problem:
+        raise LabelError(found.problem)
+    write_labels(project / file, found.names, label_format, answers.get("label_element", -1))
+    return project / file, abbreviate(found.names, 5), found.notes
 
 
 def copy_with(**answers: object) -> str:

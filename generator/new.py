@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -22,11 +22,16 @@ from generator import catalogue, facts
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion
+from generator.inspection.class_names import ClassNames, agreed
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
+from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
 from generator.shared.heads import HEADS
 from generator.tasks import tasks
+
+if TYPE_CHECKING:
+    from generator.labels import Labels
 
 # Runs scripts one after another: each by itself would take seconds to import torch. That happens at
 # once, while the project is rendered. A line with a zero says that a script has succeeded.
@@ -56,6 +61,7 @@ def make_project(
     ask: bool,
     model: Path | None = None,
     picture: Path | None = None,
+    label_order: str = "",
 ) -> None:
     """Render a project for a checkpoint, put the files into it, archive it, and try it.
 
@@ -67,6 +73,7 @@ def make_project(
         ask: Whether to ask what is left; else it takes its defaults.
         model: The Python file that defines build_model(num_classes), for a network of one's own.
         picture: The image to predict for at the end; None takes an image of noise.
+        label_order: What the keys of the label file are, as `inspect_labels` has it.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
@@ -97,11 +104,13 @@ def make_project(
     if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
+    proposed = {**likely, **known}
+    names = None
+    if labels is not None or "label_format" not in answers:
+        own, count = found.class_names, proposed.get("num_classes")
+        names = names_for(labels, count, console, str(proposed.get("task")), own, label_order)
     if "label_format" not in answers:
-        proposed = {**likely, **known}
-        known |= label_answers(
-            labels, proposed.get("num_classes"), console, str(proposed.get("task"))
-        )
+        known |= label_answers(names, proposed.get("num_classes"))
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
     if not ask:
@@ -116,7 +125,9 @@ def make_project(
         existed = destination.exists()
         try:
             note = render(destination, known, proposals=likely, ask=ask)
-            put_files(destination, weights, labels)
+            put_files(destination, None if found.layouts else weights, labels, names)
+            if found.layouts:
+                convert(weights, destination / "weights" / plain_name(weights))
             if model is not None:
                 shutil.copyfile(model, destination / "service" / "model.py")
         except BaseException as error:
@@ -274,18 +285,39 @@ def normalisation(arch: catalogue.Arch) -> dict[str, Any]:
     }
 
 
-def label_answers(
-    labels: Path | None, num_classes: int | None, console: Console, task: str
-) -> dict[str, Any]:
-    """Return the answers that follow from a label file, and print the notes on it.
+def label_answers(names: Labels | None, num_classes: int | None) -> dict[str, Any]:
+    """Return the answers that follow from the names of the classes.
 
     How many classes there are is one of them, if nothing else tells.
     """
+    if names is None:
+        return {"label_format": "none"}
+    return names.answers | ({} if num_classes else {"num_classes": len(names.names)})
+
+
+def names_for(
+    labels: Path | None,
+    num_classes: int | None,
+    console: Console,
+    task: str,
+    own: Sequence[ClassNames] = (),
+    order: str = "",
+) -> Labels | None:
+    """Return the names in a label file, else those that the checkpoint brings; print the notes.
+
+    Args:
+        labels: The label file.
+        num_classes: How many classes the network has, if known.
+        console: Takes the notes.
+        task: What the network is for.
+        own: Names that the checkpoint brings.
+        order: What the keys of the label file are, as `inspect_labels` has it.
+    """
     from generator.labels import inspect_labels
 
-    if labels is None:
-        return {"label_format": "none"}
-    found = inspect_labels(labels, num_classes)
+    if labels is None and not agreed(own, num_classes):
+        return None
+    found = inspect_labels(labels, num_classes, own, order)
     if found.problem:
         advice = ""
         if task in tasks() and num_classes:
@@ -295,18 +327,32 @@ def label_answers(
         )
     for note in found.notes:
         console.print(f"   {printable(note)}")
-    return found.answers | ({} if num_classes else {"num_classes": len(found.names)})
+    return found
 
 
-def put_files(project: Path, weights: Path | None, labels: Path | None) -> None:
-    """Copy the checkpoint and the label file to where the project has them."""
+def put_files(
+    project: Path, weights: Path | None, labels: Path | None, names: Labels | None = None
+) -> None:
+    """Copy the checkpoint and the label file to where the project has them.
+
+    Args:
+        project: Its folder.
+        weights: The checkpoint.
+        labels: The label file.
+        names: What it holds, to be written down if a project could not read it.
+    """
     if weights is not None:
         for name, source in files_of(weights).items():
             shutil.copyfile(source, project / "weights" / name)
-    if labels is not None and labels.is_file():
-        answers = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
-        if file := facts.labels()[answers["label_format"]]["file"]:
-            shutil.copyfile(labels, project / file)
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    file = facts.labels()[answers["label_format"]]["file"]
+    if names is not None and names.is_written and file:
+        from generator.labels import write_labels
+
+        element = answers.get("label_element", -1)
+        write_labels(project / file, names.names, answers["label_format"], element)
+    elif labels is not None and labels.is_file() and file:
+        shutil.copyfile(labels, project / file)
 
 
 def files_of(weights: Path) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from generator import catalogue
 from generator.inspection.answers import COLOR_MODES, answers_of
+from generator.inspection.class_names import ClassNames
 from generator.inspection.kinds import Sign, sign_of
 from generator.inspection.matching import (
     TORCH_NAME,
@@ -85,6 +86,8 @@ class Inspection:
         likely: answers that are likely, not certain; of a network that is not known, if its weights
             are in the usual order.
         evidence: what in the file speaks for the likely task; "" if it is merely the first.
+        class_names: names of classes that the file brings.
+        layouts: what makes a plain state_dict of the file, which no project reads as it is.
     """
 
     path: Path
@@ -113,6 +116,8 @@ class Inspection:
     open_questions: dict[str, str] = field(default_factory=dict)
     likely: dict[str, Any] = field(default_factory=dict)
     evidence: str = ""
+    class_names: tuple[ClassNames, ...] = ()
+    layouts: tuple[str, ...] = ()
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -128,10 +133,13 @@ def inspect_file(path: Path) -> Inspection:
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
     inspection = with_task(inspection, reading)
     answers, open_questions = answers_of(inspection, reading)
+    named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     return replace(
         inspection,
         what=printable(inspection.what),
-        notes=tuple(map(printable, inspection.notes)),
+        notes=tuple(map(printable, [*inspection.notes, *named])),
+        class_names=reading.class_names,
+        layouts=tuple(map(printable, reading.layouts)),
         answers=answers,
         open_questions={name: printable(why) for name, why in open_questions.items()},
     )

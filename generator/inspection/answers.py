@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import catalogue
+from generator.inspection.class_names import agreed
 from generator.inspection.reading import GRAPHS, Reading
 from generator.shared.heads import HEADS
 from generator.tasks import Task, serving, tasks
@@ -72,6 +73,8 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
             )
     add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
     questions["label_format"] = "weights do not name the classes"
+    if lists := agreed(reading.class_names, inspection.classes):
+        questions["label_format"] = f"ts-template new writes down the names under {lists[0].place}"
     return answers, questions
 
 

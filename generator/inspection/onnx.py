@@ -18,6 +18,8 @@ from generator.inspection.pickles import MAX_DIMENSIONS, MAX_SIZE, Tensor
 MAX_FIELDS = 500_000
 MAX_INPUT = 2**31  # of what a network takes or gives, in one dimension
 MAX_TEXT = 4096  # bytes of a name
+MAX_METADATA = 1_000_000  # bytes of what a program has added
+MAX_ENTRIES = 100  # of those
 WINDOW = 16_384  # bytes that are read at once
 MAX_VARINT = 10  # bytes of a number
 UNNAMED = "onnx::"  # begins the names of weights that an export changed
@@ -46,6 +48,7 @@ class OnnxModel:
         inputs: shapes of what the network takes; None for a size that is free.
         outputs: likewise of what it gives.
         data_files: other files that hold weights.
+        metadata: what the program that wrote it has added, by name.
     """
 
     producer: str = ""
@@ -53,6 +56,7 @@ class OnnxModel:
     inputs: list[tuple[int | None, ...]] = field(default_factory=list)
     outputs: list[tuple[int | None, ...]] = field(default_factory=list)
     data_files: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,9 @@ class Scanner:
             raise OnnxError("it ends in the middle of a part")
         raise OnnxError("a number in it is too long")
 
-    def text(self, part: Field) -> str:
-        """Return a name."""
-        if part.end - part.start > MAX_TEXT:
+    def text(self, part: Field, limit: int = MAX_TEXT) -> str:
+        """Return a name, or another text."""
+        if part.end - part.start > limit:
             raise OnnxError("a name in it is too long")
         return self.bytes_at(part.start, part.end).decode(errors="replace")
 
@@ -150,6 +154,13 @@ def read_model(scanner: Scanner, size: int) -> OnnxModel | None:
                     graph = part
                 case 8 if part.start:
                     has_opset = True
+                case 14 if part.start and part.end - part.start < MAX_METADATA:
+                    entry = {
+                        x.number: scanner.text(x, MAX_METADATA)
+                        for x in scanner.fields(part.start, part.end)
+                        if len(model.metadata) < MAX_ENTRIES
+                    }
+                    model.metadata[entry.get(1, "")] = entry.get(2, "")
     except OnnxError:
         if has_version and model.producer.isprintable() and len(model.producer) > 1:
             raise

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from generator.inspection import onnx
+from generator.inspection.class_names import ClassNames, find_names, names_in_texts
 from generator.inspection.pickles import (
     MAX_BYTES,
     MAX_SIZE,
@@ -30,9 +31,11 @@ from generator.inspection.refusals import (
     refuse_archive,
     refuse_other_kinds,
 )
+from generator.layouts import INDEX, parts_of, plan_for, planned
 from generator.shared.states import find_states
 
 MAX_JSON = 8_000_000  # bytes; of a header or a config, 200 for each tensor
+MAX_EXTRA = 1_000_000  # bytes; of a file that people add to an export
 MAX_DIRECTORY = 8_000_000  # bytes; of a zip archive's list of files, 80 for each tensor
 MAX_NODES = 100_000  # dicts, modules and tensors on the way through a checkpoint
 MAX_DEPTH = 60  # of modules in modules
@@ -71,6 +74,10 @@ class Reading:
         input_shape: shape of the batch of images that the network was exported with.
         output_shape: shape of its scores then.
         notes: what else should be known.
+        class_names: names of classes that it brings.
+        layouts: what makes the state_dicts of the file plain ones, for people; see
+            `generator.layouts`.
+        saved: the state_dicts as they are in the file.
     """
 
     kind: str
@@ -83,6 +90,9 @@ class Reading:
     input_shape: Shape | None = None
     output_shape: Shape | None = None
     notes: list[str] = field(default_factory=list)
+    class_names: tuple[ClassNames, ...] = ()
+    layouts: list[str] = field(default_factory=list)
+    saved: dict[str, State] = field(default_factory=dict)
 
 
 def read(path: Path) -> Reading:
@@ -92,15 +102,48 @@ def read(path: Path) -> Reading:
         RefusedFileError: It is no checkpoint, or cannot be read as one.
     """
     try:
-        refuse_other_kinds(path)
-        reading = read_kind(path)
+        is_index = path.name.endswith(INDEX) and path.is_file()
+        if is_index:
+            reading = read_parts(path)
+        else:
+            refuse_other_kinds(path)
+            reading = read_kind(path)
         if any(len(name) > MAX_NAME for state in reading.states.values() for name in state):
             raise damaged(path, "a weight has a name that is longer than names are")
-        return reading
+        return reading if reading.kind in GRAPHS else made_plain(reading, is_index)
     except PickleError as error:
         raise damaged(path, str(error)) from error
     except OSError as error:
         raise RefusedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def made_plain(reading: Reading, is_index: bool) -> Reading:
+    """Return what a file holds once its layout is a plain one."""
+    states: dict[str, State] = {}
+    notes = ["put the parts together"] if is_index else []
+    for key, state in reading.states.items():
+        plan, done = plan_for(state)
+        states[key] = planned(state, plan)
+        notes += [note for note in done if note not in notes]
+    if not notes:
+        return replace(reading, saved=reading.states)
+    return replace(
+        reading,
+        kind="torch",
+        states=states,
+        objects=[],
+        is_bare="" in states,
+        layouts=notes,
+        notes=[*reading.notes, *(f"not as torch saves a network: {note}" for note in notes)],
+        saved=reading.states,
+    )
+
+
+def read_parts(path: Path) -> Reading:
+    """Read weights that are spread over several files, from their index."""
+    readings = [read(part) for part in parts_of(path)]
+    state = {name: x for one in readings for name, x in one.states.get("", {}).items()}
+    return replace(readings[0], states={"": state}, what=f"in {len(readings)} files")
 
 
 def read_kind(path: Path) -> Reading:
@@ -308,26 +351,15 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states,
         notes=notes,
+        class_names=find_names(content),
     )
 
 
 def said_of_itself(content: dict[Any, Any]) -> Iterator[str]:
-    """Yield what a training checkpoint says of its network and its classes, apart from weights."""
+    """Yield what a training checkpoint says of its network, apart from weights."""
     for key, value in content.items():
-        if not isinstance(key, str):
-            continue
         if key in ("arch", "architecture", "model_name") and isinstance(value, str):
             yield f"it calls its network {value[:60]} (under {key})"
-        named = [name for name in value if isinstance(name, str)] if is_list(value) else []
-        if named and len(named) == len(value) and re.search("class|label|names", key):
-            more = ", ..." if len(named) > 3 else ""
-            names = ", ".join(name[:20] for name in named[:3])
-            yield f"{key[:60]} has {len(named)} names, of its classes perhaps: {names}{more}"
-
-
-def is_list(value: Any) -> bool:
-    """Tell whether a value may list classes."""
-    return isinstance(value, list | tuple | dict)
 
 
 def tensors_of(state: Mapping[Any, Any]) -> State:
@@ -458,7 +490,9 @@ def read_safetensors(path: Path, file: BinaryIO) -> Reading:
     what = ""
     if isinstance(metadata, dict) and isinstance(metadata.get("format"), str):
         what = f"format {metadata['format'][:20]}"
-    return Reading("safetensors", {"": state}, what, is_bare=True)
+    texts = metadata if isinstance(metadata, dict) else {}
+    named = names_in_texts({str(key): x for key, x in texts.items() if isinstance(x, str)})
+    return Reading("safetensors", {"": state}, what, is_bare=True, class_names=named)
 
 
 def checked_shape(path: Path, shape: list[Any]) -> tuple[int, ...]:
@@ -518,7 +552,19 @@ def read_torchscript(archive: Archive) -> Reading:
         constants=constants,
         input_shape=input_shape,
         notes=notes,
+        class_names=(*extra_names(archive), *find_names(root)),
     )
+
+
+def extra_names(archive: Archive) -> tuple[ClassNames, ...]:
+    """Return the names of classes in the files that people add to an export."""
+    texts: dict[str, str] = {}
+    for name in archive.names:
+        inner = name.removeprefix(archive.root)
+        if inner.startswith("extra/") and archive.zip.getinfo(name).file_size <= MAX_EXTRA:
+            with contextlib.suppress(UnicodeDecodeError):
+                texts[inner] = archive.read(inner, MAX_EXTRA).decode("utf-8-sig")
+    return names_in_texts(texts)
 
 
 # torch._export.serde.schema.ScalarType
@@ -558,7 +604,13 @@ def read_exported(archive: Archive) -> Reading:
     shapes: tuple[Shape | None, Shape | None] = (None, None)
     if archive.zip.getinfo(models[0]).file_size <= MAX_JSON:
         shapes = exported_shapes(archive.read_json(f"models/{name}.json"))
-    return Reading("exported_program", {"": state}, input_shape=shapes[0], output_shape=shapes[1])
+    return Reading(
+        "exported_program",
+        {"": state},
+        input_shape=shapes[0],
+        output_shape=shapes[1],
+        class_names=extra_names(archive),
+    )
 
 
 def exported_shapes(model: Any) -> tuple[Shape | None, Shape | None]:
@@ -610,4 +662,5 @@ def read_onnx(path: Path) -> Reading:
         input_shape=model.inputs[0] if len(model.inputs) == 1 else None,
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
+        class_names=names_in_texts(model.metadata),
     )

@@ -18,6 +18,7 @@ from generator.inspection import Inspection
 from generator.inspection.answers import conversion
 from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
+from generator.layouts import plain_name
 from generator.rendering import runner, template_root
 from generator.shared.heads import HEADS
 
@@ -78,6 +79,8 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "objects": inspection.objects,
         "unreadable": inspection.unreadable or None,
         "notes": inspection.notes,
+        "layouts": inspection.layouts,
+        "class_names": {one.place: one.names for one in inspection.class_names},
         "answers": inspection.answers | (labels.answers if labels else {}),
         "open_questions": open_questions(inspection, labels),
         "likely": inspection.likely,
@@ -248,6 +251,9 @@ def commands(
     else:
         answers = inspection.answers | (labels.answers if labels else {})
         given = " ".join(f"-d {shlex.quote(f'{name}={as_text(x)}')}" for name, x in answers.items())
+    if inspection.layouts:
+        plain = shlex.quote(str(inspection.path.with_name(plain_name(inspection.path))))
+        yield f"{runner()}ts-template convert {shlex.quote(str(inspection.path))} {plain}"
     yield f"{runner()}copier copy {given} {template} {project}"
     new = f"{runner()}ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
     if labels_file is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .lines import read_lines
-from .names import LabelFileError, Labels
+from .names import LabelFileError, Labels, refuse_folder_numbers
 
 INDEX_TITLES = {"index", "idx", "id", "class_id", "class_index", "class_idx", "label_id", "target"}
 NAME_TITLES = {"name", "label", "class", "class_name", "label_name", "category"}
@@ -51,7 +51,9 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
                 f"{path} has {len(cells)} rows but only {len(set(cells))} classes, as a list of "
                 "images has; expected a row for each class"
             )
-    return [*zip(map(int, indices), columns[names[0]], strict=True)], []
+    labels = [*zip(map(int, indices), columns[names[0]], strict=True)]
+    refuse_folder_numbers(path, labels)
+    return labels, []
 
 
 def narrow(columns: list[int], *tests: Callable[[int], bool]) -> list[int]:

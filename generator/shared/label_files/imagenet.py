@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .entries import read_entries
 from .json_file import read_json
-from .names import LabelFileError, Labels
+from .names import LabelFileError, Labels, refuse_folder_numbers
 
 EXAMPLE = '{"281": ["n02123045", "tabby"]}'
 
@@ -24,4 +24,6 @@ def parse_labels(path: Path, element: int) -> tuple[Labels, list[str]]:
             wanted = "last element" if element == -1 else f"element {element}, counted from 0"
             raise LabelFileError(f"{path}: class {key} is {entry!r}, which has no {wanted}")
         names[key] = entry[element]
-    return read_entries(path, names, EXAMPLE), []
+    labels = read_entries(path, names, EXAMPLE)
+    refuse_folder_numbers(path, labels)
+    return labels, []
