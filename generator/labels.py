@@ -19,6 +19,7 @@ from generator.files import in_one_step
 from generator.foreign_labels import read_foreign
 from generator.inspection import inspect_file
 from generator.inspection.class_names import ClassNames, agreed
+from generator.inspection.refusals import printable
 from generator.label_formats import (
     element_of_names,
     encoding_of_file,
@@ -100,7 +101,7 @@ def inspect_labels(
     try:
         return named(path, num_classes, lists, order)
     except LabelFileError as error:
-        raise LabelError(f"{error}{advice_on(error, path)}") from error
+        raise LabelError(f"{printable(str(error))}{advice_on(error, path)}") from error
 
 
 def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Labels:
@@ -110,7 +111,7 @@ def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Label
         LabelError: It brings none for so many classes, or several lists that differ.
     """
     if len(lists) != 1:
-        shown = "".join(f"\n    {one}" for one in lists)
+        shown = "".join(f"\n    {printable(str(one))}" for one in lists)
         what = f"names its classes in {len(lists)} ways" if lists else "names no classes"
         raise LabelError(f"the checkpoint {what}; name a label file with --labels{shown}")
     (one,) = lists
@@ -152,7 +153,7 @@ def named(path: Path, num_classes: int | None, own: Sequence[ClassNames], order:
         if not order and starts_at_zero(keyed):
             raise UnclearOrderError(
                 f"{path} numbers its classes, and the checkpoint has folders with these numbers "
-                f"for names, in another order ({folders}). Does it number folders, or outputs?",
+                f"for names, in another order ({folders})",
                 [],
             )
     where = f"in the order of {folders.place} in the checkpoint" if folders else "sorted as text"

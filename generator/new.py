@@ -188,6 +188,8 @@ def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:
 
 def own_network(found: Inspection) -> str:
     """Return what to bring for a network that the template cannot build by itself."""
+    if found.advice:
+        return f"{found.path} needs a file that is exported: {found.advice}"
     bring = "bring the file that defines build_model(num_classes) with --model FILE"
     arch = catalogue.load().get(found.architecture or "")
     if arch is not None and found.head in HEADS.values():

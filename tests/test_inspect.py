@@ -759,7 +759,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         (torch.optim.SGD([torch.zeros(1)], lr=0.1).state_dict(), "holds no state_dict"),
         (torch.zeros(3), "an object of type tensor"),
         ([torch.zeros(3)], "an object of type list"),
-        ({"conv.weight": torch.zeros(3), "epoch": 3}, "next to what are none (epoch)"),
+        ({"a.weight": torch.zeros(3), "a.x": 3}, "1 tensors next to what are none (a.x)"),
         ({}, "holds no state_dict"),
     ],
 )
@@ -950,7 +950,7 @@ def test_what_a_checkpoint_says_of_itself_is_passed_on(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pth")
     found = inspect_file(tmp_path / "x.pth")
     assert "it calls its network resnetblur50 (under arch)" in found.notes
-    assert "class_to_idx has 2 names, of its classes perhaps: cat, dog" in found.notes
+    assert "class_to_idx has 2 names: cat, dog, of its classes perhaps" in found.notes
     assert {"resnet50", "resnetaa50", "resnetblur50"} == set(found.timm)
 
 

@@ -117,6 +117,13 @@ CASES: dict[str, Case] = {
     "from one": case(
         "a.json", '{"1": "a", "2": "b"}', "index_to_name", AB, note="from 1 to 2: taken as"
     ),
+    "ten from one": case(
+        "a.json",
+        json.dumps({n: f"x{n}" for n in range(1, 11)}),
+        "index_to_name",
+        "ImageFolder has sorted them as text",
+        classes=10,
+    ),
     "one class": case("a.json", '{"0": "a"}', "index_to_name", ["a"]),
     "equal names": case(
         "a.json",
@@ -173,6 +180,13 @@ CASES: dict[str, Case] = {
         "imagenet",
         ["tench", "goldfish"],
     ),
+    "ten entries from one": case(
+        "a.json",
+        json.dumps({n: ["x", f"x{n}"] for n in range(1, 11)}),
+        "imagenet",
+        "ImageFolder",
+        classes=10,
+    ),
     "the last of three": case("a.json", '{"0": ["x", "y", "a"], "1": ["b"]}', "imagenet", AB),
     "name and wnid": case(
         "a.json",
@@ -189,7 +203,6 @@ CASES: dict[str, Case] = {
     "a string among lists": case(
         "a.json", '{"0": ["x", "a"], "1": "b", "2": ["x", "c"]}', "imagenet", "class 1 is 'b'"
     ),
-    "COCO": case("a.json", '{"categories": [{"id": 0, "name": "a"}]}', "imagenet", "'categories'"),
     # ------------------------------------------------------------------------- class_to_idx
     "index by name": case("a.json", '{"b": 1, "a": 0}', "class_to_idx", AB),
     "numbers are indices": case("a.json", '{"0": 1, "1": 0}', "class_to_idx", ["1", "0"]),
@@ -197,6 +210,13 @@ CASES: dict[str, Case] = {
         "a.json", '{"n01440764": 0, "n01443537": 1}', "class_to_idx", ["n01440764", "n01443537"]
     ),
     "Python's class_to_idx": case("a.txt", "{'b': 1, 'a': 0}", "class_to_idx", AB),
+    "ten indices from one": case(
+        "a.json",
+        json.dumps({f"x{n}": n for n in range(1, 11)}),
+        "class_to_idx",
+        [f"x{n}" for n in range(1, 11)],
+        note="from 1 to 10",
+    ),
     "class_to_idx from one": case(
         "a.json", '{"a": 1, "b": 2}', "class_to_idx", AB, note="from 1 to 2"
     ),
@@ -248,6 +268,9 @@ CASES: dict[str, Case] = {
     "index and dot": case("a.txt", "0. a\n1. b\n", "text", AB),
     "index last": case("a.txt", "b,1\na,0\n", "text", AB),
     "index last, space": case("a.txt", "b 1\na 0\n", "text", AB),
+    "ten lines from one": case(
+        "a.txt", "\n".join(f"{n} x{n}" for n in range(1, 11)), "text", "ImageFolder", classes=10
+    ),
     "lines from one": case("a.txt", "1 a\n2 b\n", "text", AB, note="from 1 to 2"),
     "numbers as names": case("a.txt", "0\n1\n2\n", "text", ["0", "1", "2"]),
     "numbers that are their index": case("a.txt", "0 0\n1 1\n", "text", ["0", "1"]),
@@ -302,6 +325,9 @@ CASES: dict[str, Case] = {
     "semicolons and commas": case("a.csv", "0;a, x\n1;b, y\n", "csv", ["a, x", "b, y"]),
     "spaces in cells": case("a.csv", "0, a\n1, b\n", "csv", AB),
     "a table in a text file": case("a.txt", "index,name\n0,a\n1,b\n", "csv", AB),
+    "ten from one in a table": case(
+        "a.csv", "".join(f"{n},x{n}\n" for n in range(1, 11)), "csv", "ImageFolder", classes=10
+    ),
     "from one in a table": case("a.csv", "id,name\n1,a\n2,b\n", "csv", AB, note="from 1"),
     "with wnids": case("a.csv", "0,n01440764,a\n1,n01443537,b\n", "csv", AB),
     "more columns": case("a.csv", "id,name,count\n0,a,7\n1,b,9\n", "csv", AB),
@@ -385,7 +411,6 @@ CASES: dict[str, Case] = {
     # ------------------------------------------------------------------ what is no label file
     "empty": case("a.json", "", "index_to_name", "is empty"),
     "only white space": case("a.txt", " \n\n", "text", "is empty"),
-    "YAML": case("a.yaml", "0: a\n1: b\n", "text", "is YAML"),
     "a pickle": case("a.pkl", pickle.dumps({"a": 0}), "class_to_idx", "is a pickle"),
     "an old pickle": case("a.txt", pickle.dumps({"a": 0}, protocol=0), "text", "is a pickle"),
     "a spreadsheet": case("a.csv", b"PK\x03\x04\x14\0", "csv", "zip file"),
@@ -394,7 +419,6 @@ CASES: dict[str, Case] = {
     "a Git LFS pointer": case(
         "a.txt", "version https://git-lfs.github.com/spec/v1\n", "text", "git lfs"
     ),
-    "a label map": case("a.pbtxt", "item {\n  id: 1\n  name: 'a'\n}\n", "text", "TensorFlow"),
     "Latin-1": case(
         "a.txt", "a\nM\xe4use\n".encode("latin-1"), "text", r"not UTF-8 text \(line 2\)"
     ),

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from conftest import Project, noise, save_random_weights, ts_template
 from generator.inspection import inspect_file
-from generator.new import label_answers, likely_of
+from generator.new import label_answers, likely_of, names_for
 from test_archive import network_state
 from test_weights import export
 
@@ -42,7 +42,7 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     network = torchvision.models.resnet18(num_classes=3)
     save_random_weights(network, tmp_path / "best.pth")
     state = {f"module.{key}": x for key, x in network.state_dict().items()}
-    content = {"epoch": 7, "state_dict": state, "classes": ["[cat]", "[/dog]", "[red]"]}
+    content = {"epoch": 7, "state_dict": state, "classes": ["[cat]", "[/dog]", "猫"]}
     torch.save(content, tmp_path / "best.pth")
     for name in ("cat", "dog", "猫"):
         (tmp_path / "train" / name).mkdir(parents=True)
@@ -54,7 +54,7 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     )
     assert result.returncode == 0, result.stderr
     assert "猫" in result.stdout
-    assert "of its classes perhaps: [cat], [/dog], [red]" in result.stdout
+    assert "classes has 3 names: [cat], [/dog], 猫, of its classes perhaps" in result.stdout
     assert "task: image_classification (assumed, not found in the file)" in result.stdout
     project = tmp_path / "cats-and-dogs"
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
@@ -231,8 +231,9 @@ def test_the_labels_tell_the_classes_where_nothing_else_does(tmp_path: Path) -> 
     (tmp_path / "two.txt").write_text("a\nb\n")
     expected = {"label_format": "text", "num_classes": 2}
     task = "image_classification"
-    assert label_answers(tmp_path / "two.txt", None, Console(), task) == expected
-    assert label_answers(tmp_path / "two.txt", 2, Console(), task) == {"label_format": "text"}
+    names = names_for(tmp_path / "two.txt", None, Console(), task)
+    assert label_answers(names, None) == expected
+    assert label_answers(names, 2) == {"label_format": "text"}
 
 
 def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from generator.foreign_labels import from_objects
 from generator.shared.label_files.names import LabelFileError, Labels
+from generator.shared.label_files.text_file import LABEL_MAP
 
 TOKEN = re.compile(
     r"""\s+|\#[^\n]*|(?P<token>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[\w./+-]+|[{}:,;\[\]<>])"""
@@ -17,7 +18,7 @@ TOKEN = re.compile(
 
 def parse_labels(path: Path, text: str) -> tuple[Labels, list[str]] | None:
     """Return index and name of each class, and notes for people. The display name is the name."""
-    if not re.match(r"(\s|#[^\n]*\n)*item\s*:?\s*\{", text):
+    if not LABEL_MAP.match(text):
         return None
     items: list[dict[str, object]] = []
     depth = 0

@@ -87,6 +87,7 @@ class Inspection:
             are in the usual order.
         evidence: what in the file speaks for the likely task; "" if it is merely the first.
         class_names: names of classes that the file brings.
+        advice: how to export weights with which only their framework can compute; else "".
         layouts: what makes a plain state_dict of the file, which no project reads as it is.
     """
 
@@ -118,6 +119,7 @@ class Inspection:
     evidence: str = ""
     class_names: tuple[ClassNames, ...] = ()
     layouts: tuple[str, ...] = ()
+    advice: str = ""
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -140,6 +142,7 @@ def inspect_file(path: Path) -> Inspection:
         notes=tuple(map(printable, [*inspection.notes, *named])),
         class_names=reading.class_names,
         layouts=tuple(map(printable, reading.layouts)),
+        advice="\n".join(map(printable, reading.advice.split("\n"))),
         answers=answers,
         open_questions={name: printable(why) for name, why in open_questions.items()},
     )
@@ -225,6 +228,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
     prefix = wrapper_of(state)
     sign = sign_of(state)
     likely, hints = ends_of(reading.constants if reading.kind in GRAPHS else state, sign)
+    likely |= reading.likely
     return Inspection(
         path=path,
         size=path.stat().st_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 from generator.inspection import onnx
 from generator.inspection.class_names import ClassNames, find_names, names_in_texts
+from generator.inspection.frameworks import SERVE, advice_on, learner_command, preparation_in
 from generator.inspection.pickles import (
     MAX_BYTES,
     MAX_SIZE,
@@ -26,12 +28,13 @@ from generator.inspection.pickles import (
 )
 from generator.inspection.refusals import (
     EXPECTED,
+    INDEX,
     RefusedFileError,
     damaged,
     refuse_archive,
     refuse_other_kinds,
 )
-from generator.layouts import INDEX, parts_of, plan_for, planned
+from generator.layouts import parts_of, plan_for, planned
 from generator.shared.states import find_states
 
 MAX_JSON = 8_000_000  # bytes; of a header or a config, 200 for each tensor
@@ -43,6 +46,7 @@ DICTS = 4  # of dicts in dicts, as deep as find_states goes
 MAX_STATES = 1_000  # state_dicts in a checkpoint
 MAX_NAME = 500  # characters of a weight's name
 
+PART = re.compile(r"(.+)-\d+-of-\d+\.(safetensors|bin)")
 GRAPHS = ("torchscript", "exported_program", "onnx")  # kinds that bring their network
 
 KINDS = {
@@ -78,6 +82,8 @@ class Reading:
         layouts: what makes the state_dicts of the file plain ones, for people; see
             `generator.layouts`.
         saved: the state_dicts as they are in the file.
+        likely: answers that are likely, from what its framework says of itself.
+        advice: how to export weights with which only their framework can compute; else "".
     """
 
     kind: str
@@ -93,6 +99,8 @@ class Reading:
     class_names: tuple[ClassNames, ...] = ()
     layouts: list[str] = field(default_factory=list)
     saved: dict[str, State] = field(default_factory=dict)
+    advice: str = ""
+    likely: dict[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path) -> Reading:
@@ -107,6 +115,7 @@ def read(path: Path) -> Reading:
             reading = read_parts(path)
         else:
             refuse_other_kinds(path)
+            refuse_part(path)
             reading = read_kind(path)
         if any(len(name) > MAX_NAME for state in reading.states.values() for name in state):
             raise damaged(path, "a weight has a name that is longer than names are")
@@ -115,6 +124,14 @@ def read(path: Path) -> Reading:
         raise damaged(path, str(error)) from error
     except OSError as error:
         raise RefusedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def refuse_part(path: Path) -> None:
+    """Raise RefusedFileError for one of several files with weights, if their index is there."""
+    if match := PART.fullmatch(path.name):
+        index = path.with_name(f"{match[1]}.{match[2]}.index.json")
+        if index.is_file() and not path.is_symlink():
+            raise RefusedFileError(f"{path} has a part of the weights; name their index: {index}")
 
 
 def made_plain(reading: Reading, is_index: bool) -> Reading:
@@ -141,7 +158,7 @@ def made_plain(reading: Reading, is_index: bool) -> Reading:
 
 def read_parts(path: Path) -> Reading:
     """Read weights that are spread over several files, from their index."""
-    readings = [read(part) for part in parts_of(path)]
+    readings = [read_kind(part) for part in parts_of(path)]
     state = {name: x for one in readings for name, x in one.states.get("", {}).items()}
     return replace(readings[0], states={"": state}, what=f"in {len(readings)} files")
 
@@ -330,6 +347,11 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
     refuse_endless(content)
     states = {place: tensors_of(state) for place, state in find_states(content).items()}
     notes: list[str] = []
+    beside: list[str] = []
+    if isinstance(content, dict) and "" in states:
+        beside = [str(key) for key in content if key not in states[""]]
+    if beside:
+        notes.append(f"left out, being no tensors: {', '.join(beside)}")
     what = "a state_dict"
     if isinstance(content, Inert):
         what = f"a pickled {content.name}"
@@ -349,8 +371,9 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         what=what,
         objects=refused_by_torch(machine.names),
         unreadable=machine.unreadable,
-        is_bare=isinstance(content, dict) and "" in states,
+        is_bare=isinstance(content, dict) and "" in states and not beside,
         notes=notes,
+        advice=advice_on(path, states, machine.names),
         class_names=find_names(content),
     )
 
@@ -413,6 +436,11 @@ def check_module(module: Inert) -> None:
 
 def refuse_content(path: Path, content: Any) -> RefusedFileError:
     """Return the error for what torch.save wrote, and holds no state_dict."""
+    if isinstance(content, Inert) and content.name.startswith("fastai."):
+        return RefusedFileError(
+            f"{path} is an exported fastai Learner. If you trust it, run where fastai is:",
+            f"\n    {learner_command(path)}\n{SERVE}",
+        )
     if isinstance(content, Inert):
         return RefusedFileError(
             f"{path} holds an object of {content.name}, and no network can be seen in it; where it "
@@ -492,7 +520,15 @@ def read_safetensors(path: Path, file: BinaryIO) -> Reading:
         what = f"format {metadata['format'][:20]}"
     texts = metadata if isinstance(metadata, dict) else {}
     named = names_in_texts({str(key): x for key, x in texts.items() if isinstance(x, str)})
-    return Reading("safetensors", {"": state}, what, is_bare=True, class_names=named)
+    states = {"": state}
+    return Reading(
+        "safetensors",
+        states,
+        what,
+        is_bare=True,
+        class_names=named,
+        advice=advice_on(path, states, ()),
+    )
 
 
 def checked_shape(path: Path, shape: list[Any]) -> tuple[int, ...]:
@@ -536,6 +572,7 @@ def read_torchscript(archive: Archive) -> Reading:
             case {"forward": [Tensor(shape=shape)]}:
                 input_shape = shape
     notes = []
+    texts = extra_texts(archive)
     constants: State = {}
     if not state:
         notes.append(
@@ -552,19 +589,20 @@ def read_torchscript(archive: Archive) -> Reading:
         constants=constants,
         input_shape=input_shape,
         notes=notes,
-        class_names=(*extra_names(archive), *find_names(root)),
+        class_names=(*names_in_texts(texts), *find_names(root)),
+        likely=preparation_in(texts),
     )
 
 
-def extra_names(archive: Archive) -> tuple[ClassNames, ...]:
-    """Return the names of classes in the files that people add to an export."""
+def extra_texts(archive: Archive) -> dict[str, str]:
+    """Return the texts that people add to an export, by the names of their files."""
     texts: dict[str, str] = {}
     for name in archive.names:
         inner = name.removeprefix(archive.root)
         if inner.startswith("extra/") and archive.zip.getinfo(name).file_size <= MAX_EXTRA:
             with contextlib.suppress(UnicodeDecodeError):
                 texts[inner] = archive.read(inner, MAX_EXTRA).decode("utf-8-sig")
-    return names_in_texts(texts)
+    return texts
 
 
 # torch._export.serde.schema.ScalarType
@@ -609,7 +647,7 @@ def read_exported(archive: Archive) -> Reading:
         {"": state},
         input_shape=shapes[0],
         output_shape=shapes[1],
-        class_names=extra_names(archive),
+        class_names=names_in_texts(extra_texts(archive)),
     )
 
 
@@ -663,4 +701,5 @@ def read_onnx(path: Path) -> Reading:
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
         class_names=names_in_texts(model.metadata),
+        likely=preparation_in(model.metadata),
     )

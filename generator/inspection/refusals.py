@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from generator.errors import UserError
@@ -15,11 +16,14 @@ EXPECTED = (
 MAX_MESSAGE = 1500  # characters
 
 
+INDEX = (".safetensors.index.json", ".bin.index.json")  # of weights in several files
+
+
 class RefusedFileError(UserError):
     """The file is no checkpoint, or not one that can be read; the message says what it is."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message)[:MAX_MESSAGE])
+    def __init__(self, message: str, lines: str = "") -> None:
+        super().__init__(printable(message)[:MAX_MESSAGE] + lines)
 
 
 def printable(text: str) -> str:
@@ -127,6 +131,19 @@ def contents(folder: Path) -> str:
     names = {path.name for path in folder.iterdir()}
     if "saved_model.pb" in names:
         return " with a TensorFlow model; only PyTorch and ONNX are served"
+    place = shlex.quote(str(folder))
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return (
+            " with a distributed checkpoint. If you trust it, run: python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {place} {place}.pth"
+        )
+    if "zero_to_fp32.py" in names:
+        return (
+            " with a checkpoint of DeepSpeed. If you trust it, run: python "
+            f"{place}/zero_to_fp32.py {place} {place}-fp32"
+        )
+    if index := next((name for name in sorted(names) if name.endswith(INDEX)), None):
+        return f" with weights in several files; name their index: {folder / index}"
     suffixes = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pt2", ".onnx", ".tar")
     found = sorted(name for name in names if name.endswith(suffixes))
     if not found:

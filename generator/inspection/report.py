@@ -80,6 +80,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "unreadable": inspection.unreadable or None,
         "notes": inspection.notes,
         "layouts": inspection.layouts,
+        "advice": inspection.advice or None,
         "class_names": {one.place: one.names for one in inspection.class_names},
         "answers": inspection.answers | (labels.answers if labels else {}),
         "open_questions": open_questions(inspection, labels),
@@ -237,6 +238,9 @@ def commands(
         yield "If you trust the file, convert it where it was made, in Python:"
         yield from (f"  {line}" for line in lines)
         yield f"and then: {runner()}ts-template inspect {shlex.quote(str(weights))}"
+        return
+    if inspection.advice:
+        yield from f"{inspection.path}: {inspection.advice}".split("\n")
         return
     if labels is not None and labels.problem:
         yield f"first correct the labels: {labels.problem}"

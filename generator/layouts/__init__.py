@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator.errors import UserError
 from generator.inspection.pickles import Tensor
+from generator.inspection.refusals import INDEX
 
 if TYPE_CHECKING:
     import torch
@@ -143,8 +144,6 @@ def load_inert(path: Path) -> Any:
 
 
 # --------------------------------------------------------------------------------- several files
-
-INDEX = (".safetensors.index.json", ".bin.index.json")
 
 
 def parts_of(index: Path) -> list[Path]:

@@ -12,8 +12,7 @@ from typing import Any
 from .names import ForeignFileError, LabelFileError, abbreviate
 from .text_file import read_text
 
-# Keys of other tools, under which the names of the classes are.
-FOREIGN = ("categories", "class_to_idx", "classes", "names", "labels", "label2id")
+LISTS = ("categories", "classes", "names", "labels")  # keys of other tools, for all names
 
 
 def read_json(path: Path, label_format: str, example: str) -> Any:
@@ -42,11 +41,13 @@ def read_json(path: Path, label_format: str, example: str) -> Any:
 
 
 def is_foreign(content: Any) -> bool:
-    """Tell whether this is a list of objects, or has the names under a key such as "categories"."""
+    """Tell whether this has objects, or the names under a key such as "classes"."""
     if isinstance(content, list):
         return bool(content) and all(isinstance(entry, dict) for entry in content)
-    return not isinstance(content.get("id2label"), dict) and any(
-        isinstance(content.get(key), list | dict) for key in FOREIGN
+    if isinstance(content.get("id2label"), dict):
+        return False
+    return any(
+        isinstance(x, dict) or (key in LISTS and isinstance(x, list)) for key, x in content.items()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -17,6 +18,7 @@ NO_LABELS = {
     b"<!doctype": "is a web page, saved in place of the file; download it again",
     b"<html": "is a web page, saved in place of the file; download it again",
 }
+LABEL_MAP = re.compile(r"(\s|#[^\n]*\n)*item\s*:?\s*\{")
 YAML = (".yaml", ".yml")
 
 
@@ -29,7 +31,7 @@ def read_text(path: Path) -> str:
     text = read_any_text(path)
     if path.suffix.lower() in YAML:
         raise ForeignFileError(f"{path} is YAML, where no is false and 1 a number")
-    if text.lstrip().startswith(("item {", "item{")):
+    if LABEL_MAP.match(text):
         raise ForeignFileError(f"{path} is a label map of TensorFlow")
     return text
 

@@ -1,0 +1,123 @@
+"""Weights that only their own framework can compute with: how they are exported there.
+
+Nothing here is run. The lines are for where the network was trained, by who trusts the file.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.inspection.class_names import parsed
+from generator.inspection.pickles import Tensor
+
+# What fastai puts in place of a network's last layers: a pooling, a normalisation, ..., a matrix.
+FASTAI = {"0.0.weight", "1.2.running_mean", "1.8.weight"}
+# Of a learner, the names with it: --labels is not needed then.
+TRACE = (
+    "m = torch.jit.trace({0}.model.eval().cpu(), torch.zeros(1, 3, 224, 224)); "
+    "torch.jit.save(m, 'model.pt', _extra_files={{'labels.json': "
+    "json.dumps([str(x) for x in {0}.dls.vocab])}})"
+)
+SERVE = "and serve what that writes: --weights model.pt"
+NORMS = re.compile(r"(^|\.)(weight_[gv]|parametrizations\..+)")
+OBSERVER = re.compile(r"(^|\.)(fake_quant_enabled|observer_enabled)")
+ADAPTER = re.compile(r"(^|\.)lora_[AB]\.")
+
+
+def advice_on(
+    path: Path, states: Mapping[str, Mapping[str, Tensor]], objects: Collection[str]
+) -> str:
+    """Return how to export weights of a framework, "" if they are of none that is known here."""
+    names = {name for state in states.values() for name in state}
+    if any(name.startswith("ultralytics.") for name in objects):
+        command = f"yolo export model={shlex.quote(str(path))} format=torchscript"
+        target = path.with_suffix(".torchscript")
+        return (
+            f"it is of Ultralytics. If you trust it, run where ultralytics is installed:\n"
+            f"    {command}\nand serve what that writes: --weights {shlex.quote(str(target))} "
+            "-d model_output=probabilities"
+        )
+    if any(state.keys() >= FASTAI for state in states.values()):
+        return (
+            "it is of a fastai Learner. Where that was trained, run:\n    import json, torch\n    "
+            + TRACE.format("learn").replace("; ", "\n    ")
+            + f"\n{SERVE}"
+        )
+    if any(map(OBSERVER.search, names)):
+        return (
+            "it was trained for quantisation, and its weights by themselves compute something "
+            "else. Where it was trained, run:\n"
+            "    import torch\n"
+            "    from torch.ao.quantization import convert, quantize_fx\n"
+            "    is_graph = isinstance(model, torch.fx.GraphModule)\n"
+            "    model = (quantize_fx.convert_fx if is_graph else convert)(model.eval().cpu())\n"
+            f"    torch.jit.trace(model, torch.zeros(1, 3, 224, 224)).save('model.pt')\n{SERVE}"
+        )
+    if any(map(ADAPTER.search, names)):
+        return (
+            "it holds a LoRA adapter beside or without the weights that it changes. Where it was "
+            "trained, run:\n    import torch\n"
+            f"    torch.save(model.merge_and_unload().state_dict(), 'model.pt')\n{SERVE}"
+        )
+    if any(map(NORMS.search, names)):
+        return (
+            "it has weights that are computed from others (weight_norm, spectral_norm). Where it "
+            "was trained, run:\n    import torch\n    from torch.nn.utils import parametrize\n"
+            "    for module in model.modules():\n"
+            "        if parametrize.is_parametrized(module):\n"
+            "            for name in [*module.parametrizations]:\n"
+            "                parametrize.remove_parametrizations(module, name)\n"
+            "        elif hasattr(module, 'weight_g'):\n"
+            "            torch.nn.utils.remove_weight_norm(module)\n"
+            f"    torch.save(model.state_dict(), 'model.pt')\n{SERVE}"
+        )
+    if any(state and all(x.shape == (0,) for x in state.values()) for state in states.values()):
+        return (
+            "its tensors are empty, as those of DeepSpeed's stage 3, which has the weights in "
+            "other files. Run in its folder: python zero_to_fp32.py . OUTPUT"
+        )
+    return ""
+
+
+def learner_command(path: Path) -> str:
+    """Return the command that exports what fastai's learn.export wrote."""
+    code = (
+        "import json, torch; from fastai.vision.all import load_learner; "
+        f"learn = load_learner({str(path)!r}); {TRACE.format('learn')}"
+    )
+    is_plain = re.fullmatch(r"[\w./+-]+", str(path)) is not None
+    return f'python -c "{code}"' if is_plain else f"python -c {shlex.quote(code)}"
+
+
+def preparation_in(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return how Ultralytics prepares images for an export of its classifiers; else nothing.
+
+    Args:
+        texts: what the export says of itself: the files added to TorchScript, ONNX's metadata.
+    """
+    about = {name: parsed(text) if text[:1] in "{[" else text for name, text in texts.items()}
+    config = about.get("extra/config.txt")
+    about |= config if isinstance(config, dict) else {}
+    size = about.get("imgsz")
+    if (
+        not str(about.get("description", "")).startswith("Ultralytics ")
+        or about.get("task") != "classify"
+        or not isinstance(size, list)
+        or len(size) != 2
+        or type(size[0]) is not int
+        or size[0] != size[1]
+    ):
+        return {}
+    return {
+        "model_output": "probabilities",
+        "transforms": "custom",
+        "image_size": size[0],
+        "resize_size": size[0],
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        "interpolation": "bilinear",
+    }
