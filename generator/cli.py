@@ -106,6 +106,7 @@ def adopt(
     ] = None,
     data: Data = None,
     defaults: Defaults = False,
+    label_order: LabelOrder = "",
 ) -> None:
     """From a hand-written handler, model file and archive command to a project in the same folder.
 
@@ -123,6 +124,7 @@ def adopt(
         handler=handler,
         weights=weights,
         labels=labels,
+        label_order=label_order,
     )
 
 

@@ -31,6 +31,7 @@ from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
+from generator.layouts import convert, plain_name
 from generator.new import put_files
 from generator.rendering import render
 from generator.source import read_source
@@ -51,6 +52,7 @@ def adopt(
     handler: Path | None = None,
     weights: Path | None = None,
     labels: Path | None = None,
+    label_order: str = "",
 ) -> None:
     """Read a hand-written service, and render a project for it into the same folder.
 
@@ -65,6 +67,7 @@ def adopt(
         handler: The handler, if the files do not tell which it is.
         weights: The checkpoint, likewise.
         labels: The names of the classes, likewise.
+        label_order: What the keys of the label file are, as `inspect_labels` has it.
 
     Raises:
         UserError: There is nothing to adopt, or files would be lost; the message says what to do.
@@ -78,6 +81,7 @@ def adopt(
     console.print(f"1. Read {folder}; nothing in it is run")
     try:
         service = find_service(folder, handler=handler, weights=weights, labels=labels)
+        service.label_order = label_order
         reading = read_service(service, answers)
     except RecursionError:
         raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
@@ -199,6 +203,9 @@ def bring_files(reading: Reading, stage: Path, scratch: Path, chosen: Mapping[st
         labels = None
     weights = service.weights
     if weights is not None and is_in_place(weights, service.root):
+        weights = None
+    if weights is not None and reading.inspection is not None and reading.inspection.layouts:
+        convert(weights, stage / "weights" / plain_name(weights))
         weights = None
     put_files(stage, weights, labels)
     merge_ignored(service.root / ".gitignore", stage / ".gitignore")
@@ -390,7 +397,11 @@ def outcomes(
         yield f"no longer needed: the command at {command.where} (python archive.py)"
     weights = service.weights
     if weights is not None and not is_in_place(weights, service.root):
-        yield f"copied: {service.name(weights)} to weights/{weights.name}"
+        inspection = reading.inspection
+        if inspection is not None and inspection.layouts:
+            yield f"converted: {service.name(weights)} to weights/{plain_name(weights)}"
+        else:
+            yield f"copied: {service.name(weights)} to weights/{weights.name}"
     labels = service.labels
     if (
         labels is not None

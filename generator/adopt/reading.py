@@ -17,6 +17,7 @@ from generator.adopt.findings import GIVEN, Findings
 from generator.adopt.networks import LOGITS, Maker, Network, find_network, is_network
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file
+from generator.inspection.class_names import agreed
 from generator.inspection.reading import GRAPHS, read
 from generator.labels import LabelError, inspect_labels
 from generator.shared.properties import PropertiesError, read_properties
@@ -43,7 +44,9 @@ class Service:
         modules: the user's own modules that these import.
         weights: the checkpoint.
         labels: the label file, or the folder of folders.
-        names: names of classes that stand in the code, if there is no label file.
+        names: names of classes that stand in the code or in the checkpoint, or in a label file that
+            a project would not read.
+        label_order: what the keys of the label file are, as `inspect_labels` has it.
     """
 
     root: Path
@@ -57,6 +60,7 @@ class Service:
     weights: Path | None = None
     labels: Path | None = None
     names: list[str] = field(default_factory=list)
+    label_order: str = ""
 
     def name(self, path: Path) -> str:
         """Return how people know a file."""
@@ -706,6 +710,14 @@ def add_labels(reading: Reading) -> None:
         why = "" if archived is True else f"the command at {archived} does not name it"
         add_label_file(reading, own, why)
         return
+    if reading.inspection is not None and service.weights is not None:
+        found = agreed(reading.inspection.class_names, findings.answer("num_classes"))
+        if len(found) == 1:
+            where = f"{service.name(service.weights)}, {found[0].place}"
+            service.names = list(found[0].names)
+            findings.propose("label_format", "list", where)
+            findings.propose("num_classes", len(service.names), where)
+            return
     why = "it has no names of classes"
     findings.propose("label_format", "none", service.handler_name, sure=False, why=why)
 
@@ -713,9 +725,15 @@ def add_labels(reading: Reading) -> None:
 def add_label_file(reading: Reading, path: Path, doubt: str) -> None:
     """Propose what a label file says; with a doubt, it is asked."""
     findings = reading.findings
-    labels = inspect_labels(path, findings.answer("num_classes"))
-    place = reading.service.name(path)
-    for name, answer in labels.answers.items():
+    service, inspection = reading.service, reading.inspection
+    own = inspection.class_names if inspection is not None else ()
+    labels = inspect_labels(path, findings.answer("num_classes"), own, service.label_order)
+    place = service.name(path)
+    answers = labels.answers
+    if labels.is_written:
+        service.names = labels.names
+        answers = {"label_format": "list"}
+    for name, answer in answers.items():
         findings.propose(name, answer, place, sure=not doubt, why=doubt)
     findings.remarks += [f"{place}: {note}" for note in labels.notes]
     classes = findings.answer("num_classes")

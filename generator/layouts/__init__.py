@@ -118,7 +118,7 @@ def load_inert(path: Path) -> Any:
 
     import torch
 
-    from generator.inspection.reading import read
+    from generator.inspection.reading import read_kind
 
     class Empty:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,7 +132,7 @@ def load_inert(path: Path) -> Any:
         "collections.defaultdict": lambda *_: {},
         "collections.deque": lambda *_: [],
     }
-    names = read(path).objects
+    names = read_kind(path).objects
     stand_ins: list[Any] = [
         (plain.get(name) or type("Empty", (Empty,), {}), name) for name in names
     ]
