@@ -144,6 +144,9 @@ class Arch:
             the image.
         classifier_in: input features (Linear) or input channels (Conv2d) of that layer.
         classifier_bias: whether that layer has a bias.
+        whole_in: shape, without the batch, of what the module gets that is named by the first part
+            of ``classifier``, ``(features,)`` or ``(features, 1, 1)``: layers of one's own may
+            replace it as a whole. () if it gets whole maps of features, and for segmenters.
         first_conv: dotted path of the one convolution that sees the image's channels.
         first_conv_args: that convolution's constructor arguments after ``in_channels``, as Python.
         min_size: smallest input side that the network accepts, in pixels.
@@ -176,6 +179,7 @@ class Arch:
     classifier_kind: Literal["Linear", "Conv2d"]
     classifier_in: int
     classifier_bias: bool
+    whole_in: tuple[int, ...]
     first_conv: str
     first_conv_args: str
     min_size: int
@@ -204,6 +208,7 @@ CUSTOM = Arch(
     classifier_kind="Linear",
     classifier_in=128,
     classifier_bias=True,
+    whole_in=(),
     first_conv="features.0",
     first_conv_args="16, kernel_size=3, padding=1",
     min_size=4,
@@ -431,9 +436,11 @@ def structure(name: str, input_size: int) -> dict[str, Any]:
     sized = {"image_size": input_size} if "image_size" in _constructor(name) else {}
     trial = meta_model(name, TRIAL_CLASSES, **kwargs, **sized)
     full = meta_model(name, KINDS[kind_of(name)].classes, **kwargs, **sized)
+    classifier = _classifier(name, trial, full)
     return {
         "params": sum(p.numel() for p in full.parameters()),
-        **_classifier(name, trial, full),
+        **classifier,
+        "whole_in": _whole_in(name, trial, classifier["classifier"], input_size),
         **_first_conv(name, trial),
         "transform_input": "transform_input" in _constructor(name),
         "aux": _auxiliary(name, trial),
@@ -495,6 +502,22 @@ def _classifier(name: str, trial: nn.Module, full: nn.Module) -> dict[str, Any]:
         "classifier_in": layer.in_features if kind == "Linear" else layer.in_channels,
         "classifier_bias": layer.bias is not None,
     }
+
+
+def _whole_in(name: str, model: nn.Module, classifier: str, size: int) -> tuple[int, ...]:
+    """Return the field `whole_in` of a network with this last layer, for images of this size."""
+    import torch
+
+    if kind_of(name) != "classifier":
+        return ()
+    shapes: list[tuple[int, ...]] = []
+    module = model.get_submodule(classifier.partition(".")[0])
+    hook = module.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    with torch.inference_mode():
+        model(torch.zeros(TRIAL_BATCH, 3, size, size, device="meta"))
+    hook.remove()
+    ((_, features, *rest),) = shapes
+    return (features, *rest) if set(rest) <= {1} else ()
 
 
 def _first_conv(name: str, model: nn.Module) -> dict[str, str]:

@@ -216,14 +216,16 @@ def catalogue(
     For maintainers, after torchvision has gained an architecture or changed its weights.
     """
     from generator import catalogue as builder
-    from generator.inspection import signatures
+    from generator.inspection import modules, signatures
 
     builder.write(builder.ARCHS_PATH)
     signatures.write()
-    written = [builder.ARCHS_PATH, signatures.PATH]
+    modules.write()
+    written = [builder.ARCHS_PATH, signatures.PATH, modules.PATH]
     if timm:
         signatures.write_timm()
-        written.append(signatures.TIMM_PATH)
+        signatures.write_timm_transforms()
+        written += [signatures.TIMM_PATH, signatures.TIMM_TRANSFORMS_PATH]
     for path in written:
         typer.echo(f"wrote {path}")
 

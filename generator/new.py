@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,22 @@ from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion
 from generator.inspection.class_names import ClassNames, agreed
+from generator.inspection.heads import UNKNOWN, answered, as_answer
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
+from generator.inspection.report import as_text
+from generator.inspection.transforms import as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
 from generator.shared.heads import HEADS
-from generator.tasks import tasks
+from generator.tasks import serving, tasks
+
+MANY = 8  # lines of what differs that are printed
+# What is not asked, or means something else, once another question has another answer.
+DEPENDENT = {
+    "architecture": ("head", "head_units", "head_place", "head_layers", "transform_input"),
+    "head": ("head_units", "head_place", "head_layers"),
+}
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -100,25 +110,23 @@ def make_project(
         )
     known = {**answers_of(found, answers), **answers}
     refuse_other_kind(found, known)
+    if not ask:
+        refuse_open_layers(found, known)
     # What brings its own network needs no file that builds it.
     if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
-    proposed = {**likely, **known}
+    together = {**likely, **known}
     names = None
     if labels is not None or "label_format" not in answers:
-        own, count = found.class_names, proposed.get("num_classes")
-        names = names_for(labels, count, console, str(proposed.get("task")), own, label_order)
+        own, count = found.class_names, together.get("num_classes")
+        names = names_for(labels, count, console, str(together.get("task")), own, label_order)
+    if is_open(known.get("head_layers")):  # what the file does not show is asked
+        likely["head_layers"] = known.pop("head_layers")
     if "label_format" not in answers:
-        known |= label_answers(names, proposed.get("num_classes"))
+        known |= label_answers(names, together.get("num_classes"))
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
-    if not ask:
-        for name, value in likely.items():
-            if name not in known:
-                console.print(
-                    f"   {name}: {printable(str(value))} (assumed, not found in the file)"
-                )
 
     with Scripts() as scripts:
         console.print(f"2. Render {destination}")
@@ -137,6 +145,9 @@ def make_project(
             if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
                 raise UserError(str(error)) from error
             raise
+        if not ask:
+            for line in assumptions(found, known, answers_in(destination)):
+                console.print(f"   {printable(line)}")
 
         if note:
             console.print(f"   {note}")
@@ -186,12 +197,41 @@ def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_open_layers(found: Inspection, known: Mapping[str, Any]) -> None:
+    """Raise UserError if the head has layers that the file does not show, and nobody names them."""
+    layers = known.get("head_layers", [])
+    if not is_open(layers):
+        return
+    is_mlp = found.head in ("mlp", "mlp_dropout")
+    example = as_answer(answered(layers, (("relu", "dropout") * 20)))
+    option = f"head={found.head}" if is_mlp else f"head_layers={example}"
+    raise UserError(
+        f"{found.path} does not show which layers without weights its head has, at {UNKNOWN} in "
+        f"{as_answer(layers)}. If it is ReLU{' and Dropout' * (as_answer(layers).count('?') > 1)}: "
+        f"-d {shlex.quote(option)}; else name what was there in training in its place: "
+        f"-d {shlex.quote(f'head_layers={as_answer(layers)}')}, or answer without --defaults"
+    )
+
+
+def is_open(layers: Any) -> bool:
+    """Tell whether layers have some that a file does not show."""
+    return not isinstance(layers, str) and UNKNOWN in (
+        layers.values() if isinstance(layers, dict) else layers or ()
+    )
+
+
 def own_network(found: Inspection) -> str:
     """Return what to bring for a network that the template cannot build by itself."""
     if found.advice:
         return f"{found.path} needs a file that is exported: {found.advice}"
     bring = "bring the file that defines build_model(num_classes) with --model FILE"
     arch = catalogue.load().get(found.architecture or "")
+    if arch is not None and found.differences:
+        return printable_lines(
+            f"{found.path} is of torchvision's {found.architecture}, changed: {bring}. In the file",
+            *(f"    {line}" for line in found.differences[:MANY]),
+            *[f"    and {len(found.differences) - MANY} more"] * (len(found.differences) > MANY),
+        )
     if arch is not None and found.head in HEADS.values():
         return (
             f"{found.path} is of torchvision's {found.architecture} with "
@@ -231,6 +271,11 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
         UserError: It is one of several networks of timm, and there is no telling which.
     """
     known = {name: value for name, value in found.answers.items() if name not in given}
+    for name, dependents in DEPENDENT.items():
+        if given.get(name, known.get(name)) != found.answers.get(name):
+            known = {key: value for key, value in known.items() if key not in dependents}
+    if str(given.get("head")).startswith("mlp") and found.head_units:
+        known["head_units"] = found.head_units
     if "architecture" not in known and "architecture" not in given:
         if found.timm:
             commands = "".join(f"\n    -d architecture=timm/{name}" for name in found.timm)
@@ -248,43 +293,108 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
     likely = {"project_name": name.title(), **found.likely}
     if "checkpoint_key" in found.open_questions:
         likely["checkpoint_key"] = found.places[0].key
-    arch = catalogue.load().get(str(known["architecture"]))
-    if arch is not None and arch.params is not None and "image_size" in known:
-        # The size is in the weights, the rest of the transforms is not.
-        likely |= normalisation(arch)
     likely |= likely_transforms(found, {**likely, **known})
     return {name: value for name, value in likely.items() if name not in known}
 
 
 def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how images are likely prepared for a network that is built by a file of the user's.
-
-    It is as for the architecture that it is made from, or else as for the task's default one where
-    the whole image is kept: what custom starts with has tiny images of digits.
-    """
+    """Return how images are likely prepared: as for the network that was recognised."""
     task = tasks().get(answers.get("task", ""))
-    is_colour = answers.get("color_mode", "RGB") == "RGB"
-    if answers["architecture"] != "custom" or "transforms" in answers or not is_colour:
+    if task is None or answers.get("transforms", "custom") != "custom":
         return {}
-    name = found.architecture
-    if name is None and task is not None and task.facts["keeps_whole_image"]:
-        name = task.facts["architecture"]
-    arch = catalogue.load().get(name or "")
-    if arch is None:
+    likely, whole = proposed(found, str(answers["architecture"]), task.facts)
+    if whole is None:
         return {}
-    sizes = {"image_size": arch.input_size}
-    if arch.kinds == ("classifier",):
-        sizes["resize_size"] = arch.resize_size
-    return {"transforms": "custom", **sizes, **normalisation(arch)}
+    if "transforms" in answers or "image_size" in answers:  # the rest is not known
+        likely = whole.answers
+    if answers.get("image_size", whole.image_size) != whole.image_size:
+        likely.pop("resize_size", None)
+    if answers.get("color_mode") == "L" and "mean" in likely:
+        likely |= {key: [average(likely[key])] for key in ("mean", "std")}
+    return likely
 
 
-def normalisation(arch: catalogue.Arch) -> dict[str, Any]:
-    """Return the answers on the values of the images that an architecture was trained on."""
-    return {
-        "mean": list(arch.mean),
-        "std": list(arch.std),
-        "interpolation": arch.interpolation,
+def answers_in(project: Path) -> dict[str, Any]:
+    """Return the answers of a project."""
+    answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    return answers
+
+
+def assumptions(
+    found: Inspection, known: Mapping[str, Any], answers: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what a project assumes that changes its predictions, each with what changes it.
+
+    Args:
+        found: What the file tells.
+        known: Answers that it tells, or that were given.
+        answers: Those of the project.
+    """
+    for name, others in other_answers(found, answers).items():
+        if name in answers and name not in known:
+            yield f"{name}: {as_text(answers[name])} (assumed; another: -d {name}={others})"
+    if (other := other_architecture(found)) and known.get("architecture") == found.architecture:
+        yield (
+            f"architecture: {found.architecture} (assumed, of torchvision; if timm built it: "
+            f"-d architecture={other})"
+        )
+    if answers.get("head") == "dropout" and known.get("head") and not found.is_shown:
+        yield (
+            "head: dropout (assumed, as the file shows no more than that a layer without weights "
+            "comes first; another: -d head=layers -d 'head_layers=[relu, linear]')"
+        )
+    transforms = as_answered(answers)
+    task = tasks()[answers["task"]]
+    is_cut = not task.facts["keeps_whole_image"]
+    unknown = [
+        name for name in TRANSFORMS if name not in known and (is_cut or name != "resize_size")
+    ]
+    if known.get("transforms", "custom") != "custom" or not unknown:
+        return
+    _, whole = proposed(found, str(answers["architecture"]), task.facts)
+    why = f", {whole.why}" if whole is not None else ""
+    described = f"transforms: {answers['transforms']}" + f", {transforms}" * bool(transforms)
+    command = " ".join(
+        ["-d transforms=custom", *(f"-d {name}={TRANSFORMS[name]}" for name in unknown)]
+    )
+    yield f"{described} (assumed{why}; others: {command})"
+
+
+# Questions on how images are prepared, each with what an answer looks like.
+TRANSFORMS = {
+    "image_size": "PIXELS",
+    "resize_size": "PIXELS",
+    "resize_mode": "crop|stretch|shorter_side",
+    "mean": "'[R, G, B]'",
+    "std": "'[R, G, B]'",
+    "interpolation": "bilinear|bicubic|nearest",
+}
+
+
+def other_answers(found: Inspection, answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return questions that predictions depend on, each with other answers to it."""
+    task = tasks()[answers["task"]]
+    kinds = [x.value for x in serving(found.network_kind) if x.value != answers["task"]]
+    outputs = [
+        x["value"] for x in task.facts["outputs"] if x["value"] != answers.get("model_output")
+    ]
+    keys = [place.key for place in found.places if place.key != answers.get("checkpoint_key")]
+    others = {
+        "task": "|".join(kinds),
+        "num_classes": "N",
+        "color_mode": "L" if answers["color_mode"] == "RGB" else "RGB",
+        "checkpoint_key": "|".join(dict.fromkeys(keys)),
+        "transform_input": "false" if answers.get("transform_input") else "true",
+        "model_output": "|".join(outputs),
+        **task.decisive,
     }
+    return {name: other for name, other in others.items() if other}
+
+
+def other_architecture(found: Inspection) -> str:
+    """Return timm's name of a network that may be torchvision's as well, "" if there is none."""
+    is_told = found.timm_name or found.kind in GRAPHS or found.what.startswith("a pickled")
+    return f"timm/{found.timm[0]}" if found.architecture and found.timm and not is_told else ""
 
 
 def label_answers(names: Labels | None, num_classes: int | None) -> dict[str, Any]:
@@ -355,6 +465,10 @@ def put_files(
         write_labels(project / file, names.names, answers["label_format"], element)
     elif labels is not None and labels.is_file() and file:
         shutil.copyfile(labels, project / file)
+    if labels is not None and labels.is_file():
+        answers = answers_in(project)
+        if file := facts.labels()[answers["label_format"]]["file"]:
+            shutil.copyfile(labels, project / file)
 
 
 def files_of(weights: Path) -> dict[str, Path]:

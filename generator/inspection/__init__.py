@@ -6,14 +6,17 @@ is said not to be known.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from generator import catalogue
-from generator.inspection.answers import COLOR_MODES, answers_of
+from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames
+from generator.inspection.heads import Described
 from generator.inspection.kinds import Sign, sign_of
 from generator.inspection.matching import (
     TORCH_NAME,
@@ -26,11 +29,15 @@ from generator.inspection.matching import (
     recognise_onnx,
     wrapper_of,
 )
+from generator.inspection.modules import is_inert
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
-from generator.shared.heads import HEADS
+from generator.inspection.training import Training
 from generator.tasks import serving, tasks
+
+# What many call the values that a layer before a network normalises images with.
+STATISTICS = re.compile(r"(.*\.)?_?((pixel|image|img|norm(alize)?)_)?(mean|std)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,18 @@ class Inspection:
         classes: how many the network tells apart.
         channels: of the image.
         image_size: in pixels, if the weights or the graph depend on it.
-        head: an answer to the `head` question; "other" for further layers in its place; "outside"
-            for layers beside the network; "none" if there is none; "graph" if the file does not
-            keep its names.
+        head: an answer to the `head` question, as far as shapes show it; "other" for further
+            layers in its place; "outside" for layers beside the network; "none" if there is none;
+            "graph" if the file does not keep its names.
         head_units: of the head's hidden layer.
         head_layers: names and shapes of the head's weights.
+        described: the layers of the head as answers have them, if they replace the network's own.
+        head_place: an answer to the question of this name, for them.
+        is_shown: whether the file shows the head's layers without weights, too.
+        differences: in what a pickled network differs from the architecture that its weights fit.
+        transform_input: whether a pickled network rescales its input, None if that is not shown.
+        timm_name: the name that a pickled network of timm's or its training gives; "" if none does.
+        training: what the file tells of the network's training.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -120,6 +134,13 @@ class Inspection:
     class_names: tuple[ClassNames, ...] = ()
     layouts: tuple[str, ...] = ()
     advice: str = ""
+    described: Described | None = None
+    head_place: str = "whole"
+    is_shown: bool = False
+    differences: tuple[str, ...] = ()
+    transform_input: bool | None = None
+    timm_name: str = ""
+    training: Training = field(default_factory=Training)
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -129,8 +150,15 @@ def inspect_file(path: Path) -> Inspection:
         UserError: It is no checkpoint, or damaged; the message says what it is.
     """
     reading = read(path)
-    compare = recognise_onnx if reading.kind == "onnx" else recognise
-    found = [(key, match) for key, state in reading.states.items() for match in compare(state)]
+    found = [
+        (key, match)
+        for key, state in reading.states.items()
+        for match in (
+            recognise_onnx(state)
+            if reading.kind == "onnx"
+            else recognise(state, reading.modules.get(key))
+        )
+    ]
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
     inspection = with_task(inspection, reading)
@@ -180,6 +208,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
 def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:
     """Describe the first of the networks that were found."""
     key, match = found[0]
+    differences = [*match.differences, *normalising(reading, key, match)]
     places = [
         Place(k, m.prefix, m.name or (m.timm[0] if len(m.timm) == 1 else None), copied(k, m.prefix))
         for k, m in found
@@ -201,6 +230,13 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         head=match.head.kind,
         head_units=match.head.units,
         head_layers=dict(match.head.layers),
+        described=match.head.described,
+        head_place=match.head.place,
+        is_shown=match.head.is_shown,
+        differences=tuple(map(printable, differences)),
+        transform_input=match.transform_input,
+        timm_name=timm_name(reading, key, match),
+        training=reading.training,
         precision=precision(reading.states[key], match.prefix),
         parameters=match.parameters,
         nearest=(),
@@ -208,6 +244,38 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         unreadable=printable(reading.unreadable),
         notes=(*reading.notes, *notes_on(reading, match), *beside(reading, key, match)),
     )
+
+
+def timm_name(reading: Reading, place: str, match: Match) -> str:
+    """Return the name of timm's that a checkpoint gives, of those that its weights fit."""
+    top = reading.modules.get(place, {}).get(match.prefix.removesuffix("."))
+    told = [top.timm] if top is not None else []
+    if reading.training.script == "timm" or match.name is None:
+        told.append(reading.training.network.rpartition("/")[2])
+    return next((name for name in told if name.partition(".")[0] in match.timm), "")
+
+
+def normalising(reading: Reading, place: str, match: Match) -> list[str]:
+    """Return how the network is a part of one that prepares images itself, for people."""
+    lines = []
+    for key, tensor in reading.states[place].items():
+        is_inside = key.startswith(match.prefix) or not key.isprintable()
+        if not is_inside and STATISTICS.fullmatch(key) and math.prod(tensor.shape) in (1, 3):
+            lines.append(f"{key} lies beside the network, which normalises its images, it seems")
+    modules = reading.modules.get(place, {})
+    parent = match.prefix.removesuffix(".").rpartition(".")[0]
+    if match.prefix and match.wrapper and modules[parent].name == "Sequential":
+        others = {
+            path: module
+            for path, module in modules.items()
+            if path.rpartition(".")[0] == parent and path not in ("", match.prefix[:-1])
+        }
+        lines += [
+            f"{path}, {module}, comes before or after the network"
+            for path, module in others.items()
+            if not is_inert(module)
+        ]
+    return lines
 
 
 def beside(reading: Reading, place: str, match: Match) -> list[str]:
@@ -249,6 +317,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         head=None,
         head_units=None,
         head_layers={},
+        training=reading.training,
         precision=precision(state, prefix),
         parameters=count_parameters(
             {key: x.shape for key, x in state.items() if not x.dtype.startswith(("int", "bool"))}
@@ -354,10 +423,26 @@ def notes_on(reading: Reading, match: Match | None) -> list[str]:
     if match is None:
         return notes
     head = match.head
+    training = reading.training
+    if training.script or training.tells_transforms:
+        where = f"under {training.where}" if training.where else "in the checkpoint"
+        script = {
+            "timm": "timm's train.py, with its arguments",
+            "torchvision": "torchvision's reference training, with its arguments",
+            "imagenet": "torch's ImageNet example",
+        }.get(training.script, "training parameters")
+        notes.append(f"{where} it tells how it was trained: {script}")
+    if match.wrapper and not match.wrapper.startswith(("torch.nn.", "torch._dynamo.")):
+        notes.append(
+            f"the network is inside a {match.wrapper}; what that computes besides is not in the "
+            "file, and not served"
+        )
+    if head.described is not None and head.described.end:
+        notes.append(f"the last layer, {head.described.end}, is left out: the service computes it")
     if match.auxiliary:
         names = ", ".join(f"{name}*" for name in match.auxiliary)
         notes.append(f"{names} is left out: only training needs this auxiliary head")
-    if head.source and head.kind not in HEADS.values():
+    if head.source and head.kind not in SERVED_HEADS:
         notes.append(f"the classes are the rows of {head.source}, its last matrix")
     if match.name and match.timm:
         names = ", ".join(match.timm)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from generator import catalogue
 from generator.inspection.class_names import agreed
+from generator.inspection.heads import UNKNOWN, as_answer
 from generator.inspection.reading import GRAPHS, Reading
+from generator.inspection.transforms import proposed
 from generator.shared.heads import HEADS
 from generator.tasks import Task, serving, tasks
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 PREFIX = re.compile(r"[A-Za-z0-9_.-]+\.")  # as the validator in copier.yml
 MANY = 5  # keys that are named
 COLOR_MODES = {3: "RGB", 1: "L"}
+# What is put on a network of torchvision: the values of the question `head`.
+SERVED_HEADS = (*HEADS.values(), "layers")
 
 
 def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any], dict[str, str]]:
@@ -60,7 +64,9 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
     if known and reading.kind not in GRAPHS:
         if any(task.facts["has_heads"] for task in possible):
             add_head(answers, questions, inspection)
-        if arch is not None and arch.transform_input and inspection.channels == 3:
+        if arch is not None and arch.transform_input and inspection.transform_input is not None:
+            answers["transform_input"] = inspection.transform_input
+        elif arch is not None and arch.transform_input and inspection.channels == 3:
             questions["transform_input"] = (
                 "networks that were built with torchvision's pretrained weights rescale their "
                 "input, which weights do not show"
@@ -98,12 +104,13 @@ def architecture_of(
         questions: Gets why it is open.
         are_enough: Whether a task takes a network with so few outputs.
     """
-    replaced = inspection.kind not in GRAPHS and not (
-        inspection.head in HEADS.values() and are_enough
-    )
+    heads = SERVED_HEADS if inspection.architecture and not inspection.timm_name else ("linear",)
+    is_served = inspection.head in heads and are_enough and not inspection.differences
     if inspection.architecture or inspection.timm:
-        if replaced:
-            return "custom"  # the template puts no such head on
+        if inspection.kind not in GRAPHS and not is_served:
+            return "custom"  # the template builds no such network
+        if inspection.timm_name:
+            return f"timm/{inspection.timm_name}"
         if inspection.architecture:
             return inspection.architecture
         if len(inspection.timm) == 1:
@@ -179,25 +186,47 @@ def common_prefix(names: Collection[str]) -> str:
 
 
 def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Inspection) -> None:
-    """Answer what the last layer is."""
-    answers["head"] = inspection.head
-    if inspection.head_units:
-        answers["head_units"] = inspection.head_units
-    if inspection.head != "linear":
-        questions["head"] = (
-            "layers without weights do not show: with another activation than ReLU, or one before "
-            "the first of its layers, answer architecture=custom"
+    """Answer what the last layer is; a layer that the file does not show stays open."""
+    described = inspection.described
+    if described is None or (inspection.head != "layers" and not described.is_open):
+        answers["head"] = inspection.head
+        if inspection.head_units:
+            answers["head_units"] = inspection.head_units
+        if inspection.head != "linear" and not inspection.is_shown:
+            questions["head"] = (
+                "it is taken for a dropout, which changes nothing, what stands before its first "
+                "weights: weights do not show it"
+            )
+        return
+    answers["head"] = "layers"
+    if "." in catalogue.load()[str(inspection.architecture)].classifier:
+        answers["head_place"] = inspection.head_place
+    answers["head_layers"] = described.layers
+    if described.is_open:
+        questions["head_layers"] = (
+            f"weights do not show what stands at {UNKNOWN} in {as_answer(described.layers)}: relu, "
+            "another activation, or dropout"
         )
 
 
 def add_transforms(
     answers: dict[str, Any], questions: dict[str, str], inspection: Inspection, own: int | None
 ) -> None:
-    """Answer the size of the image where the file depends on it, and it is not the usual one."""
+    """Answer how images are prepared, as far as the file tells.
+
+    It tells the size where it depends on it, and all where a training script kept its arguments.
+    """
     size = inspection.image_size
     task = tasks().get(inspection.task or inspection.likely.get("task", ""))
     is_whole = task is not None and task.facts["keeps_whole_image"]
-    is_timm = str(answers.get("architecture")).startswith("timm/")
+    architecture = answers.get("architecture")
+    is_timm = str(architecture).startswith("timm/")
+    if inspection.training.script in ("timm", "torchvision") and task is not None:
+        is_known = inspection.timm_name or inspection.training.script == "torchvision"
+        found, _ = proposed(inspection, architecture, task.facts)
+        if is_known and found:
+            answers |= found
+            return
     if size and (size != own or is_whole) and not is_timm:
         answers |= {"transforms": "custom", "image_size": size}
         if is_whole:  # and the network takes squares alone

@@ -18,7 +18,10 @@ from functools import cache
 
 from generator import catalogue
 from generator.catalogue import Arch
+from generator.inspection import modules as pickled
 from generator.inspection import signatures
+from generator.inspection.heads import Described, describe
+from generator.inspection.modules import Modules
 from generator.inspection.pickles import Tensor
 from generator.inspection.refusals import printable
 from generator.inspection.signatures import COUNTER, Shape
@@ -54,13 +57,16 @@ class Head:
     """The last layers.
 
     Attributes:
-        kind: an answer to the `head` question; "other" for layers that are none of these;
-            "outside" for layers beside the network, in what wraps it; "none"; "graph" where the
-            file does not keep its names.
+        kind: an answer to the `head` question, as far as shapes show it; "other" for layers that
+            are none of these; "outside" for layers beside the network, in what wraps it; "none";
+            "graph" where the file does not keep its names.
         classes: number of classes, None where the layers do not tell.
         units: of the hidden layer, for the answers that have one.
         layers: names and shapes, as in the file.
         source: the name of the weight whose rows are the classes.
+        described: the layers as answers have them, if they replace the architecture's own.
+        place: an answer to the `head_place` question.
+        is_shown: whether a pickled network shows all of them, those without weights as well.
     """
 
     kind: str
@@ -68,6 +74,9 @@ class Head:
     units: int | None = None
     layers: Shapes = field(default_factory=dict)
     source: str = ""
+    described: Described | None = None
+    place: str = "whole"
+    is_shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,9 @@ class Match:
         image_size: in pixels, where the weights depend on it.
         parameters: number of trained numbers.
         auxiliary: what the names of auxiliary heads begin with, which only training needs.
+        differences: in what a pickled network differs from the architecture, for people.
+        transform_input: whether it rescales its input, which a pickled network shows.
+        wrapper: the class of the pickled network that the network is a part of; "" if of none.
     """
 
     name: str | None
@@ -95,6 +107,9 @@ class Match:
     image_size: int | None
     parameters: int
     auxiliary: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    transform_input: bool | None = None
+    wrapper: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,8 +270,13 @@ def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
 # ------------------------------------------------------------------------------------ recognising
 
 
-def recognise(state: State) -> list[Match]:
-    """Return the networks in a state_dict: plain ones first, then copies such as EMA's."""
+def recognise(state: State, modules: Modules | None = None) -> list[Match]:
+    """Return the networks in a state_dict: plain ones first, then copies such as EMA's.
+
+    Args:
+        state: names and shapes.
+        modules: those of the pickled network that it is of, if it is.
+    """
     networks = known()
     complete = [
         (networks[name], prefix)
@@ -266,7 +286,7 @@ def recognise(state: State) -> list[Match]:
     found = [
         match
         for network, prefix in complete[:MAX_MATCHES]
-        if (match := verify(network, state, prefix)) is not None
+        if (match := verify(network, state, prefix, modules)) is not None
     ]
     found = with_outer_heads(without_backbones(found), state)
     if not found:
@@ -300,7 +320,7 @@ def shared_weights(state: State) -> Counter[tuple[str, str]]:
     return counts
 
 
-def verify(network: Known, state: State, prefix: str) -> Match | None:
+def verify(network: Known, state: State, prefix: str, modules: Modules | None) -> Match | None:
     """Return the match if the network is there as a whole, with nothing unknown beside it."""
     arch = network.arch
     own = network.own(state, prefix)
@@ -312,17 +332,39 @@ def verify(network: Known, state: State, prefix: str) -> Match | None:
     is_classifier = network.kind == "classifier"
     timm = [name for _, _, names in timm_pairs(own) for name in names] if is_classifier else []
     present = {key for key in network.auxiliary if any(x.startswith(prefix + key) for x in state)}
+    shown = modules_below(modules, prefix) if modules else None
+    is_timm = shown is not None and bool(timm) and shown[""].cls.startswith("timm.")
+    if shown is not None and not is_timm:  # the classes tell that it is none of timm's
+        timm = []
+    if is_classifier:
+        head = head_of(network, own, prefix, shown)
+    else:
+        head = segmentation_head_of(network, own, prefix)
+    differences: list[str] = []
+    if shown is not None and not is_timm:
+        last = (f"{arch.classifier}.",) if head.place == "last" else network.region
+        differences = pickled.differences(network.name, shown, (*last, *network.auxiliary))
     return Match(
-        name=network.name,
+        name=None if is_timm else network.name,
         kind=network.kind,
         timm=tuple(timm),
         prefix=prefix,
-        head=(head_of if is_classifier else segmentation_head_of)(network, own, prefix),
+        head=head,
         channels=own[f"{arch.first_conv}.weight"][1],
         image_size=image_size(network, own),
         parameters=count_parameters(own, network.buffers),
         auxiliary=tuple(prefix + key for key in network.auxiliary if key in present),
+        differences=tuple(differences),
+        transform_input=shown[""].transform_input if shown else None,
+        wrapper=modules[""].cls if modules and prefix else "",
     )
+
+
+def modules_below(modules: Modules, prefix: str) -> Modules:
+    """Return the modules below a prefix, without it; "" is what they are in."""
+    top = prefix.removesuffix(".")
+    inside = {path[len(prefix) :]: x for path, x in modules.items() if path.startswith(prefix)}
+    return {"": modules[top], **inside} if top in modules else {"": pickled.Module(""), **inside}
 
 
 def image_size(network: Known, own: Shapes) -> int | None:
@@ -348,7 +390,7 @@ def count_parameters(shapes: Shapes, buffers: Iterable[str] = ()) -> int:
 # -------------------------------------------------------------------------------------- the head
 
 
-def head_of(network: Known, own: Shapes, prefix: str) -> Head:
+def head_of(network: Known, own: Shapes, prefix: str, modules: Modules | None) -> Head:
     """Return the last layers of a classifier whose body is there."""
     arch = network.arch
     region = {key: shape for key, shape in own.items() if key.startswith(network.region)}
@@ -360,17 +402,82 @@ def head_of(network: Known, own: Shapes, prefix: str) -> Head:
     is_whole = len(region) - len(layers) == len(network.inner) and all(
         key in region and fits(region[key], network.shapes[key]) for key in network.inner
     )
+    (start,) = network.region
+    place, inputs = "whole", arch.whole_in
     if is_whole:
         shown = {prefix + last + name: shape for name, shape in layers.items()}
+        if last != start:
+            place, inputs, start = "last", (arch.classifier_in,), last
         matrices = tuple(sorted((name for name in layers if name.endswith("weight")), key=natural))
         kind = HEADS.get(matrices)
         wanted = head_shapes(arch, kind, [layers[name] for name in matrices]) if kind else None
         if kind and layers == wanted:
             rows = [layers[name][0] for name in matrices]
-            source = prefix + last + matrices[-1]
-            return Head(kind, rows[-1], rows[0] if len(rows) > 1 else None, shown, source)
+            units = rows[0] if len(rows) > 1 else None
+            head = Head(kind, rows[-1], units, shown, prefix + last + matrices[-1], place=place)
+            return with_layers(head, layers, inputs, modules, start)
     source = last_matrix(shown, arch.classifier_in if is_whole else None)
-    return Head("other", shown[source][0] if source else None, None, shown, source)
+    head = Head("other", shown[source][0] if source else None, None, shown, source, place=place)
+    if arch.classifier_kind != "Linear":
+        return head
+    replacing = {key[len(start) :]: x for key, x in region.items() if key.startswith(start)}
+    return with_layers(head, replacing, inputs, modules, start, prefix)
+
+
+def with_layers(
+    head: Head,
+    layers: Shapes,
+    inputs: tuple[int, ...],
+    modules: Modules | None,
+    start: str,
+    prefix: str = "",
+) -> Head:
+    """Return the head with the layers that it is of, as far as answers can name them.
+
+    Args:
+        head: as shapes alone show it.
+        layers: names below the module that is replaced, and shapes.
+        inputs: shape of what this module gets.
+        modules: of a pickled network, which shows layers without weights, too.
+        start: the name of the module, with the dot after it.
+        prefix: what comes before the network's own names.
+    """
+    shown = modules_below(modules, start) if modules else None
+    described = describe(layers, inputs, shown)
+    if shown is not None:
+        is_plain = head.kind == "linear" and shown[""].name in ("Linear", "Conv2d")
+        if is_plain and not (shown[""].has_hooks or shown[""].is_patched):
+            return replace(head, is_shown=True)
+        if described is None:
+            return replace(head, kind="other", units=None)
+        found = "layers" if head.kind == "other" else simple_head(described)
+        units = head.units if found.startswith("mlp") else None
+        classes, source = described.classes, f"{prefix}{start}{described.source}"
+        return replace(
+            head, kind=found, classes=classes, units=units, described=described, is_shown=True,
+            source=head.source or source,
+        )  # fmt: skip
+    if described is None or head.kind == "linear":
+        return head
+    head = replace(head, described=described)
+    if head.kind == "other":
+        source = f"{prefix}{start}{described.source}"
+        return replace(head, kind="layers", classes=described.classes, source=source)
+    return head
+
+
+def simple_head(described: Described) -> str:
+    """Return the answer to the `head` question for layers that are all known."""
+    match described.layers:
+        case ["dropout", "linear"]:
+            return "dropout"
+        case [first, "relu", "linear"] if first.startswith("linear ") and "=" not in first:
+            return "mlp"
+        case [first, "relu", "dropout", "linear"] if first.startswith("linear ") and (
+            "=" not in first
+        ):
+            return "mlp_dropout"
+    return "layers"
 
 
 def segmentation_head_of(network: Known, own: Shapes, prefix: str) -> Head:

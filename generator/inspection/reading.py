@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from generator.inspection import onnx
 from generator.inspection.class_names import ClassNames, find_names, names_in_texts
 from generator.inspection.frameworks import SERVE, advice_on, learner_command, preparation_in
+from generator.inspection.modules import Module, module_of
 from generator.inspection.pickles import (
     MAX_BYTES,
     MAX_SIZE,
@@ -34,6 +35,7 @@ from generator.inspection.refusals import (
     refuse_archive,
     refuse_other_kinds,
 )
+from generator.inspection.training import Training, told_by
 from generator.layouts import parts_of, plan_for, planned
 from generator.shared.states import find_states
 
@@ -77,6 +79,8 @@ class Reading:
         constants: tensors without names, in the order of the code that uses them.
         input_shape: shape of the batch of images that the network was exported with.
         output_shape: shape of its scores then.
+        modules: those of pickled networks by their place, then by their path.
+        training: what the file tells of how the network was trained.
         notes: what else should be known.
         class_names: names of classes that it brings.
         layouts: what makes the state_dicts of the file plain ones, for people; see
@@ -95,6 +99,8 @@ class Reading:
     constants: State = field(default_factory=dict)
     input_shape: Shape | None = None
     output_shape: Shape | None = None
+    modules: dict[str, dict[str, Module]] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
     notes: list[str] = field(default_factory=list)
     class_names: tuple[ClassNames, ...] = ()
     layouts: list[str] = field(default_factory=list)
@@ -372,10 +378,34 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         objects=refused_by_torch(machine.names),
         unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states and not beside,
+        modules={place: modules_of(root) for place, root in pickled_networks(content).items()},
+        training=told_by(content) if isinstance(content, dict) else Training(),
         notes=notes,
         advice=advice_on(path, states, machine.names),
         class_names=find_names(content),
     )
+
+
+def pickled_networks(content: Any, place: str = "") -> dict[str, Inert]:
+    """Return the pickled networks by their place, as `find_states` has it."""
+    if isinstance(content, Inert):
+        return {place: content} if hasattr(content, "_modules") else {}
+    found: dict[str, Inert] = {}
+    if isinstance(content, dict) and place.count(".") < 3:
+        for key, value in content.items():
+            if isinstance(key, str) and "optim" not in key:
+                found |= pickled_networks(value, f"{place}.{key}" if place else key)
+    return found
+
+
+def modules_of(module: Any, path: str = "") -> dict[str, Module]:
+    """Return a pickled module and those in it by their paths."""
+    state = {key: x for key, x in module.state.items() if isinstance(key, str)}
+    found = {path: module_of(module.name, state)}
+    for name, child in module._modules.items():
+        if child is not None:
+            found |= modules_of(child, f"{path}.{name}" if path else name)
+    return found
 
 
 def said_of_itself(content: dict[Any, Any]) -> Iterator[str]:

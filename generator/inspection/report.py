@@ -15,12 +15,12 @@ from rich.text import Text
 
 from generator.files import in_one_step
 from generator.inspection import Inspection
-from generator.inspection.answers import conversion
+from generator.inspection.answers import SERVED_HEADS, conversion
+from generator.inspection.heads import as_answer
 from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
 from generator.layouts import plain_name
 from generator.rendering import runner, template_root
-from generator.shared.heads import HEADS
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -32,6 +32,7 @@ HEAD_TITLES = {
     "dropout": "nn.Sequential(Dropout, Linear)",
     "mlp": "nn.Sequential(Linear, ReLU, Linear)",
     "mlp_dropout": "nn.Sequential(Linear, ReLU, Dropout, Linear)",
+    "layers": "layers in place of the architecture's",
     "other": "layers of your own in place of the architecture's",
     "outside": "beside the network, in what wraps it",
     "none": "there is none",
@@ -62,6 +63,8 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         "head": inspection.head,
         "head_units": inspection.head_units,
         "head_layers": inspection.head_layers,
+        "layers": inspection.described.layers if inspection.described else None,
+        "differences": inspection.differences,
         "precision": inspection.precision,
         "parameters": inspection.parameters,
         "nearest": [
@@ -203,12 +206,16 @@ def head_rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     if inspection.head is None:
         return
     text = HEAD_TITLES[inspection.head]
-    if inspection.head_units:
+    if (described := inspection.described) is not None and inspection.answers.get("head_layers"):
+        text = f"{HEAD_TITLES['layers']}: {as_answer(described.layers)}"
+    elif inspection.head_units:
         text += f", {inspection.head_units} units"
     if inspection.answers.get("architecture") == "custom":
         text += "; the project needs architecture=custom, and the network in its service/model.py"
     yield "head", text
-    if inspection.head not in HEADS.values():
+    for number, line in enumerate(inspection.differences):
+        yield "differs" if not number else "", line
+    if inspection.head not in SERVED_HEADS:
         for name, shape in list(inspection.head_layers.items())[:MANY]:
             yield "", f"{name} {tuple(shape)}"
         if len(inspection.head_layers) > MANY:
@@ -271,7 +278,7 @@ def commands(
 
 def as_text(answer: Any) -> str:
     """Return an answer as Copier reads it on the command line."""
-    return answer if isinstance(answer, str) else json.dumps(answer)
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 
 # ---------------------------------------------------------------------------- the file of answers

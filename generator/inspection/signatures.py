@@ -24,6 +24,7 @@ from generator.rendering import HERE
 
 PATH = HERE / "signatures.json.gz"
 TIMM_PATH = HERE / "timm-signatures.json.gz"
+TIMM_TRANSFORMS_PATH = HERE / "timm-transforms.json.gz"
 
 Shape = tuple[int | None, ...]
 
@@ -60,6 +61,27 @@ class TimmSignatures:
     names: Mapping[str, list[str]]
 
 
+@dataclass(frozen=True)
+class TimmTransforms:
+    """How timm evaluates the weights of one of its networks.
+
+    Attributes:
+        image_size: side of the image in pixels.
+        crop_pct: what share of the scaled image's shorter side is kept.
+        mean: of each channel, between 0 and 1.
+        std: likewise.
+        interpolation: of the resize.
+        crop_mode: "center", or another way that only timm itself has.
+    """
+
+    image_size: int
+    crop_pct: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop_mode: str
+
+
 # ---------------------------------------------------------------------------------------- reading
 
 
@@ -82,6 +104,17 @@ def load_timm() -> TimmSignatures:
     stored = read(TIMM_PATH)
     layers = [(tuple(last), tuple(first)) for last, first in stored["layers"]]
     return TimmSignatures(stored["version"], layers, stored["names"])
+
+
+@cache
+def timm_transforms() -> dict[str, TimmTransforms]:
+    """Return how timm evaluates each of its networks, by name, without a tag and with it."""
+    stored = read(TIMM_TRANSFORMS_PATH)
+    each = [
+        TimmTransforms(size, crop, tuple(mean), tuple(std), interpolation, mode)
+        for size, crop, mean, std, interpolation, mode in stored["transforms"]
+    ]
+    return {name: each[number] for name, number in stored["networks"].items()}
 
 
 def read(path: Path) -> Any:
@@ -126,6 +159,11 @@ def write_timm() -> bool:
     return store(build_timm(), TIMM_PATH)
 
 
+def write_timm_transforms() -> bool:
+    """Store how the installed timm evaluates its networks, likewise."""
+    return store(build_timm_transforms(), TIMM_TRANSFORMS_PATH)
+
+
 def store(content: Any, path: Path) -> bool:
     """Write compressed JSON, the same bytes for the same content. Return whether it changed."""
     if path.exists() and read(path) == content:
@@ -135,6 +173,7 @@ def store(content: Any, path: Path) -> bool:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
     load.cache_clear()
     load_timm.cache_clear()
+    timm_transforms.cache_clear()
     return True
 
 
@@ -185,6 +224,33 @@ def build_timm() -> dict[str, Any]:
         "layers": [[list(last), list(first)] for last, first in sorted(layers)],
         "names": dict(sorted(names.items())),
     }
+
+
+def build_timm_transforms() -> dict[str, Any]:
+    """Derive the content of timm-transforms.json.gz from the installed timm."""
+    import timm
+    from timm.data.config import resolve_data_config
+
+    resolve: Any = resolve_data_config
+    transforms: list[list[Any]] = []
+    networks = {}
+    for name in sorted({*timm.list_models(), *timm.list_models(pretrained=True)}):
+        config: Any = timm.get_pretrained_cfg(name)
+        if config is None:
+            continue
+        data = resolve(pretrained_cfg=config.to_dict())
+        entry = [
+            data["input_size"][-1],
+            data["crop_pct"],
+            list(data["mean"]),
+            list(data["std"]),
+            data["interpolation"],
+            data["crop_mode"],
+        ]
+        if entry not in transforms:
+            transforms.append(entry)
+        networks[name] = transforms.index(entry)
+    return {"version": timm.__version__, "transforms": transforms, "networks": networks}
 
 
 Layers = tuple[str, ...]

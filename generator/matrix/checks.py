@@ -82,7 +82,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {f"tools/label_files/{name}.py" for name in ("__init__", *label["modules"])}
     if checkpoint["loader"] == "state_dict":  # other formats have no names to compare
         files.add("tools/mismatch.py")
-        if task["has_heads"] and source not in catalogue.OTHERS:
+        has_kinds = task["has_heads"] and answers.get("head") != "layers"
+        if has_kinds and source not in catalogue.OTHERS:
             files.add("tools/heads.py")
     if checkpoint["reading"] == "checkpoint":
         files.add("tools/states.py")

@@ -37,6 +37,10 @@ SAMPLES: dict[str, list[Any]] = {
     "label_folder": ["data/train", "/data/Fotos und 猫"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
+    "head_layers": [
+        ["flatten", "linear 64", "batchnorm", "relu", "dropout 0.2", "linear"],
+        {"flat": "flatten", "fc1": "linear 48 bias=False", "act": "tanh", "fc2": "linear"},
+    ],
     "transform_input": [True, False],
     "image_size": [0, 224],
     "resize_size": [0, 640],
@@ -52,7 +56,10 @@ NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a pro
 
 # What the network depends on, besides its architecture and classes. These are dealt out over the
 # axes here and not over all, for building a network takes a hundred times as long as rendering.
-OF_THE_NETWORK = ("color_mode", "head", "head_units", "transform_input", "image_size")
+OF_THE_NETWORK = (
+    "color_mode", "head", "head_units", "head_place", "head_layers", "transform_input",
+    "image_size",
+)  # fmt: skip
 NETWORK_AXES = ("architecture", "num_classes", "transforms")
 
 # Of these, a task takes some values only: those that its facts have under this name.
@@ -73,7 +80,7 @@ def questions(task: str) -> dict[str, list[Any]]:
     samples = SAMPLES | fact.get("samples", {})
     skipped = NOT_ASKED | facts.questions_of_tasks() - set(fact.get("questions", []))
     if not fact["has_heads"]:
-        skipped |= {"head", "head_units"}
+        skipped |= {"head", "head_units", "head_place", "head_layers"}
     values: dict[str, list[Any]] = {}
     for name, question in facts.questions().items():
         if question.get("when") is False or name in skipped:
@@ -150,6 +157,11 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
     packs = {name: dealt(values[name], deal) for name in values if name not in (*AXES, *SPEED)}
     packs_of_speeds = {weights: dealt(speeds(task, weights), deal) for weights in values["weights"]}
     of_the_network = [name for name in OF_THE_NETWORK if name in packs]
+    # A pack for each architecture: it meets few combinations, and these have each value.
+    packs_of_networks = {
+        arch: {name: dealt(values[name], deal) for name in of_the_network}
+        for arch in values["architecture"]
+    }
     networks: dict[tuple[Any, ...], Answers] = {}
     for combination in itertools.product(*(values[name] for name in AXES)):
         answers = zipped(AXES, combination)
@@ -157,7 +169,8 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
         answers |= zipped(SPEED, next(packs_of_speeds[answers["weights"]]))
         key = tuple(answers[name] for name in NETWORK_AXES)
         if key not in networks:
-            networks[key] = {name: next(packs[name]) for name in of_the_network}
+            of_this = packs_of_networks[answers["architecture"]]
+            networks[key] = {name: next(pack) for name, pack in of_this.items()}
         answers |= networks[key]
         yield made_possible(answers)
 
@@ -168,6 +181,8 @@ def made_possible(answers: Answers) -> Answers:
     changes: Answers = {}
     if "head" in answers and arch.classifier_kind != "Linear":
         changes["head"] = "linear"  # the other heads replace a linear layer
+    if "head" in answers and not arch.whole_in:
+        changes["head_place"] = "last"
     if answers["weights"] == "pretrained":
         changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
     if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):

@@ -65,6 +65,8 @@ class Task:
         handler_class: TorchServe's class of handlers for it; "" if there is none.
         built_in: TorchServe's name of its own handler for it; "" if there is none.
         endings: answers to `model_output` by the function that a network may end in.
+        decisive: those of its own questions that change what is predicted, each with what an answer
+            looks like.
     """
 
     value: str
@@ -74,6 +76,7 @@ class Task:
     handler_class: ClassVar[str] = ""
     built_in: ClassVar[str] = ""
     endings: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    decisive: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property
     def networks(self) -> str:

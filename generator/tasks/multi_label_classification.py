@@ -19,6 +19,7 @@ class MultiLabelClassification(Task):
 
     meaning = "an image may belong to any number of classes, sigmoid"
     endings: ClassVar[Mapping[str, str]] = MappingProxyType({"sigmoid": "probabilities"})
+    decisive: ClassVar[Mapping[str, str]] = MappingProxyType({"thresholds": "0.3"})
 
     def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
         """Return the traces of a loss on each class by itself."""

@@ -1,0 +1,165 @@
+"""Reads what a training checkpoint tells of how its network was trained.
+
+timm's `train.py` and torchvision's references keep the arguments of their command line beside the
+weights; others keep hyperparameters. Names of arguments differ, and those that are read here have
+one meaning wherever they stand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from generator.inspection.pickles import Inert
+
+# Under what arguments are kept; "" is the checkpoint itself.
+GROUPS = ("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", "")
+NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
+SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
+RESIZE = ("resize_size", "val_resize_size")
+MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean")
+STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std")
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+MAX_SIZE = 4096  # pixels
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a checkpoint tells of the images and the network that it was trained with.
+
+    Attributes:
+        where: the key in the checkpoint, such as "args"; "" for the checkpoint itself.
+        script: "timm", "torchvision" or "imagenet", torch's example, if the checkpoint has the form
+            of their training scripts: what it does not name was then as they have it. "" else.
+        network: the name that it was built by.
+        image_size: side of the image in pixels.
+        resize_size: length of the shorter side before the crop.
+        crop_pct: share of the shorter side that the crop keeps.
+        mean: of each channel, between 0 and 1.
+        std: likewise.
+        interpolation: "bilinear", "bicubic" or "nearest".
+    """
+
+    where: str = ""
+    script: str = ""
+    network: str = ""
+    image_size: int | None = None
+    resize_size: int | None = None
+    crop_pct: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    interpolation: str = ""
+
+    @property
+    def tells_transforms(self) -> bool:
+        """Whether it tells anything of how images were prepared."""
+        return bool(
+            self.image_size or self.resize_size or self.crop_pct or self.mean or self.interpolation
+        )
+
+
+def told_by(content: Mapping[Any, Any]) -> Training:
+    """Return what a checkpoint tells; of several places, the first that tells anything counts."""
+    for group in GROUPS:
+        entries = arguments(content.get(group) if group else content)
+        found = told_in(group, entries) if entries else Training()
+        if found.script or found.tells_transforms or found.network:
+            return found
+    return Training()
+
+
+def arguments(value: Any) -> dict[str, Any]:
+    """Return arguments by name, from a dict or from what stands for an argparse.Namespace."""
+    if isinstance(value, Inert):
+        value = value.state
+    return {k: x for k, x in value.items() if isinstance(k, str)} if isinstance(value, dict) else {}
+
+
+def told_in(where: str, entries: Mapping[str, Any]) -> Training:
+    """Return what some arguments tell."""
+    sizes = dict(found(entries, SIZE, size_of))
+    resizes = dict(found(entries, RESIZE, size_of))
+    means, stds = dict(found(entries, MEAN, numbers)), dict(found(entries, STD, numbers))
+    networks = dict(found(entries, NETWORK, text))
+    crops = dict(found(entries, ("crop_pct",), share))
+    filters = dict(found(entries, ("interpolation",), interpolation))
+    mean, std = first(means), first(stds)
+    if not (mean and std and len(mean) == len(std)):
+        mean = std = ()
+    elif max(mean) > 1:  # on the scale of bytes
+        mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
+    script = script_of(where, entries)
+    if script == "torchvision" and "val_crop_size" in sizes:
+        sizes = {"val_crop_size": sizes["val_crop_size"]}
+    return Training(
+        where=where,
+        script=script,
+        network=next(iter(networks.values()), ""),
+        image_size=first(sizes),
+        resize_size=first(resizes),
+        crop_pct=first(crops),
+        mean=mean if all(0 <= x <= 1 for x in mean) and all(0 < x <= 1 for x in std) else (),
+        std=std,
+        interpolation=first(filters) or "",
+    )
+
+
+def script_of(where: str, entries: Mapping[str, Any]) -> str:
+    """Return whose training script keeps such arguments, "" if that is not known."""
+    if {"model", "img_size", "crop_pct", "mean", "std", "interpolation"} <= entries.keys():
+        return "timm"
+    if {"model", "val_crop_size", "val_resize_size"} <= entries.keys():
+        return "torchvision"
+    if not where and {"epoch", "arch", "state_dict", "best_acc1"} <= entries.keys():
+        return "imagenet"
+    return ""
+
+
+def found(
+    entries: Mapping[str, Any], names: tuple[str, ...], read: Any
+) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments of these names that have a value of the right kind."""
+    for name in names:
+        value = read(entries.get(name))
+        if value:
+            yield name, value
+
+
+def first(values: Mapping[str, Any]) -> Any:
+    """Return the value; None if there is none, or if several contradict one another."""
+    each = set(values.values())
+    return each.pop() if len(each) == 1 else None
+
+
+def text(value: Any) -> str:
+    """Return a name."""
+    return value if isinstance(value, str) and value.isprintable() and len(value) < 200 else ""
+
+
+def size_of(value: Any) -> int:
+    """Return the side of a square image, 0 if there is none: 224, [224, 224] or [3, 224, 224]."""
+    if isinstance(value, list | tuple) and 1 <= len(value) <= 3:
+        sides = value[-2:]
+        value = sides[0] if len({repr(side) for side in sides}) == 1 else None
+    return value if type(value) is int and 8 <= value <= MAX_SIZE else 0
+
+
+def numbers(value: Any) -> tuple[float, ...]:
+    """Return one number for each channel."""
+    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+        return ()
+    if not all(isinstance(x, float | int) and math.isfinite(x) for x in value):
+        return ()
+    return tuple(map(float, value))
+
+
+def share(value: Any) -> float:
+    """Return a share of 1."""
+    return float(value) if isinstance(value, float | int) and 0.3 <= value <= 1 else 0.0
+
+
+def interpolation(value: Any) -> str:
+    """Return an answer to `interpolation`."""
+    return value if value in INTERPOLATIONS else ""
