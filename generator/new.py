@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -24,6 +26,7 @@ from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion
 from generator.inspection.class_names import ClassNames, agreed
 from generator.inspection.heads import UNKNOWN, answered, as_answer
+from generator.inspection.hub import Hub
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
@@ -100,9 +103,21 @@ def make_project(
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Inspect {weights}{f' and {labels}' if labels else ''}")
     found = inspect_file(weights)
+    weights = found.path  # of a folder, the file in it
     for note in found.notes:
         console.print(f"   {printable(note)}")
     refuse_unreadable(found)
+    hub = found.hub if model is None else None
+    if hub is not None:
+        labels = labels or hub.labels
+        if hub.problem and "transforms" not in answers:
+            raise UserError(hub.problem)
+        if importlib.util.find_spec("transformers") is None:
+            raise UserError(
+                f"{found.path} is of transformers' {hub.network}, and transformers is not "
+                f"installed here, so that nothing could build it: {runner()}pip install "
+                "transformers"
+            )
     if found.task is None and not {"task"} & {*found.likely, *answers}:
         raise UserError(
             f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
@@ -113,18 +128,20 @@ def make_project(
     if not ask:
         refuse_open_layers(found, known)
     # What brings its own network needs no file that builds it.
-    if known["architecture"] == "custom" and model is None and known.get("weights") not in GRAPHS:
+    is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
+    if known["architecture"] == "custom" and not is_built:
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
-    together = {**likely, **known}
     names = None
     if labels is not None or "label_format" not in answers:
-        own, count = found.class_names, together.get("num_classes")
-        names = names_for(labels, count, console, str(together.get("task")), own, label_order)
+        # A number of classes that is merely likely does not outweigh the names.
+        own, count = found.class_names, known.get("num_classes")
+        task = str({**likely, **known}.get("task"))
+        names = names_for(labels, count, console, task, own, label_order)
     if is_open(known.get("head_layers")):  # what the file does not show is asked
         likely["head_layers"] = known.pop("head_layers")
     if "label_format" not in answers:
-        known |= label_answers(names, together.get("num_classes"))
+        known |= label_answers(names, known.get("num_classes"))
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
 
@@ -133,11 +150,14 @@ def make_project(
         existed = destination.exists()
         try:
             note = render(destination, known, proposals=likely, ask=ask)
-            put_files(destination, None if found.layouts else weights, labels, names)
+            is_copied = not found.layouts and hub is None
+            put_files(destination, weights if is_copied else None, labels, names)
             if found.layouts:
                 convert(weights, destination / "weights" / plain_name(weights))
             if model is not None:
                 shutil.copyfile(model, destination / "service" / "model.py")
+            if hub is not None:
+                put_network(destination, weights, hub)
         except BaseException as error:
             shutil.rmtree(destination, ignore_errors=True)
             if existed:
@@ -314,6 +334,41 @@ def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str
     return likely
 
 
+# transformers itself loads the weights, whose names it has changed since many were saved.
+CONVERT = """
+import sys
+import transformers
+from safetensors.torch import save_file
+_, network, folder, target = sys.argv
+load = getattr(transformers, network).from_pretrained
+model, found = load(folder, local_files_only=True, output_loading_info=True)
+lacking = [*found["missing_keys"], *found["mismatched_keys"]]
+if lacking:
+    sys.exit(f"it lacks {len(lacking)} weights of {network}, such as {lacking[0]}")
+save_file({key: x.contiguous() for key, x in model.state_dict().items()}, target)
+"""
+
+
+def put_network(project: Path, weights: Path, hub: Hub) -> None:
+    """Write the network and the weights of transformers into a project.
+
+    Raises:
+        UserError: transformers does not load the weights.
+    """
+    (project / "service" / "model.py").write_text(hub.model, encoding="utf-8")
+    major = int(importlib.metadata.version("transformers").partition(".")[0])
+    with (project / "requirements-own.txt").open("a", encoding="utf-8") as file:
+        file.write(f"transformers>={major},<{major + 1}\n")
+    target = project.resolve() / "weights" / "model.safetensors"
+    words = [hub.network, str(weights.parent.resolve()), str(target)]
+    result = subprocess.run(
+        [sys.executable, "-c", CONVERT, *words], capture_output=True, encoding="utf-8", check=False
+    )
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(f"transformers does not load {weights}: {printable(reason)}")
+
+
 def answers_in(project: Path) -> dict[str, Any]:
     """Return the answers of a project."""
     answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
@@ -456,7 +511,7 @@ def put_files(
     if weights is not None:
         for name, source in files_of(weights).items():
             shutil.copyfile(source, project / "weights" / name)
-    answers = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    answers = answers_in(project)
     file = facts.labels()[answers["label_format"]]["file"]
     if names is not None and names.is_written and file:
         from generator.labels import write_labels
@@ -465,10 +520,6 @@ def put_files(
         write_labels(project / file, names.names, answers["label_format"], element)
     elif labels is not None and labels.is_file() and file:
         shutil.copyfile(labels, project / file)
-    if labels is not None and labels.is_file():
-        answers = answers_in(project)
-        if file := facts.labels()[answers["label_format"]]["file"]:
-            shutil.copyfile(labels, project / file)
 
 
 def files_of(weights: Path) -> dict[str, Path]:

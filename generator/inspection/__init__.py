@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from generator import catalogue
+from generator.inspection import hub
 from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames
 from generator.inspection.heads import Described
+from generator.inspection.hub import Hub
 from generator.inspection.kinds import Sign, sign_of
 from generator.inspection.matching import (
     TORCH_NAME,
@@ -38,6 +40,11 @@ from generator.tasks import serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
 STATISTICS = re.compile(r"(.*\.)?_?((pixel|image|img|norm(alize)?)_)?(mean|std)", re.IGNORECASE)
+
+# What many call the layer that gives the classes.
+LAST = re.compile(
+    r"(^|\.)(\w*classifier|heads?|fc|logits|cls|out(put)?|last_linear)(\.\w+)?\.weight$"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Inspection:
         transform_input: whether a pickled network rescales its input, None if that is not shown.
         timm_name: the name that a pickled network of timm's or its training gives; "" if none does.
         training: what the file tells of the network's training.
+        hub: what lies beside weights of transformers.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -141,15 +149,19 @@ class Inspection:
     transform_input: bool | None = None
     timm_name: str = ""
     training: Training = field(default_factory=Training)
+    hub: Hub | None = None
 
 
 def inspect_file(path: Path) -> Inspection:
-    """Inspect a checkpoint file.
+    """Inspect a checkpoint file, or a folder as the Hugging Face Hub has it.
 
     Raises:
         UserError: It is no checkpoint, or damaged; the message says what it is.
     """
+    path = (hub.weights_of(path) if path.is_dir() else None) or path
     reading = read(path)
+    if (training := hub.timm_training(path)).script:
+        reading = replace(reading, training=training)
     found = [
         (key, match)
         for key, state in reading.states.items()
@@ -164,6 +176,19 @@ def inspect_file(path: Path) -> Inspection:
     inspection = with_task(inspection, reading)
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
+    beside_it = None if inspection.architecture else hub.hub_of(path)
+    if beside_it is not None:
+        answers |= beside_it.answers
+        answers = {name: x for name, x in answers.items() if name != "task" or x in tasks()}
+        open_questions = {name: x for name, x in open_questions.items() if name not in answers}
+        inspection = replace(
+            inspection,
+            classes=answers["num_classes"],
+            nearest=(),
+            likely={"task": inspection.likely["task"]},
+            notes=(f"config.json beside it tells that it is transformers' {beside_it.network}",),
+            hub=beside_it,
+        )
     return replace(
         inspection,
         what=printable(inspection.what),
@@ -242,7 +267,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         nearest=(),
         objects=tuple(reading.objects),
         unreadable=printable(reading.unreadable),
-        notes=(*reading.notes, *notes_on(reading, match), *beside(reading, key, match)),
+        notes=(*reading.notes, *notes_on(reading, match, key), *beside(reading, key, match)),
     )
 
 
@@ -250,7 +275,7 @@ def timm_name(reading: Reading, place: str, match: Match) -> str:
     """Return the name of timm's that a checkpoint gives, of those that its weights fit."""
     top = reading.modules.get(place, {}).get(match.prefix.removesuffix("."))
     told = [top.timm] if top is not None else []
-    if reading.training.script == "timm" or match.name is None:
+    if reading.training.script == "timm" or reading.training.network != match.name:
         told.append(reading.training.network.rpartition("/")[2])
     return next((name for name in told if name.partition(".")[0] in match.timm), "")
 
@@ -356,12 +381,27 @@ def ends_of(state: State, sign: Sign | None) -> tuple[dict[str, Any], list[str]]
             likely["num_classes"] = sign.classes
             notes.append(f"its rows may be the classes: {sign.classes}")
     elif matrices:
-        likely["num_classes"] = state[matrices[-1]].shape[0]
+        name, why = last_of(matrices, state)
+        likely["num_classes"] = state[name].shape[0]
         notes.append(
-            f"{matrices[-1]} {state[matrices[-1]].shape} is the last matrix, so there may be "
-            f"{likely['num_classes']} classes"
+            f"{name} {state[name].shape} is {why}, so there may be {likely['num_classes']} classes"
         )
     return likely, notes
+
+
+def last_of(matrices: list[str], state: State) -> tuple[str, str]:
+    """Return the matrix that gives the classes, most likely, and why.
+
+    Files in alphabetical order, such as safetensors, have it anywhere.
+    """
+    taken = {state[key].shape[1] for key in matrices}
+    ends = [key for key in matrices if state[key].shape[0] not in taken]
+    called = [key for key in ends or matrices if LAST.search(key)]
+    if called:
+        return called[-1], "called as a last layer is"
+    if ends:
+        return ends[-1], "a matrix whose output no other takes"
+    return matrices[-1], "the last matrix"
 
 
 def copied(key: str, prefix: str) -> bool:
@@ -405,7 +445,7 @@ def size_of(reading: Reading) -> int | None:
     return shape[2] if shape[2] == shape[3] else None
 
 
-def notes_on(reading: Reading, match: Match | None) -> list[str]:
+def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str]:
     """Return what people should know of the graph, and of where the classes were read."""
     notes = []
     shape = reading.input_shape
@@ -444,6 +484,8 @@ def notes_on(reading: Reading, match: Match | None) -> list[str]:
         notes.append(f"{names} is left out: only training needs this auxiliary head")
     if head.source and head.kind not in SERVED_HEADS:
         notes.append(f"the classes are the rows of {head.source}, its last matrix")
+    if timm_name(reading, place, match):
+        return notes
     if match.name and match.timm:
         names = ", ".join(match.timm)
         notes.append(

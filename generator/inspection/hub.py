@@ -1,0 +1,245 @@
+"""Reads what lies beside weights from the Hugging Face Hub: config.json, preprocessor_config.json.
+
+A folder that `save_pretrained` wrote says what network it has, which classes, and how images are
+prepared. A network of transformers is built by transformers itself, from the numbers in
+config.json; of timm's, config.json has the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generator.inspection.refusals import RefusedFileError
+from generator.inspection.signatures import timm_transforms
+from generator.inspection.training import Training, numbers, size_of, text
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+MAX_BYTES = 2_000_000  # of a config; a thousand classes take 60 KB
+
+# Networks of transformers whose predictions were compared with those of the services.
+FAMILIES = ("ViT", "DeiT", "ResNet", "ConvNext", "ConvNextV2", "Swin", "Swinv2", "Beit")
+CLASSIFIER = re.compile(rf"({'|'.join(FAMILIES)})ForImageClassification(WithTeacher)?")
+# Of config.json, what does not describe the network.
+OTHER_KEYS = re.compile(
+    r"_.*|architectures|auto_map|id2label|label2id|num_labels|(torch_)?dtype|transformers_version"
+    r"|model_type|problem_type|output_.*|return_dict|use_cache|stage_names|out_features|out_indices"
+    r"|finetuning_task|chunk_size_feed_forward|.*_token_id"
+)
+RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow
+SQUARE_FROM = 384  # pixels, from which on ConvNext's preparation cuts nothing off
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What lies beside the weights of a classifier of transformers.
+
+    Attributes:
+        network: its class in transformers.
+        answers: that follow, the transforms among them if the folder has them.
+        model: the text of service/model.py.
+        labels: config.json, if it names the classes.
+        problem: why the images cannot be prepared as the folder has it, "" if they can.
+    """
+
+    network: str
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    labels: Path | None = None
+    problem: str = ""
+
+
+def weights_of(folder: Path) -> Path | None:
+    """Return the weights in a folder of the Hub's form; None if it is none.
+
+    Raises:
+        RefusedFileError: They are there in several files.
+    """
+    if not (folder / CONFIG).is_file():
+        return None
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+        if (folder / f"{name}.index.json").is_file():
+            raise RefusedFileError(
+                f'{folder} has its weights in several files; join them: python -c "from '
+                "transformers import AutoModelForImageClassification as A; A.from_pretrained("
+                f"'{folder}').save_pretrained('{folder}-whole', max_shard_size='99GB')\""
+            )
+    return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds, {} if it is missing, too large, or holds no mapping."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def timm_training(weights: Path) -> Training:
+    """Return what the config.json of timm beside weights tells; nothing if there is none."""
+    config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
+    name, preset = text(config.get("architecture")), config.get("pretrained_cfg")
+    if not name or not isinstance(preset, dict):
+        return Training()
+    tagged = f"{name}.{preset.get('tag')}"
+    mean, std = numbers(preset.get("mean")), numbers(preset.get("std"))
+    crop = preset.get("crop_pct")
+    return Training(
+        where=CONFIG,
+        script="timm",
+        network=tagged if tagged in timm_transforms() else name,
+        image_size=size_of(preset.get("input_size")) or None,
+        crop_pct=float(crop) if isinstance(crop, int | float) else None,
+        mean=mean if std else (),
+        std=std if mean else (),
+        interpolation=text(preset.get("interpolation")),
+    )
+
+
+def hub_of(weights: Path) -> Hub | None:
+    """Return what lies beside weights of a classifier of transformers; None for any other."""
+    config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
+    names = config.get("architectures")
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
+        return None
+    network = names[0]
+    match = CLASSIFIER.fullmatch(network)
+    if match is None or "auto_map" in config:  # the latter brings code of its own
+        return None
+    classes = config.get("id2label")
+    count = len(classes) if isinstance(classes, dict) else config.get("num_labels", 2)
+    are_names = isinstance(classes, dict) and classes != {
+        str(number): f"LABEL_{number}" for number in range(len(classes))
+    }
+    channels = config.get("num_channels", 3)
+    answers: dict[str, Any] = {
+        "architecture": "custom",
+        "num_classes": count,
+        "color_mode": "L" if channels == 1 else "RGB",
+        "weights": "safetensors",
+    }
+    if isinstance(config.get("problem_type"), str):
+        answers["task"] = config["problem_type"]
+    processor = weights.with_name(PROCESSOR)
+    problem = ""
+    if processor.is_file():
+        transforms = transforms_of(read_json(processor))
+        answers |= transforms
+        if not transforms:
+            problem = (
+                f"{processor} prepares images in a way that answers do not have; name one that is "
+                "the same: -d transforms=custom -d image_size=224 -d resize_mode=stretch "
+                "-d mean='[0.5]' -d std='[0.5]'"
+            )
+    return Hub(
+        network=network,
+        answers=answers,
+        model=model_file(network, match[1], config),
+        labels=weights.with_name(CONFIG) if are_names else None,
+        problem=problem,
+    )
+
+
+def model_file(network: str, family: str, config: Mapping[str, Any]) -> str:
+    """Return the text of a service/model.py that has transformers build the network."""
+    shown = {key: x for key, x in config.items() if not OTHER_KEYS.fullmatch(key)}
+    lines = [f"    {json.dumps(key)}: {python(value)}," for key, value in sorted(shown.items())]
+    imports = ", ".join(sorted({f"{family}Config", network}, key=str.lower))
+    return "\n".join(
+        [
+            f'"""The network: {network} of transformers."""',
+            "",
+            "from typing import Any",
+            "",
+            "from torch import Tensor, nn",
+            f"from transformers import {imports}",
+            "",
+            "CONFIG: dict[str, Any] = {",
+            *lines,
+            "}",
+            "",
+            "",
+            f"class Network({network}):",
+            '    """Returns the scores alone."""',
+            "",
+            "    def forward(self, images: Tensor) -> Tensor:",
+            '        """Return scores (N, classes) of images (N, C, H, W)."""',
+            "        scores: Tensor = super().forward(images).logits",
+            "        return scores",
+            "",
+            "",
+            "def build_model(num_classes: int) -> nn.Module:",
+            '    """Return the untrained network."""',
+            f"    return Network({family}Config(num_labels=num_classes, **CONFIG))",
+            "",
+        ]
+    )
+
+
+def python(value: Any) -> str:
+    """Return a value of JSON as Python has it, in double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(python, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)}: {python(x)}" for k, x in value.items()) + "}"
+    return repr(value)
+
+
+# ------------------------------------------------------------------------------------ the images
+
+
+def transforms_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers that a preprocessor_config.json comes down to, {} if no answers do it."""
+    kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
+    size, crop = found.get("size"), found.get("crop_size")
+    shorter = side_of(size, "shortest_edge")
+    square = side_of(size, "height", "width") or (size if type(size) is int else 0)
+    factor = found.get("rescale_factor", 1 / 255)
+    mode, resize, image = "", 0, 0
+    if "ConvNext" in kind or "ConvNeXT" in kind:
+        image = shorter or square
+        share = found.get("crop_pct") or 224 / 256
+        mode = "stretch" if image >= SQUARE_FROM else "crop"
+        resize = image if mode == "stretch" else int(image / share)
+    elif found.get("do_center_crop") and crop:
+        image = side_of(crop, "height", "width") or (crop if type(crop) is int else 0)
+        mode, resize = ("stretch", square) if square else ("crop", shorter)
+    elif square:
+        mode, resize, image = "stretch", square, square
+    interpolation = RESAMPLE.get(found.get("resample", 2))
+    plain = not found.get("do_normalize", True)
+    mean = numbers(found.get("image_mean", [0.5] * 3)) if not plain else (0.0,)
+    std = numbers(found.get("image_std", [0.5] * 3)) if not plain else (1.0,)
+    is_known = mode and image and resize >= image and interpolation and mean and std
+    is_scaled = isinstance(factor, int | float) and abs(factor * 255 - 1) < 1e-3
+    steps = (found.get("do_resize", True), found.get("do_rescale", True), is_scaled)
+    if not is_known or not all(steps):
+        return {}
+    return {
+        "transforms": "custom",
+        "image_size": image,
+        "resize_mode": mode,
+        "resize_size": resize,
+        "mean": list(mean),
+        "std": list(std),
+        "interpolation": interpolation,
+    }
+
+
+def side_of(size: Any, *names: str) -> int:
+    """Return the side that a mapping gives under these names, 0 if they do not agree on one."""
+    sides = {size.get(name) for name in names} if isinstance(size, dict) else set()
+    side = sides.pop() if len(sides) == 1 else 0
+    return side if type(side) is int else 0
