@@ -520,9 +520,9 @@ def bench(
         clients=sorted(map(int, counts)),
         rounds=rounds,
         seconds=seconds,
-        output=output,
+        output=output.absolute(),  # what is measured runs in folders of its own
         add=add,
-        peers_python=peers_python or Path(sys.executable),
+        peers_python=(peers_python or Path(sys.executable)).absolute(),
         data=parse(data or []),
     )
     # `kill` ends it as Ctrl-C does: servers are stopped.

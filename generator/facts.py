@@ -39,6 +39,11 @@ def questions() -> dict[str, dict[str, Any]]:
     }
 
 
+def ways() -> set[str]:
+    """Return the questions that only lead to others; their answers are in no answers file."""
+    return {name for name, entry in questions().items() if entry.get("secret")}
+
+
 def tasks() -> Facts:
     """Return the tasks that a project may be for."""
     return by_value(read(template_root(), "template/tasks/*/task.yml"))
@@ -121,7 +126,11 @@ def text_of(template: Any, task: str, answers: Mapping[str, Any] | None = None) 
         if isinstance(entry.get("default"), list) and entry.get("when") is False
     }
     variables |= {**(answers or {}), "task": task, "task_facts": tasks()[task]}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_root()),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
     environment.filters["to_json"] = json.dumps
     try:
         return environment.from_string(str(template)).render(variables)

@@ -102,7 +102,7 @@ def values_of(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
         return {
             family: ", ".join(key for key, arch in archs.items() if arch.family == family)
             for family in dict.fromkeys(arch.family for arch in archs.values())
-        }
+        } | {"file": "any network that the checkpoint holds itself"}
     if "choices" not in entry:
         return {}
     meanings: dict[str, dict[str, str]] = {}
@@ -212,6 +212,8 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
         # As copier reads -d, but for texts that only look like numbers.
         is_text = questions()[name].type == "str" and not questions()[name].several
         answers[name] = value if is_text else yaml.safe_load(value)
+        if questions()[name].several and isinstance(answers[name], str):
+            answers[name] = value.split(",")
     return answers
 
 
@@ -297,6 +299,6 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 if answers.pop(name, None) is None:
                     return
         kept = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
-    for name in answers.keys() - kept.keys() - {"family"}:
+    for name in answers.keys() - kept.keys() - facts.ways():
         condition = questions()[name].condition
         yield f"{name} has no effect with these answers; it is asked when {condition}"

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
-from generator.bench import load, report
+from conftest import Project, ts_template
+from generator.bench import contenders, load, report
+from generator.errors import UserError
 
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
@@ -23,13 +24,36 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        (
+            "x.py:3: FutureWarning: soon\n  load(x)\nerror: 4 names for 10 classes\n",
+            "4 names for 10",
+        ),
+        (
+            "x: UserWarning: y\nTraceback (most recent call last):\n  x\nValueError: no\n",
+            "ValueError",
+        ),
+        ("WARNING - jdk is old\nx.py:3: UserWarning: soon\n  load(x)\nno archive\n", "no archive"),
+    ],
+    ids=["error", "traceback", "text"],
+)
+def test_what_is_left_out_comes_with_its_error(printed: str, reason: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.stderr.write({printed!r}); sys.exit(1)"
+    with pytest.raises(UserError) as error:
+        contenders.run([sys.executable, "-c", code], tmp_path, {})
+    assert str(error.value).startswith(reason)
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a report, and what was printed."""
-    output = tmp_path_factory.mktemp("bench") / "report"
+    folder = tmp_path_factory.mktemp("bench")
+    output = folder / "report"
     options = ["--models", "digits", "--contenders", "ours,limit,litserve", "--clients", "1,3"]
-    options += ["--seconds", "1", "--rounds", "1", "--plot", "none", "--output", str(output)]
-    result = bench(*options, "--peers-python", "/bin/false")
+    options += ["--seconds", "1", "--rounds", "1", "--plot", "none", "--output", "report"]
+    result = ts_template("bench", *options, "--peers-python", "/bin/false", cwd=folder)
     assert result.returncode == 0, result.stdout + result.stderr
     return output, result.stdout
 

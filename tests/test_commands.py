@@ -136,6 +136,8 @@ def test_the_message_after_a_copy_leads_into_the_project(
     printed = copier_copy(released_template, name, cwd=tmp_path).stderr
     (command,) = re.findall(r"^ *(cd .*)", printed, re.MULTILINE)
     assert in_shell(f"{command} && ls archive.py", tmp_path).stdout == "archive.py\n"
+    # A clone is no address for others.
+    assert f"names {released_template} as the template, which only this machine has" in printed
 
 
 def test_what_is_missing_is_named_with_a_command_that_runs_from_anywhere(

@@ -404,36 +404,36 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ({"project_name": " "}, "must not be empty"),
+        ({"project_name": " "}, "for example: Cats and Dogs"),
         ({"project_name": "two\nlines"}, "one line"),
-        ({"model_name": "my model"}, "A-Z, a-z, 0-9"),
-        ({"model_name": "-x"}, "start with a letter"),
+        ({"model_name": "My Model"}, "write my-model"),
+        ({"model_name": "-x"}, "write x;"),
         ({"model_name": "x" * 65}, "at most 64"),
         ({"architecture": "resnet19"}, "resnet18"),
         ({"task": "classification"}, "semantic_segmentation"),
         ({"task": "semantic_segmentation", "architecture": "resnet18"}, "takes a segmenter"),
-        ({"task": "semantic_segmentation", "transforms": "imagenet"}, "keeps the whole image"),
+        ({"task": "semantic_segmentation", "transforms": "imagenet"}, "choose pretrained or"),
         ({"task": "semantic_segmentation", "num_classes": 1}, "2 or more"),
         ({"task": "semantic_segmentation", "response_format": "label"}, "png"),
         ({"task": "multi_label_classification", "thresholds": [0.5, 1.5]}, "a list of 20"),
         ({"task": "multi_label_classification", "thresholds": 1}, "between 0 and 1"),
-        ({"task": "multi_label_classification", "weights": "pretrained"}, "no pretrained weights"),
-        ({"resize_mode": "shorter_side", "transforms": "custom"}, "images of one size"),
+        ({"task": "multi_label_classification", "weights": "pretrained"}, "choose how yours were"),
+        ({"resize_mode": "shorter_side", "transforms": "custom"}, "choose crop or stretch"),
         ({"num_classes": 0}, "1 or more"),
         ({"num_classes": "many"}, "many"),
         ({"weights": "pickle"}, "state_dict"),
         ({"weights": "wrapped", "state_dict_prefix": "resnet18"}, "end in a dot"),
         ({"label_format": "xml"}, "imagenet"),
-        ({"label_format": "imagenet", "label_element": -2}, "must be -1 (the last)"),
-        ({"label_format": "folders", "label_folder": " "}, "must be a path"),
+        ({"label_format": "imagenet", "label_element": -2}, "write -1 (the last)"),
+        ({"label_format": "folders", "label_folder": " "}, "write a path"),
         ({"label_format": "folders", "label_folder": "C:\\data"}, "C:/data/train"),
         ({"label_format": "folders", "label_folder": "~/data"}, "without quotes or ~"),
         ({"color_mode": "CMYK"}, "RGB"),
-        ({"architecture": "custom", "transforms": "pretrained"}, "no torchvision weights"),
-        ({"architecture": "timm/../x"}, "no name that timm uses"),
-        ({"architecture": "squeezenet1_0", "head": "mlp"}, "ends in a convolution"),
-        ({"head": "mlp", "head_units": 0}, "must be 1 or more"),
-        ({"transforms": "to_tensor", "image_size": -1}, "must be 0"),
+        ({"architecture": "custom", "transforms": "pretrained"}, "choose imagenet or"),
+        ({"architecture": "timm/../x"}, "such as resnet50.a1_in1k"),
+        ({"architecture": "squeezenet1_0", "head": "mlp"}, "choose linear"),
+        ({"head": "mlp", "head_units": 0}, "write 1 or more"),
+        ({"transforms": "to_tensor", "image_size": -1}, "write 0"),
         (
             {"architecture": "alexnet", "transforms": "to_tensor", "image_size": 20},
             "pixels or more",
@@ -466,7 +466,9 @@ def test_bad_answers_are_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are compared below
         copy_project(**answers)
-    assert message in str(error.value)
+    text = re.sub(r"^(Validation error|Invalid choice) for.*?'\w+': ", "", str(error.value))
+    # A prompt cuts its line off: what to do comes first. Copier's own words are what they are.
+    assert message in (text if " is not in " in text else text[:70])
     assert not (tmp_path / "project").exists()
 
 

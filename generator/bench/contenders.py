@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +28,7 @@ FIRST_PREDICTION = 180  # seconds
 MAX_REQUEST = 20_000_000  # bytes; what the projects allow, too
 APPROXIMATE = ("bf16", "fp16", "int8")
 BINARY = "application/octet-stream"
+WARNING = re.compile(r"\bWARN(ING)?\b|\w*Warning: ")
 
 
 @dataclass(frozen=True)
@@ -337,8 +341,24 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         check=False,
     )
     if result.returncode:
-        printed = result.stderr.strip() or result.stdout.strip()
-        raise UserError(f"{printed[-2000:]}\n({' '.join(command)})")
+        reason = reason_in(result.stderr) or reason_in(result.stdout)
+        raise UserError(f"{reason[-2000:]}\n(in {folder}: {shlex.join(command)})")
+
+
+def reason_in(printed: str) -> str:
+    """Return why a program has failed: its error, without the warnings that it printed before."""
+    _, found, error = f"\n{printed.strip()}".rpartition("\nerror: ")
+    if found:
+        return error
+    lines = printed.strip().splitlines()
+    if any(line.startswith("Traceback ") for line in lines):
+        return lines[-1]
+    # A warning is a line, and the line of code that it is for.
+    return "\n".join(
+        line
+        for before, line in itertools.pairwise(["", *lines])
+        if not WARNING.search(line) and not (WARNING.search(before) and line.startswith("  "))
+    )
 
 
 def java() -> dict[str, str]:

@@ -52,7 +52,7 @@ SAMPLES: dict[str, list[Any]] = {
     "max_pictures": [64, 1],
     "max_label_length": [200, 30],
 }
-NOT_ASKED = {"family"}  # a way to the architecture; it leaves no trace in a project
+NOT_ASKED = facts.ways()  # they leave no trace in a project
 
 # What the network depends on, besides its architecture and classes. These are dealt out over the
 # axes here and not over all, for building a network takes a hundred times as long as rendering.
