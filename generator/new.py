@@ -33,7 +33,6 @@ from generator.inspection.report import as_text
 from generator.inspection.transforms import as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
-from generator.shared.heads import HEADS
 from generator.tasks import serving, tasks
 
 MANY = 8  # lines of what differs that are printed
@@ -252,11 +251,6 @@ def own_network(found: Inspection) -> str:
             *(f"    {line}" for line in found.differences[:MANY]),
             *[f"    and {len(found.differences) - MANY} more"] * (len(found.differences) > MANY),
         )
-    if arch is not None and found.head in HEADS.values():
-        return (
-            f"{found.path} is of torchvision's {found.architecture} with "
-            f"{found.open_questions.get('num_classes', 'other outputs')}: {bring}"
-        )
     if arch is None or found.head != "other":
         return (
             f"{found.path} is of a network of your own, or of one whose last layer is: {bring}. It "
@@ -311,6 +305,9 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
     """Return answers that are likely, not certain: defaults to be confirmed."""
     name = destination.resolve().name.replace("-", " ").replace("_", " ")
     likely = {"project_name": name.title(), **found.likely}
+    task = tasks().get(known.get("task", ""))
+    if task is not None and likely.pop("model_output", None):  # of one output, for another task
+        likely |= task.answers_for(1)
     if "checkpoint_key" in found.open_questions:
         likely["checkpoint_key"] = found.places[0].key
     likely |= likely_transforms(found, {**likely, **known})

@@ -613,7 +613,11 @@ def test_what_speaks_for_a_task_is_named(tmp_path: Path) -> None:
     assert note.startswith(f"task={found.likely['task']} is likely: criterion.pos_weight is of BCE")
 
     save_state(hollow(catalogue.meta_model("resnet18", 1)), tmp_path / "x.pth")
-    assert inspect_file(tmp_path / "x.pth").likely == {"task": found.likely["task"]}
+    assert inspect_file(tmp_path / "x.pth").likely == {
+        "task": FIRST_TASK,
+        "num_classes": 2,
+        "model_output": "binary_logit",
+    }
 
 
 def test_each_module_of_a_task_has_its_facts() -> None:

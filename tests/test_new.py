@@ -190,7 +190,6 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
     segmenter = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
         num_classes=1, weights_backbone=None
     )
-    torch.save(segmenter.state_dict(), tmp_path / "binary.pth")
     segmenter.classifier.high_classifier = torch.nn.Sequential(torch.nn.Conv2d(128, 1, 1))
     torch.save({f"net.{k}": x for k, x in segmenter.state_dict().items()}, tmp_path / "head.pth")
     (tmp_path / "two.txt").write_text("a\nb\n")
@@ -200,14 +199,13 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
     good = ("--weights", "w.pth", "--defaults")
     own = {
         name: ("--weights", f"{name}.pth", "--defaults")
-        for name in ("p4", "own", "detector", "binary", "head", "page", "absent")
+        for name in ("p4", "own", "detector", "head", "page", "absent")
     }
     for words, said in {
         ("p", *good, "--labels", "two.txt"): "error: two.txt names 2 classes, the network has 3",
         ("p", *own["p4"]): "x = torch.load('p4.pth', weights_only=False)",
         ("p", *own["own"]): "    network.classifier = ...",
         ("p", *own["detector"]): "detector.pth is of a detector, which no task",
-        ("p", *own["binary"]): "semantic_segmentation takes 2 or more: bring",
         ("p", *own["head"]): "    network = lraspp_mobilenet_v3_large(weights_backbone=None)",
         ("p", *good, "-d", "task=semantic_segmentation"): "squeezenet1_1, which is a classifier",
         ("p", *good, "-d", "task=segmentation"): "segmentation",
@@ -242,13 +240,14 @@ def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> N
     )
     torch.save(network.state_dict(), tmp_path / "w.pth")
     found = inspect_file(tmp_path / "w.pth")
-    known = {**found.answers, "color_mode": "RGB"}
+    known = {**found.answers, "architecture": "custom", "color_mode": "RGB"}
     likely = likely_of(found, known, tmp_path / "p")
     assert (likely["transforms"], likely["image_size"]) == ("custom", 520)
     assert likely["mean"] == [0.485, 0.456, 0.406]
     assert likely_of(found, {**known, "transforms": "to_tensor"}, tmp_path / "p") == {
         "project_name": "P",
         "num_classes": 2,
+        "model_output": "binary_logit",
     }
     classifier = torchvision.models.resnet18(num_classes=3)
     classifier.fc = torch.nn.Sequential(torch.nn.Linear(512, 3), torch.nn.BatchNorm1d(3))
@@ -256,6 +255,41 @@ def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> N
     found = inspect_file(tmp_path / "w.pth")
     likely = likely_of(found, found.answers, tmp_path / "p")
     assert (likely["image_size"], likely["resize_size"]) == (224, 256)
+
+
+@pytest.mark.parametrize("task", ["image_classification", "semantic_segmentation"])
+def test_one_output_becomes_a_service_for_two_classes(tmp_path: Path, task: str) -> None:
+    if task == "image_classification":
+        network: torch.nn.Module = torchvision.models.shufflenet_v2_x0_5(num_classes=1)
+    else:
+        network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+            num_classes=1, weights_backbone=None
+        )
+    save_random_weights(network, tmp_path / "w.pth")
+    (tmp_path / "one.txt").write_text("hotdog\n")
+    (tmp_path / "two.txt").write_text("other\nhotdog\n")
+    words = ("p", "--weights", "w.pth", "--defaults", "--labels")
+    refused = new(tmp_path, *words, "one.txt")
+    assert refused.returncode == 1
+    assert "name both classes" in refused.stderr or "background" in refused.stderr
+    result = new(tmp_path, *words, "two.txt")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "model_output: binary_logit (assumed" in result.stdout
+    answers = yaml.safe_load((tmp_path / "p" / ".copier-answers.yml").read_text("utf-8"))
+    assert (answers["task"], answers["num_classes"]) == (task, 2)
+    assert answers["architecture"] != "custom"
+
+
+def test_one_output_may_be_one_class_that_an_image_has_or_not(tmp_path: Path) -> None:
+    save_random_weights(torchvision.models.shufflenet_v2_x0_5(num_classes=1), tmp_path / "w.pth")
+    (tmp_path / "one.txt").write_text("hotdog\n")
+    task = "task=multi_label_classification"
+    result = new(
+        tmp_path, "p", *("--weights", "w.pth", "--labels", "one.txt", "-d", task), "--defaults"
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    answers = yaml.safe_load((tmp_path / "p" / ".copier-answers.yml").read_text("utf-8"))
+    assert answers["num_classes"] == 1
 
 
 def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:

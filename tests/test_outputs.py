@@ -100,7 +100,7 @@ RETURN = "return self.classifier(self.features(images))"
 
 @pytest.mark.parametrize(
     "returned",
-    ["(scores, images)", "[scores]", '{"features": images, "logits": scores}'],
+    ["[scores, None]", '{"scores": scores}', '{"features": images, "logits": scores}'],
 )
 def test_the_scores_are_found_in_what_a_network_returns(
     copy_project: Callable[..., Project], returned: str
@@ -117,12 +117,22 @@ def test_the_scores_are_found_in_what_a_network_returns(
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ('{"scores": scores}', 'no "logits" among them'),
-        ("scores[:, :, None, None]", "(6, 1, 1) for an image, not 6"),
+        ("scores[:, :, None, None]", "(6, 1, 1) for an image, not 6; let it end in .flatten(1)"),
         ("scores[:, :4]", "-d num_classes=4"),
         ("scores / 0", "NaN or infinity"),
+        ("scores.squeeze()", "it must keep the dimension of the batch"),
+        ("scores[:, :1]", "-d num_classes=2 -d model_output=binary_logit"),
+        ("scores[:, 0].sigmoid()", "-d num_classes=2 -d model_output=binary_probability"),
+        ("scores.sigmoid()", "-d task=multi_label_classification -d model_output=probabilities"),
+        ("(50 * scores).tanh()", "as if it ended in tanh"),
+        ("scores * 0 + 1", "the same for images that have nothing in common"),
+        ("torch.nn.functional.dropout(scores)", "something else for the same image each time"),
+        ("scores - scores.mean(0)", "when another is in its batch"),
+        ("(images.mean((2, 3)), scores)", "0 (2, 1), 1 (2, 6). Name the one to serve"),
+        ("(images.mean((2, 3)), scores)", "-d output_key=1"),
+        ('{"x": images, "out": scores, "aux": scores}', "-d output_key=out"),
+        ("{}", "the network returns no tensor"),
     ],
-    ids=["dict of others", "map", "fewer classes", "infinity"],
 )
 def test_what_is_not_one_score_per_class_is_refused(
     copy_project: Callable[..., Project], returned: str, message: str
@@ -167,11 +177,96 @@ def test_a_image_on_which_the_network_fails_is_one_error(
     assert found[2] == (500, {"error": "the network returns NaN or infinity for this image"})
 
 
-def test_one_class(copy_project: Callable[..., Project]) -> None:
-    project = copy_project(architecture="custom", num_classes=1, label_format="none")
-    assert not build(project)
-    expected = [{"label": "0", "index": 0, "probability": 1.0}]
-    assert answers(project) == [(200, expected)] * len(IMAGES)
+@pytest.mark.parametrize(
+    ("key", "returned"),
+    [("1", "(images, scores)"), ("out", '{"x": images, "out": scores, "aux": images}')],
+)
+def test_the_output_that_was_named_is_served(
+    copy_project: Callable[..., Project], key: str, returned: str
+) -> None:
+    plain = copy_project("plain", architecture="custom", num_classes=6)
+    named = copy_project("named", architecture="custom", num_classes=6, output_key=key)
+    scores = "scores = self.classifier(self.features(images))"
+    change_model(named, RETURN, f"{scores}\n        return {returned}")
+    for project in (plain, named):
+        assert not build(project)
+    assert_alike(answers(named), answers(plain))
+    change_model(named, returned, "scores" if key == "out" else "(scores,)")
+    assert f"nothing under {key}" in build(named)
+
+
+def test_outputs_may_be_trusted_that_look_otherwise(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=6)
+    change_model(project, RETURN, "return 0 * self.classifier(self.features(images))")
+    assert "python archive.py --trust-outputs" in build(project)
+    project.archive("--trust-outputs")
+
+
+@pytest.mark.parametrize("returned", ["scores", "scores.flatten()", "scores.squeeze()"])
+def test_one_number_tells_two_classes_apart(
+    copy_project: Callable[..., Project], returned: str
+) -> None:
+    """The right answer is that of two scores, the first of which is 0."""
+    scores = "scores = 9 * self.classifier(self.features(images))"
+    two = copy_project("two", architecture="custom", num_classes=2)
+    zero = "torch.stack([0 * scores[:, 0], scores[:, 0]], dim=1)"
+    change_model(two, "nn.Linear(128, num_classes)", "nn.Linear(128, 1)")
+    change_model(two, RETURN, f"{scores}\n        return {zero}")
+    assert not build(two)
+    expected = answers(two)
+    assert {body[0]["index"] for _, body in expected} == {0, 1}
+    for output, ending in (("binary_logit", ""), ("binary_probability", ".sigmoid()")):
+        one = copy_project(output, architecture="custom", num_classes=2, model_output=output)
+        change_model(
+            one,
+            "            nn.Sigmoid(),\n" if ending else "nn.Module):",
+            "" if ending else "nn.Module):",
+        )
+        change_model(one, RETURN, f"{scores}\n        return {returned}{ending}")
+        assert not build(one)
+        assert_alike(answers(one), expected)
+
+
+@pytest.mark.parametrize(
+    ("returned", "answered", "fix"),
+    [
+        ("scores.sigmoid()", "binary_logit", "-d model_output=binary_probability"),
+        ("9 * scores - 3", "binary_probability", "-d model_output=binary_logit"),
+        ("scores.repeat(1, 5)", "binary_logit", "-d num_classes=5 -d model_output=logits"),
+    ],
+)
+def test_another_output_than_one_number_is_refused(
+    copy_project: Callable[..., Project], returned: str, answered: str, fix: str
+) -> None:
+    project = copy_project(architecture="custom", num_classes=2, model_output=answered)
+    scores = "scores = self.classifier(self.features(images))"
+    change_model(project, RETURN, f"{scores}\n        return {returned}")
+    assert fix in build(project)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "timm/resnet10t"])
+def test_weights_with_one_output_are_refused_with_the_right_answers(
+    copy_project: Callable[..., Project], architecture: str
+) -> None:
+    project = copy_project(architecture=architecture, num_classes=2, label_format="none")
+    with imported_from(project.path):
+        from service import model
+
+        save_random_weights(model.build_model(1), project.path / "weights" / "w.pth")
+    refused = project.run("archive.py")
+    fix = ["num_classes=2", "model_output=binary_logit"]
+    assert " ".join(f"-d {x}" for x in fix) in refused.stderr
+    answered = dict(x.split("=") for x in fix)
+    right = copy_project("right", architecture=architecture, label_format="none", **answered)
+    (project.path / "weights" / "w.pth").rename(right.path / "weights" / "w.pth")
+    right.archive()
+    assert {len(body) for _, body in answers(right)} == {2}
+
+
+@pytest.mark.parametrize("task", ["image_classification", "semantic_segmentation"])
+def test_one_class_is_none(copy_project: Callable[..., Project], task: str) -> None:
+    with pytest.raises(ValueError, match="answer 2, and model_output=binary_logit"):
+        copy_project(task=task, num_classes=1)
 
 
 @pytest.mark.parametrize("response_format", ["predictions", "scores", "label"])

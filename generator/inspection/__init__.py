@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
 from generator.inspection.training import Training
-from generator.tasks import serving, tasks
+from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
 STATISTICS = re.compile(r"(.*\.)?_?((pixel|image|img|norm(alize)?)_)?(mean|std)", re.IGNORECASE)
@@ -212,8 +213,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     likely, notes = dict(inspection.likely), list(inspection.notes)
     if len(possible) == 1 and (classes := inspection.classes or likely.get("num_classes")):
         notes += possible[0].notes_on_classes(classes)
-        if classes < (fewest := possible[0].facts["min_classes"]):
-            likely["num_classes"] = fewest
+        likely |= likely_outputs(possible[0], inspection, likely)
     is_known = inspection.architecture is not None or bool(inspection.timm)
     if is_known and len(possible) == 1:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
@@ -225,9 +225,19 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     return replace(
         inspection,
         notes=tuple(notes),
-        likely={"task": proposed.value, **likely},
+        likely={
+            "task": proposed.value,
+            **likely,
+            **likely_outputs(proposed, inspection, likely),
+        },
         evidence=evidence,
     )
+
+
+def likely_outputs(task: Task, inspection: Inspection, likely: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what one output likely means for a task; {} for other numbers of outputs."""
+    outputs = inspection.classes or likely.get("num_classes")
+    return task.answers_for(1) if outputs == 1 else {}
 
 
 def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:

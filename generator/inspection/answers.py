@@ -37,17 +37,15 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
         questions["task"] = meanings_of(possible)
     else:
         return {}, {"task": f"none takes a {inspection.network_kind}"}
-    fewest = min(task.facts["min_classes"] for task in possible)
-    are_enough = inspection.classes is None or inspection.classes >= fewest
-    architecture = architecture_of(inspection, questions, are_enough)
+    architecture = architecture_of(inspection, questions)
     if architecture:
         answers["architecture"] = architecture
-    if inspection.classes and are_enough:
-        answers["num_classes"] = inspection.classes
+    means_two = [task for task in possible if "model_output" in task.answers_for(1)]
+    if inspection.classes == 1 and means_two:
+        meanings = " or ".join(meaning_of_one(task) for task in possible)
+        questions["num_classes"] = f"one output means {meanings}"
     elif inspection.classes:
-        questions["num_classes"] = (
-            f"{inspection.classes} output, and task={possible[0].value} takes {fewest} or more"
-        )
+        answers["num_classes"] = inspection.classes
     else:
         questions["num_classes"] = "the file does not tell how many classes there are"
     if inspection.channels in COLOR_MODES:
@@ -71,8 +69,10 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
                 "networks that were built with torchvision's pretrained weights rescale their "
                 "input, which weights do not show"
             )
-    if architecture in (None, "custom") or reading.kind in GRAPHS:
-        outputs = [x["value"] for x in possible[0].facts["outputs"]]
+    if inspection.classes == 1 and means_two:
+        questions["model_output"] = "weights do not show whether the network ends in a sigmoid"
+    elif architecture in (None, "custom") or reading.kind in GRAPHS:
+        outputs = [x["value"] for x in possible[0].facts["outputs"] if "outputs" not in x]
         if len(outputs) > 1:
             questions["model_output"] = (
                 f"weights do not show whether the network returns {' or '.join(outputs)}"
@@ -94,18 +94,22 @@ def meanings_of(possible: Sequence[Task]) -> str:
     return f"weights do not show what the network is for: {meanings}"
 
 
-def architecture_of(
-    inspection: Inspection, questions: dict[str, str], are_enough: bool
-) -> str | None:
+def meaning_of_one(task: Task) -> str:
+    """Return what a task makes of one output."""
+    answers = task.answers_for(1)
+    given = ", ".join(f"{name}={value}" for name, value in answers.items())
+    return f"{given} for task={task.value}"
+
+
+def architecture_of(inspection: Inspection, questions: dict[str, str]) -> str | None:
     """Return the answer to `architecture`, None if it is open.
 
     Args:
         inspection: What the checkpoint is.
         questions: Gets why it is open.
-        are_enough: Whether a task takes a network with so few outputs.
     """
     heads = SERVED_HEADS if inspection.architecture and not inspection.timm_name else ("linear",)
-    is_served = inspection.head in heads and are_enough and not inspection.differences
+    is_served = inspection.head in heads and not inspection.differences
     if inspection.architecture or inspection.timm:
         if inspection.kind not in GRAPHS and not is_served:
             return "custom"  # the template builds no such network

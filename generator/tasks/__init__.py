@@ -83,6 +83,16 @@ class Task:
         """The kind of network that it takes: a key of `catalogue.KINDS`."""
         return str(self.facts["networks"])
 
+    def answers_for(self, outputs: int) -> dict[str, Any]:
+        """Return the answers on a network that returns so many numbers.
+
+        One number tells two classes apart, if the task knows such an output.
+        """
+        kinds = (x["value"] for x in self.facts["outputs"] if x.get("outputs") == outputs)
+        if kind := next(kinds, None):
+            return {"num_classes": outputs + 1, "model_output": kind}
+        return {"num_classes": outputs}
+
     def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
         """Return what in a checkpoint speaks for this task alone, "" if nothing does.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -24,6 +24,10 @@ class ImageClassification(Task):
     endings: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"log_softmax": "log_probabilities", "softmax": "probabilities"}
     )
+
+    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+        """Return that one output tells two classes apart."""
+        return "one output tells two classes apart" if classes == 1 else ""
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
         """Return the place of a softmax."""
@@ -66,6 +70,12 @@ class ImageClassification(Task):
             answers={"top_k": (top_k, top_k_at or where)} if top_k and form != "label" else {},
             remarks=(remark,) if sigmoid else (),
         )
+
+    def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
+        """Return that both of two classes need a name, though one output may tell them apart."""
+        if len(names) == 1 and classes == 2:
+            return "name both classes, the one for a high output last"
+        return ""
 
     @property
     def built_in_response(self) -> Response:

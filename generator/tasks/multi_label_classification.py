@@ -24,10 +24,8 @@ class MultiLabelClassification(Task):
     def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
         """Return the traces of a loss on each class by itself."""
         for name in names:
-            if name.rpartition(".")[2] == "pos_weight":
+            if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
-        if classes == 1:
-            return "the network has one output, whose softmax would always be 1"
         return ""
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:

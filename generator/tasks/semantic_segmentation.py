@@ -48,9 +48,8 @@ class SemanticSegmentation(Task):
         """Return that the background is among them."""
         if classes < 2:
             note = (
-                "the network has one output for each pixel, to be used with a sigmoid, and no "
-                "output for the background: with architecture=custom and num_classes=2, return "
-                "torch.cat([torch.zeros_like(x), x], 1) for its output x, which means the same"
+                "the network has one output for each pixel, which likely tells the background and "
+                "a class apart: more than 0 before a sigmoid, or 0.5 after it, is the class"
             )
         else:
             note = f"{classes} classes include the background, which is the first in most cases"

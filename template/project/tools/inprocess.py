@@ -89,8 +89,12 @@ class LocalService:
         return [self.handler.scores([x])[0].cpu() for x in self.handler.read_items(images)]
 
     def outputs(self, images: Sequence[bytes]) -> list[torch.Tensor]:
-        """Return what the network itself returns, as float32, for each image file."""
+        """Return what the network itself returns, as float32, for each image file alone."""
         return [self.handler.outputs([x])[0].cpu() for x in self.handler.read_items(images)]
+
+    def outputs_together(self, images: Sequence[bytes]) -> torch.Tensor:
+        """Return the same (N, ...) for image files that go through the network as one batch."""
+        return self.handler.outputs(self.handler.read_items(images)).cpu()
 
 
 @contextlib.contextmanager
