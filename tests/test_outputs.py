@@ -21,16 +21,30 @@ def build(project: Project) -> str:
     """Build the project's archive with seeded weights, in this process; return what is refused."""
     with imported_from(project.path):
         import archive
-        from service import NUM_CLASSES, model
+        import service
+        from service import model
         from tools.project import WEIGHTS_DIR, ProjectError
 
         torch.manual_seed(0)
-        network = model.build_model(NUM_CLASSES)
+        network = model.build_model(getattr(service, "NUM_OUTPUTS", service.NUM_CLASSES))
         for parameter in network.parameters():
             parameter.data.mul_(2)  # so that the answers tell apart
         torch.save(network.state_dict(), WEIGHTS_DIR / "w.pth")
         try:
             archive.build(WEIGHTS_DIR / "w.pth")
+        except ProjectError as error:
+            return str(error)
+    return ""
+
+
+def refusal(project: Project, weights: str) -> str:
+    """Build the archive of a file in weights/, in this process; return why it is refused."""
+    with imported_from(project.path):
+        import archive
+        from tools.project import WEIGHTS_DIR, ProjectError
+
+        try:
+            archive.build(WEIGHTS_DIR / weights)
         except ProjectError as error:
             return str(error)
     return ""
@@ -121,14 +135,14 @@ def test_the_scores_are_found_in_what_a_network_returns(
         ("scores[:, :4]", "-d num_classes=4"),
         ("scores / 0", "NaN or infinity"),
         ("scores.squeeze()", "it must keep the dimension of the batch"),
-        ("scores[:, :1]", "-d num_classes=2 -d model_output=binary_logit"),
+        ("9 * scores[:, :1] - 3", "-d num_classes=2 -d model_output=binary_logit"),
         ("scores[:, 0].sigmoid()", "-d num_classes=2 -d model_output=binary_probability"),
         ("scores.sigmoid()", "-d task=multi_label_classification -d model_output=probabilities"),
         ("(50 * scores).tanh()", "as if it ended in tanh"),
         ("scores * 0 + 1", "the same for images that have nothing in common"),
         ("torch.nn.functional.dropout(scores)", "something else for the same image each time"),
         ("scores - scores.mean(0)", "when another is in its batch"),
-        ("(images.mean((2, 3)), scores)", "0 (2, 1), 1 (2, 6). Name the one to serve"),
+        ("(images.mean((2, 3)), scores)", "0 (2, 1), 1 (2, 6). Name the one to serve, such as 1"),
         ("(images.mean((2, 3)), scores)", "-d output_key=1"),
         ('{"x": images, "out": scores, "aux": scores}', "-d output_key=out"),
         ("{}", "the network returns no tensor"),
@@ -191,7 +205,7 @@ def test_the_output_that_was_named_is_served(
     for project in (plain, named):
         assert not build(project)
     assert_alike(answers(named), answers(plain))
-    change_model(named, returned, "scores" if key == "out" else "(scores,)")
+    change_model(named, returned, '{"y": scores}' if key == "out" else "(scores,)")
     assert f"nothing under {key}" in build(named)
 
 
@@ -206,25 +220,28 @@ def test_outputs_may_be_trusted_that_look_otherwise(copy_project: Callable[..., 
 def test_one_number_tells_two_classes_apart(
     copy_project: Callable[..., Project], returned: str
 ) -> None:
-    """The right answer is that of two scores, the first of which is 0."""
-    scores = "scores = 9 * self.classifier(self.features(images))"
-    two = copy_project("two", architecture="custom", num_classes=2)
-    zero = "torch.stack([0 * scores[:, 0], scores[:, 0]], dim=1)"
-    change_model(two, "nn.Linear(128, num_classes)", "nn.Linear(128, 1)")
-    change_model(two, RETURN, f"{scores}\n        return {zero}")
-    assert not build(two)
-    expected = answers(two)
-    assert {body[0]["index"] for _, body in expected} == {0, 1}
+    """The right answer is the sigmoid of the number, which is computed here by hand."""
+    scores = "scores = 9 * self.classifier[:4](self.features(images)).flatten(1)"
+    found = []
     for output, ending in (("binary_logit", ""), ("binary_probability", ".sigmoid()")):
-        one = copy_project(output, architecture="custom", num_classes=2, model_output=output)
-        change_model(
-            one,
-            "            nn.Sigmoid(),\n" if ending else "nn.Module):",
-            "" if ending else "nn.Module):",
-        )
-        change_model(one, RETURN, f"{scores}\n        return {returned}{ending}")
-        assert not build(one)
-        assert_alike(answers(one), expected)
+        project = copy_project(output, architecture="custom", num_classes=2, model_output=output)
+        change_model(project, RETURN, f"{scores}\n        return ({returned}){ending}")
+        labels_of(project.path, ["no", "yes"])
+        assert not build(project)
+        found.append(answers(project))
+        with imported_from(project.path):
+            from tools.inprocess import open_archive
+
+            with open_archive(project.path / "model-store" / "image-classifier.mar") as local:
+                numbers = torch.cat(local.outputs(IMAGES))
+        yes = numbers if ending else numbers.sigmoid()
+        for (status, body), probability in zip(found[-1], yes.tolist(), strict=True):
+            assert status == 200
+            assert {x["label"]: x["probability"] for x in body} == pytest.approx(
+                {"no": 1 - probability, "yes": probability}, abs=1e-6
+            )
+            assert body[0]["label"] == ("yes" if probability > 0.5 else "no")
+    assert_alike(*found)
 
 
 @pytest.mark.parametrize(
@@ -301,3 +318,136 @@ def test_long_labels_and_missing_ones_are_refused(copy_project: Callable[..., Pr
     assert "-d max_label_length=11" in refused
     labels_of(project.path, ["a", "b" * 10])
     assert "lacks 2" in build(project)
+
+
+SEGMENTER = """
+import torch
+from torch import nn
+
+
+class Red(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, images):
+        score = self.factor * (images[:, :1] - images[:, 1:2] - 0.3)
+        return RETURNED
+
+
+def build_model(num_classes: int) -> nn.Module:
+    return Red()
+"""
+
+
+def test_one_number_for_each_pixel_tells_a_class_from_the_background(
+    copy_project: Callable[..., Project],
+) -> None:
+    image = Image.new("RGB", (60, 40))
+    image.paste((230, 20, 20), (0, 0, 30, 40))
+    image.paste((20, 230, 20), (30, 0, 60, 20))
+    expected = [{"label": "red", "index": 1, "pixels": 1200, "share": 0.5}]
+
+    def segmenter(name: str, returned: str, **more: Any) -> Project:
+        project = copy_project(
+            name,
+            task="semantic_segmentation",
+            architecture="custom",
+            color_mode="RGB",
+            response_format="areas",
+            model_name="image-classifier",
+            image_size=40,
+            transforms="to_tensor",
+            **more,
+        )
+        labels_of(project.path, ["background", "red"])
+        model = SEGMENTER.replace("RETURNED", returned)
+        (project.path / "service" / "model.py").write_text(model)
+        return project
+
+    logit, probability = "-d model_output=binary_logit", "-d model_output=binary_probability"
+    for number, (returned, output, fix) in enumerate(
+        [
+            ("score", "binary_logit", ""),
+            ("score.sigmoid()", "binary_probability", ""),
+            ("[score.squeeze(1)]", "binary_logit", ""),
+            ("score", "binary_probability", logit),
+            ("score.sigmoid()", "binary_logit", probability),
+            ("score", "logits", f"-d num_classes=2 {logit}"),
+            ("score.sigmoid()", "logits", f"-d num_classes=2 {probability}"),
+            ("score.repeat(1, 2, 1, 1)", "binary_logit", "-d num_classes=2 -d model_output=logits"),
+            (
+                "torch.cat([score, -score], 1).sigmoid() * 0.9",
+                "logits",
+                "a pixel could have several classes, or none",
+            ),
+        ]
+    ):
+        project = segmenter(f"{number}", returned, num_classes=2, model_output=output)
+        refused = build(project)
+        assert fix in refused and bool(fix) == bool(refused), (returned, output, refused)
+        if not fix:
+            ((status, body),) = answers(project, [encode(image)])
+            assert status == 200
+            assert {x["label"] for x in body} == {"background", "red"}
+            assert [x for x in body if x["index"] == 1] == expected
+
+
+class TwoHeads(torch.nn.Module):
+    """Two tasks at once, as people export them; with dropout, which only training should have."""
+
+    def __init__(self, names: bool = True) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 16))
+        self.first, self.second = torch.nn.Linear(16, 4), torch.nn.Linear(16, 3)
+        self.dropout, self.names = torch.nn.Dropout(0.5), names
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Return scores of one or both heads."""
+        features = self.dropout(self.body(images))
+        if not self.names:
+            return self.second(features)
+        return {"colour": self.first(features), "kind": self.second(features)}
+
+
+@pytest.mark.parametrize("weights", ["onnx", "torchscript"])
+def test_files_with_two_outputs_or_in_training_are_refused(
+    copy_project: Callable[..., Project], weights: str
+) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 1, 28, 28)
+
+    def save(network: torch.nn.Module, project: Project) -> None:
+        path = project.path / "weights" / "model.onnx"
+        if weights == "torchscript":
+            torch.jit.trace(network, images, strict=False, check_trace=False).save(path)
+            return
+        names = ["colour", "kind"] if getattr(network, "names", False) else ["kind"]
+        free = {"images": {0: "batch"}}
+        torch.onnx.export(
+            network,
+            (images,),
+            path,
+            input_names=["images"],
+            output_names=names,
+            dynamic_axes=free,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            dynamo=False,
+        )
+
+    answered = {"architecture": "custom", "num_classes": 3, "weights": weights}
+    project = copy_project("project", **answered, label_format="none")
+    two = TwoHeads().eval()
+    save(two, project)
+    assert "such as kind: " in (refused := refusal(project, "model.onnx"))
+    assert "-d output_key=kind" in refused
+    named = copy_project("named", **answered, label_format="none", output_key="kind")
+    save(two, named)
+    assert not refusal(named, "model.onnx")
+    one = TwoHeads(names=False).eval()
+    one.load_state_dict(two.state_dict())
+    save(one, project)
+    assert not refusal(project, "model.onnx")
+    assert_alike(answers(named), answers(project))
+    save(one.train(), project)
+    assert "something else for the same image each time" in refusal(project, "model.onnx")

@@ -97,6 +97,7 @@ SIGNATURES = {
     "convert": ["weights", "target", "examples"],
     "prepare_weights": ["source", "target"],
     "check_outputs": ["outputs"],
+    "doubt": ["outputs"],
     "compare_scores": ["expected", "found"],
     "normalize": ["batch"],
     "preprocess": ["image"],

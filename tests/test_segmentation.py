@@ -161,7 +161,7 @@ REFUSED = {
         "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))",
         "(3,)",
     ),
-    "one channel": ("nn.Conv2d(3, 1, kernel_size=1)", "one number for each pixel"),
+    "one channel": ("nn.Conv2d(3, 1, kernel_size=1)", "-d num_classes=2 -d model_output=binary_"),
     "another number of classes": ("nn.Conv2d(3, 5, kernel_size=1)", "-d num_classes=5"),
 }
 

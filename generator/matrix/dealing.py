@@ -33,6 +33,7 @@ SAMPLES: dict[str, list[Any]] = {
     "num_classes": [3, 100],
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
     "checkpoint_key": ["", "model_ema.state_dict"],
+    "output_key": ["", "scores"],
     "label_element": [-1, 0],
     "label_folder": ["data/train", "/data/Fotos und 猫"],
     "state_dict_prefix": ["module.", "model.backbone."],
@@ -185,9 +186,37 @@ def made_possible(answers: Answers) -> Answers:
         changes["head_place"] = "last"
     if answers["weights"] == "pretrained":
         changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
+    if "model_output" in answers:
+        changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})
     if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):
         changes["decode"] = "exact"
     return answers | changes
+
+
+def fitting_output(answers: Answers, outputs: Mapping[str, Mapping[str, Any]]) -> Answers:
+    """Return what makes an answer to `model_output` possible: two classes, for one output.
+
+    Args:
+        answers: The combination.
+        outputs: What the task says of the values.
+    """
+    if "outputs" not in outputs[answers["model_output"]]:
+        return {}
+    if answers["weights"] == "pretrained":
+        return {"model_output": "logits"}
+    is_own = (
+        answers["architecture"] == "custom"
+        or facts.checkpoints()[answers["weights"]]["loader"] != "state_dict"
+    )
+    changes: Answers = {"num_classes": 2}
+    returns_dict = facts.tasks()[answers["task"]]["torchvision_returns_dict"]
+    if "own" in outputs[answers["model_output"]] and (
+        not is_own or (returns_dict and answers["architecture"] not in catalogue.OTHERS)
+    ):
+        changes["model_output"] = next(
+            name for name, x in outputs.items() if "outputs" in x and "own" not in x
+        )
+    return changes
 
 
 def dealt(values: list[Any], deal: random.Random) -> Iterator[Any]:

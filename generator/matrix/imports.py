@@ -198,7 +198,7 @@ def check_predictions(path: Path) -> None:
     answers = answers_of(path)
     classes, task = module("service").NUM_CLASSES, module("service.task")
     prepared = items()[:2]
-    sizes = {"N": len(prepared), "num_classes": classes}
+    sizes = {"N": len(prepared), "num_classes": outputs_of(classes)}
     shape = [sizes.get(name, 8) for name in output_dimensions(answers)]
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     outputs = as_returned(numbers, answers.get("model_output", "logits"))
@@ -214,8 +214,10 @@ def check_predictions(path: Path) -> None:
 
 def as_returned(numbers: Tensor, output: str) -> Tensor:
     """Return random scores as a network with this `model_output` would return them."""
-    if output == "logits":
+    if output in ("logits", "binary_logit"):
         return numbers
+    if output == "binary_probability":
+        return numbers.sigmoid()
     return numbers.softmax(dim=1) if output == "probabilities" else numbers.log_softmax(dim=1)
 
 
@@ -241,7 +243,7 @@ def check_network(path: Path) -> None:
     classes, task = module("service").NUM_CLASSES, module("service.task")
     batch = task.normalize(task.collate([task.example(), task.example()]))
     with catalogue.on_meta(), uninitialised():
-        network = module("service.model").build_model(classes).eval()
+        network = module("service.model").build_model(outputs_of(classes)).eval()
     with torch.inference_mode():
         outputs = catalogue.without_norms(network)(batch.to("meta"))
     if isinstance(outputs, Mapping):
@@ -249,7 +251,13 @@ def check_network(path: Path) -> None:
     dimensions = output_dimensions(answers)
     assert outputs.ndim == len(dimensions), outputs.shape
     for size, name in zip(outputs.shape, dimensions, strict=True):
-        assert size == {"N": 2, "num_classes": classes}.get(name, size), outputs.shape
+        expected = {"N": 2, "num_classes": outputs_of(classes)}
+        assert size == expected.get(name, size), outputs.shape
+
+
+def outputs_of(classes: int) -> int:
+    """Return how many numbers the network returns for so many classes: one may tell two apart."""
+    return int(getattr(module("service"), "NUM_OUTPUTS", classes))
 
 
 def answers_of(path: Path) -> dict[str, Any]:
