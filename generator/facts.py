@@ -82,6 +82,14 @@ def questions_of_tasks() -> set[str]:
     return {name for path in paths for name in merged(path.with_name("questions.yml"), root)}
 
 
+def deciding_questions() -> set[str]:
+    """Return the questions whose answers decide what a service predicts, computed ones included."""
+    root = template_root()
+    names = ("network", "weights", "labels", "images", "predictions")
+    paths = (root / "template" / "questions" / f"{name}.yml" for name in names)
+    return {"task", *(name for path in paths for name in merged(path, root)), *questions_of_tasks()}
+
+
 def menu(question: str, task: str) -> dict[str, str]:
     """Return the values of a question with choices, each with what it means, for one task.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,34 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tuple": tuple,
     "list": list,
 }
+# What makes arrays and tensors of numbers, and methods that leave their values and their order.
+ARRAYS = {
+    "numpy.array", "numpy.asarray", "numpy.float32", "numpy.float64", "torch.tensor",
+    "torch.as_tensor", "torch.Tensor", "torch.FloatTensor", "torch.from_numpy",
+}  # fmt: skip
+UNCHANGED = {
+    "astype", "clone", "contiguous", "copy", "cpu", "cuda", "double", "flatten", "float", "numpy",
+    "reshape", "squeeze", "to", "tolist", "type", "unsqueeze", "view",
+}  # fmt: skip
+# Names that people import, with the values that they have there.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMPORTED: dict[str, Any] = {
+    "IMAGENET_DEFAULT_MEAN": IMAGENET_MEAN,
+    "IMAGENET_DEFAULT_STD": IMAGENET_STD,
+    "IMAGENET_INCEPTION_MEAN": (0.5, 0.5, 0.5),
+    "IMAGENET_INCEPTION_STD": (0.5, 0.5, 0.5),
+    "OPENAI_CLIP_MEAN": CLIP_MEAN,
+    "OPENAI_CLIP_STD": CLIP_STD,
+}
 
 
 class UnreadableError(ValueError):
     """An expression whose value depends on more than the file says."""
+
+
+class Numbers(tuple[Any, ...]):
+    """An array or a tensor of numbers: arithmetic goes through all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +64,14 @@ class Source:
         name: as people know it, relative to the folder that is adopted.
         text: its content.
         tree: its syntax.
+        modules: the user's own modules, by name, for the constants that it imports from them.
     """
 
     path: Path
     name: str
     text: str = field(repr=False)
     tree: ast.Module = field(repr=False)
+    modules: dict[str, Source] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, node: ast.AST) -> str:
         """Return where a node is, as file:line."""
@@ -93,12 +119,38 @@ class Source:
             elif isinstance(node, (ast.AugAssign, ast.For, ast.NamedExpr)):
                 bind(node.target, None)
             elif isinstance(node, ast.arg):
-                found[node.arg].append(None)
+                found[node.arg].append(self.always.get(id(node)))
             elif isinstance(node, ast.ClassDef):
                 for statement in node.body:  # an attribute of the class is one of self, too
+                    targets: list[ast.expr] = []
                     if isinstance(statement, ast.Assign):
-                        for target in statement.targets:
-                            bind(target, statement.value, "self.")
+                        targets = statement.targets
+                    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+                        targets = [statement.target]
+                    for target in targets:
+                        assert isinstance(statement, (ast.Assign, ast.AnnAssign))
+                        for prefix in ("self.", f"{node.name}."):
+                            bind(target, statement.value, prefix)
+        return found
+
+    @cached_property
+    def always(self) -> dict[int, ast.expr]:
+        """The defaults of parameters that every call in the file leaves at them, by their nodes."""
+        calls: dict[str, list[ast.Call]] = defaultdict(list)
+        for call in calls_of(self.nodes):
+            calls[chain(call.func).removeprefix("self.")].append(call)
+        found: dict[int, ast.expr] = {}
+        for node in self.nodes:
+            if not isinstance(node, ast.FunctionDef) or not calls[node.name]:
+                continue
+            names = [*node.args.posonlyargs, *node.args.args]
+            defaults = node.args.defaults
+            is_method = bool(names) and names[0].arg == "self"
+            pairs = list(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+            for parameter, default in pairs:
+                position = names.index(parameter) - is_method
+                if not any(is_given(call, position, parameter.arg) for call in calls[node.name]):
+                    found[id(parameter)] = default
         return found
 
     @cached_property
@@ -127,42 +179,12 @@ class Source:
     def value(self, node: ast.AST | None) -> Any:
         """Return the plain value of an expression: numbers, texts, lists, tuples, dicts.
 
+        Arrays and tensors are `Numbers`. Constants of the user's own modules count.
+
         Raises:
-            UnreadableError: It depends on what is not a plain value in this file.
+            UnreadableError: It depends on what is not a plain value there.
         """
-        parts = 0
-
-        def of(node: ast.AST | None, depth: int) -> Any:
-            nonlocal parts
-            parts += 1
-            if depth > MAX_DEPTH or parts > MAX_PARTS:
-                raise UnreadableError
-            match node:
-                case ast.Constant(value=None | bool() | int() | float() | str() as value):
-                    return value
-                case ast.Tuple(elts=elements):
-                    return tuple(of(element, depth + 1) for element in elements)
-                case ast.List(elts=elements):
-                    return [of(element, depth + 1) for element in elements]
-                case ast.Dict(keys=keys, values=values):
-                    pairs = zip(keys, values, strict=True)
-                    return dictionary([(of(k, depth + 1), of(v, depth + 1)) for k, v in pairs])
-                case ast.UnaryOp(op=ast.USub(), operand=operand):
-                    return -number(of(operand, depth + 1))
-                case ast.BinOp(left=left, op=operation, right=right):
-                    one, other = of(left, depth + 1), of(right, depth + 1)
-                    if isinstance(operation, ast.Mult) and isinstance(one, (list, tuple)):
-                        return repeat(one, other)
-                    return calculate(number(one), operation, number(other))
-                case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
-                    if name not in FUNCTIONS or name in self.bindings:
-                        raise UnreadableError
-                    return call(FUNCTIONS[name], of(inner, depth + 1))
-                case ast.Name() | ast.Attribute():
-                    return of(self.only(chain(node)), depth + 1)
-            raise UnreadableError
-
-        return of(node, 0)
+        return Evaluation().of(self, node, {}, 0)
 
     def value_or(self, node: ast.AST | None, default: Any) -> Any:
         """Return the plain value of an expression, or the default if it has none."""
@@ -174,6 +196,185 @@ class Source:
     def classes(self) -> Iterator[ast.ClassDef]:
         """Yield the classes at the top."""
         yield from (node for node in self.tree.body if isinstance(node, ast.ClassDef))
+
+
+class Evaluation:
+    """The reading of one value, which has an end whatever the files hold."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+
+    def of(self, source: Source, node: ast.AST | None, local: Mapping[str, Any], depth: int) -> Any:
+        """Return the plain value of an expression.
+
+        Args:
+            source: The file with it.
+            node: It.
+            local: Values of the names that a comprehension around it binds.
+            depth: Of names that stand for names, and of parts in parts.
+
+        Raises:
+            UnreadableError: It has none.
+        """
+        self.parts += 1
+        if self.parts > MAX_PARTS or depth > MAX_DEPTH:
+            raise UnreadableError
+
+        def inner(part: ast.AST | None) -> Any:
+            return self.of(source, part, local, depth + 1)
+
+        match node:
+            case ast.Constant(value=None | bool() | int() | float() | str() as value):
+                return value
+            case ast.Name(id=name) if name in local:
+                return local[name]
+            case ast.Tuple(elts=elements):
+                return tuple(map(inner, elements))
+            case ast.List(elts=elements):
+                return list(map(inner, elements))
+            case ast.Dict(keys=keys, values=values):
+                return dictionary([(inner(k), inner(v)) for k, v in zip(keys, values, strict=True)])
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -number(inner(operand))
+            case ast.BinOp(left=left, op=operation, right=right):
+                return combine(inner(left), operation, inner(right))
+            case (
+                ast.ListComp(
+                    elt=element,
+                    generators=[ast.comprehension(target=ast.Name(id=name), iter=items, ifs=[])],
+                )
+                | ast.GeneratorExp(
+                    elt=element,
+                    generators=[ast.comprehension(target=ast.Name(id=name), iter=items, ifs=[])],
+                )
+            ):
+                values = inner(items)
+                if not isinstance(values, (list, tuple)):
+                    raise UnreadableError
+                return [self.of(source, element, {**local, name: x}, depth + 1) for x in values]
+            case ast.Subscript(value=values, slice=index) if not chain(node):
+                return self.part(source, inner(values), index, local, depth)
+            case ast.Call():
+                return self.called(source, node, inner)
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return self.named(source, node, local, depth)
+        raise UnreadableError
+
+    def called(self, source: Source, node: ast.Call, inner: Callable[[ast.AST], Any]) -> Any:
+        """Return what a call makes of plain values.
+
+        Raises:
+            UnreadableError: It is of another function.
+        """
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[only], keywords=[]) if (
+                name in FUNCTIONS and name not in source.bindings
+            ):
+                return call(FUNCTIONS[name], inner(only))
+            case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+                return {str(x.arg): inner(x.value) for x in keywords}
+            case ast.Call(args=[values, *_]) if source.full_name(node.func) in ARRAYS:
+                return numbers(inner(values))
+            case ast.Call(func=ast.Attribute(value=values, attr=name)) if name in UNCHANGED:
+                return numbers(inner(values))
+        raise UnreadableError
+
+    def part(
+        self, source: Source, values: Any, index: ast.AST, local: Mapping[str, Any], depth: int
+    ) -> Any:
+        """Return values[index]; slices of everything leave the values, [::-1] turns them around.
+
+        Raises:
+            UnreadableError: It is another slice, or there is no such part.
+        """
+        slices = index.elts if isinstance(index, ast.Tuple) else [index]
+        texts = {ast.unparse(x) for x in slices}
+        if isinstance(values, (list, tuple)) and texts == {"::-1"}:
+            return type(values)(reversed(values))
+        if isinstance(values, Numbers) and texts <= {":", "None", "..."}:
+            return values
+        try:
+            return values[self.of(source, index, local, depth + 1)]
+        except (KeyError, IndexError, TypeError):
+            raise UnreadableError from None
+
+    def named(self, source: Source, node: ast.AST, local: Mapping[str, Any], depth: int) -> Any:
+        """Return the value of a name, in this file or in one of the user's own modules.
+
+        Raises:
+            UnreadableError: It is not assigned there once and for all.
+        """
+        name = chain(node)
+        if name in source.bindings:
+            return self.of(source, source.only(name), local, depth + 1)
+        match node:
+            case ast.Subscript(value=values, slice=index):
+                container = self.of(source, values, local, depth + 1)
+                return self.part(source, container, index, local, depth)
+        first, _, rest = name.partition(".")
+        if first in source.imported:
+            full = source.full_name(node).lstrip(".")
+            module, _, own = full.rpartition(".")
+            if own in IMPORTED and module.startswith("timm"):
+                return IMPORTED[own]
+            # config.MEAN of `from config import MEAN`, and config.Config.MEAN
+            for count in range(1, full.count(".") + 1):
+                parts = full.split(".")
+                home = source.modules.get(parts[-count - 1])
+                if home is not None and home is not source:
+                    return self.named(home, expression(parts[-count:]), {}, depth + 1)
+            raise UnreadableError
+        match source.only(first):  # of an object of a class in this file
+            case ast.Call(func=ast.Name(id=owner), args=[], keywords=[]) if rest:
+                return self.of(source, expression([owner, *rest.split(".")]), local, depth + 1)
+            case ast.Name(id=owner) if rest:
+                return self.of(source, expression([owner, *rest.split(".")]), local, depth + 1)
+        raise UnreadableError
+
+
+def expression(names: list[str]) -> ast.expr:
+    """Return the expression of names with dots between them."""
+    return ast.parse(".".join(names), mode="eval").body
+
+
+def is_given(call: ast.Call, position: int, name: str) -> bool:
+    """Tell whether a call gives an argument, or may give it."""
+    is_open = any(isinstance(x, ast.Starred) for x in call.args)
+    return is_open or len(call.args) > position or any(x.arg in (name, None) for x in call.keywords)
+
+
+def numbers(value: Any) -> Any:
+    """Return the numbers of a list as an array of them, and one number as it is.
+
+    Raises:
+        UnreadableError: It is neither.
+    """
+    if isinstance(value, (list, tuple)):
+        return Numbers(map(numbers, value))
+    return number(value)
+
+
+def combine(one: Any, operation: ast.operator, other: Any) -> Any:
+    """Return the result of an operation on numbers, arrays of them, or lists.
+
+    Raises:
+        UnreadableError: It has none.
+    """
+    if isinstance(one, Numbers) or isinstance(other, Numbers):
+        length = max(len(x) for x in (one, other) if isinstance(x, (list, tuple)))
+        sides = [x if isinstance(x, (list, tuple)) else (x,) * length for x in (one, other)]
+        if len(sides[0]) != len(sides[1]):
+            raise UnreadableError
+        return Numbers(combine(x, operation, y) for x, y in zip(*sides, strict=True))
+    if isinstance(operation, ast.Mult) and isinstance(one, (list, tuple)):
+        return repeat(one, other)
+    if (
+        isinstance(operation, ast.Add)
+        and isinstance(one, (list, tuple))
+        and type(one) is type(other)
+    ):
+        return [*one, *other] if isinstance(one, list) else (*one, *other)
+    return calculate(number(one), operation, number(other))
 
 
 def read_source(path: Path, root: Path) -> Source:

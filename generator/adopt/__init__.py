@@ -25,6 +25,7 @@ from generator.adopt.model_file import (
     extracted,
     local_imports,
     names_bound,
+    packages,
 )
 from generator.adopt.reading import Reading, find_service, read_service, settings
 from generator.errors import UserError
@@ -40,7 +41,18 @@ ANSWERS_FILE = ".copier-answers.yml"
 SERVICE = "service/"  # the folder of a project that has its modules
 MODEL = f"{SERVICE}model.py"
 # What is in a project only to be filled.
-BLANK = {"weights/.gitkeep", "NOTES.md", "requirements-own.txt"}
+OWN_PACKAGES = "requirements-own.txt"
+BLANK = {"weights/.gitkeep", "NOTES.md", OWN_PACKAGES}
+# Packages by the names under which they are imported, where the two differ.
+DISTRIBUTIONS = {
+    "PIL": ("pillow",),
+    "clip": ("openai-clip", "clip"),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "open_clip": ("open-clip-torch",),
+    "skimage": ("scikit-image",),
+    "sklearn": ("scikit-learn",),
+    "yaml": ("pyyaml",),
+}
 NO_NETWORK = f"{MODEL} does not make your network yet. Let its build_model(num_classes) return {{}}"
 
 
@@ -92,11 +104,8 @@ def adopt(
     console.print("2. Answers")
     print_lines(console, answers_read(reading))
     findings = reading.findings
-    if not ask and findings.answer("architecture") is None:
-        raise UserError(
-            f"the network is not known: {findings.unknown['architecture']}. Give the checkpoint "
-            "with --weights FILE, or the network with -d architecture=NAME"
-        )
+    if not ask:
+        refuse_to_guess(reading)
 
     console.print(f"3. Render into {folder}")
     with tempfile.TemporaryDirectory(prefix=".adopting-", dir=folder) as scratch:
@@ -113,16 +122,20 @@ def adopt(
             print_lines(console, assumed(reading, chosen))
         has_labels = bring_files(reading, stage, Path(scratch), chosen)
         network = write_network(reading, stage, chosen)
-        names = files_to_move(folder, stage, beginnings(chosen, network, has_labels))
+        added = add_packages(folder, stage, network)
+        kept = beginnings(chosen, network, has_labels) - ({OWN_PACKAGES} if added else set())
+        names = files_to_move(folder, stage, kept)
         replaced = {name: name for name in names if (folder / name).exists()}
         removed = files_to_remove(folder, stage, network)
         checkout.refuse_to_overwrite(folder, [*names, *removed])
         before = settings(folder / "config.properties")
-        packages = packages_of(folder) - packages_of(stage)
+        left = set(packages_of(folder)) - {*packages_of(stage), *packages_of(stage, OWN_PACKAGES)}
         checkout.move_into(stage, names, removed, folder, backup)
 
     console.print("4. Your files")
-    print_lines(console, outcomes(reading, replaced | removed, network, before, packages))
+    print_lines(console, outcomes(reading, replaced | removed, network, before, left))
+    for line in added:
+        console.print(f"   {OWN_PACKAGES}: {printable(line)}, which {MODEL} imports")
     print_next(console, reading, network)
 
 
@@ -167,6 +180,8 @@ def answers_read(reading: Reading) -> Iterator[str]:
         yield f"CONTRADICTION {text}"
     for name, why in findings.unknown.items():
         yield f"NOT KNOWN {name}: {why}"
+    for text in findings.dropped:
+        yield f"NOT CARRIED OVER {text}"
     for text in findings.remarks:
         yield f"NOTE {text}"
 
@@ -176,13 +191,52 @@ def pair(name: str, finding: Finding) -> str:
     return f"{name}: {as_text(finding.answer)}"
 
 
+# What to add to the command where nothing answers a question that decides the predictions. Without
+# an answer the default would be a guess.
+NEEDED = {
+    "architecture": "--weights FILE, the checkpoint, or -d architecture=NAME",
+    "num_classes": "--weights FILE, the checkpoint, or -d num_classes=N",
+    "color_mode": "-d color_mode=RGB, or L",
+    "transforms": "-d transforms=custom -d image_size=N -d 'mean=[...]' -d 'std=[...]', as in "
+    "training",
+    "image_size": "-d image_size=N",
+}
+
+
+def refuse_to_guess(reading: Reading) -> None:
+    """Raise UserError where nothing tells what decides the predictions."""
+    findings = reading.findings
+    if findings.answer("architecture") == "custom" or reading.inspection is None:
+        findings.unknown.setdefault("num_classes", "neither the code nor a checkpoint tells")
+    lines = [
+        f"\n    {name}: {printable(findings.unknown[name])}. Add {advice}"
+        for name, advice in NEEDED.items()
+        if name in findings.unknown and findings.answer(name) is None
+    ]
+    if lines:
+        raise UserError(
+            f"{reading.service.handler_name} and the files beside it do not tell all, and "
+            f"--defaults would guess (without it, you are asked):{''.join(lines)}"
+        )
+
+
 def assumed(reading: Reading, chosen: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the answers that are in the project and were not read."""
+    """Yield the answers that decide the predictions and are not certain, and how to change them."""
     size = catalogue.load()[chosen["architecture"].partition("/")[0]].input_size
-    for name, answer in chosen.items():
-        if not name.startswith("_") and name not in reading.findings.found:
-            own = f" ({size} pixels)" if name == "image_size" and not answer else ""
-            yield f"ASSUMED {name}: {as_text(answer) or 'empty'}{own}"
+    found, deciding = reading.findings.found, facts.deciding_questions()
+    names = [
+        name for name in chosen if name in deciding and (name not in found or not found[name].sure)
+    ]
+    for name in names:
+        own = f" ({size} pixels)" if name == "image_size" and not chosen[name] else ""
+        why = found[name].why if name in found else ""
+        reason = f": {why}" if why else ""
+        yield f"{name}: {as_text(chosen[name]) or 'empty'}{own} (assumed{reason})"
+    if names:
+        yield (
+            "If one is wrong, commit what is there now, and: copier update --defaults "
+            "--vcs-ref=:current: -d NAME=ANSWER"
+        )
 
 
 # ------------------------------------------------------------------------------- what is rendered
@@ -228,18 +282,40 @@ def merge_ignored(theirs: Path, ours: Path) -> None:
         ours.write_text(merged, encoding="utf-8", errors="surrogateescape")
 
 
-def packages_of(folder: Path) -> set[str]:
-    """Return the names of the packages in a folder's requirements.txt, as pip compares them."""
-    path = folder / "requirements.txt"
+def packages_of(folder: Path, name: str = "requirements.txt") -> dict[str, str]:
+    """Return the lines of a requirements file by the packages, as pip compares their names."""
+    path = folder / name
     if not path.is_file():
-        return set()
+        return {}
     data = path.read_bytes()
     # PowerShell's `pip freeze > requirements.txt` writes UTF-16.
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     lines = data.decode(encoding, errors="replace").splitlines()
     requirement = re.compile(r"\ufeff?\s*([A-Za-z0-9][\w.-]*)\s*([][<>=!~;@#(]|$)")
-    found = map(requirement.match, lines)
-    return {canonicalize_name(match[1]) for match in found if match}
+    found = ((requirement.match(line), line) for line in lines)
+    return {canonicalize_name(match[1]): line.strip() for match, line in found if match}
+
+
+def add_packages(folder: Path, stage: Path, network: NetworkFile) -> list[str]:
+    """Put what the user's network imports into the project's requirements; return the lines."""
+    if not network.written or not (stage / MODEL).is_file():
+        return []
+    sources = [stage / MODEL, *(folder / name for name in network.modules)]
+    needed = {name for path in sources for name in packages(read_source(path, folder).tree, folder)}
+    theirs, has = packages_of(folder), {*packages_of(stage), *packages_of(folder, OWN_PACKAGES)}
+    lines = []
+    for name in sorted(needed - {"service"}):
+        known = {canonicalize_name(name), *DISTRIBUTIONS.get(name, ())}
+        if not known & has:
+            wanted = next((x for x in theirs if x in known), None)
+            lines.append(theirs[wanted] if wanted else DISTRIBUTIONS.get(name, (known.pop(),))[0])
+    if lines:
+        own = folder / OWN_PACKAGES
+        text = (own if own.is_file() else stage / OWN_PACKAGES).read_text(encoding="utf-8")
+        (stage / OWN_PACKAGES).write_text(
+            "\n".join([text.rstrip("\n"), *lines, ""]), encoding="utf-8"
+        )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -417,6 +493,13 @@ def print_next(console: Console, reading: Reading, network: NetworkFile) -> None
     folder = service.root
     if network.remaining:
         console.print(f"\n{printable(network.remaining)}")
+    if reading.findings.dropped:
+        console.print(
+            "\nWhat is NOT CARRIED OVER changes predictions. How images are prepared belongs into "
+            "service/preprocessing.py, what is returned into service/response.py; name those that "
+            "you edit, and no update changes them: copier update --defaults --vcs-ref=:current: "
+            "-d 'own_files=[preprocessing.py]'"
+        )
     for name in beside_service(checkout.static_names()):
         if (folder / name).is_file():
             console.print(f"\narchive.py refuses {name} beside {SERVICE}{name}: move or rename it")

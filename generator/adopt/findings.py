@@ -33,12 +33,15 @@ class Findings:
         found: proposed answers by question.
         contradictions: what two places say differently.
         unknown: questions that nothing answers, each with why.
+        dropped: what the service does that the project does not, each with its place and, after a
+            semicolon, what to do about it.
         remarks: what people should know of the service that they get, and of their files.
     """
 
     found: dict[str, Finding] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def propose(

@@ -14,10 +14,16 @@ from generator.tasks import Task
 
 TRANSFORMS = "torchvision.transforms."
 FUNCTIONAL = ("torchvision.transforms.functional.", "torchvision.transforms.v2.functional.")
-OTHER_WORK = ("cv2.", "skimage.", "albumentations.", "imgaug.", "kornia.", "PIL.ImageOps.")
+ALBUMENTATIONS = "albumentations."
+OTHER_WORK = ("cv2.", "skimage.", ALBUMENTATIONS, "imgaug.", "kornia.", "PIL.ImageOps.")
+# What a project does as well, or in its own way.
+DECODING = ("cv2.imread", "cv2.imdecode", "cv2.imencode", "PIL.ImageOps.exif_transpose")
 TIMM = ("timm.data.create_transform", "timm.data.transforms_factory.create_transform")
 MAX_FOUND = 5  # pipelines that differ: there is no telling which of so many counts
-METHODS = ("crop", "thumbnail", "rotate")  # of PIL's images
+METHODS = ("crop", "paste", "thumbnail", "rotate")  # of PIL's images
+TRAINING = re.compile(
+    r"\.(Random\w+|\w*(Jitter|Augment|Flip|Rotate|OneOf|Dropout|Cutout|Blur|Noise|Brightness)\w*)$"
+)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # Steps that are in every project, or change nothing there.
@@ -29,6 +35,10 @@ INTERPOLATION = {
     "BILINEAR": "bilinear", "BICUBIC": "bicubic", "NEAREST": "nearest",
     "bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest",
     "2": "bilinear", "3": "bicubic", "0": "nearest",
+}  # fmt: skip
+OPENCV = {
+    "INTER_LINEAR": "bilinear", "INTER_CUBIC": "bicubic", "INTER_NEAREST": "nearest",
+    "1": "bilinear", "2": "bicubic", "0": "nearest",
 }  # fmt: skip
 
 
@@ -90,9 +100,10 @@ def find_preparations(source: Source) -> list[Preparation]:
         if not isinstance(node, ast.Call) or id(node) in inner or len(found) == MAX_FOUND:
             continue
         name = source.full_name(node.func)
-        if name.startswith(TRANSFORMS) and name.endswith(".Compose"):
+        if name.startswith((TRANSFORMS, ALBUMENTATIONS)) and name.endswith(".Compose"):
             inner |= {id(x) for x in ast.walk(node)}
-            preparation = read_compose(source, node)
+            read = read_compose if name.startswith(TRANSFORMS) else read_albumentations
+            preparation = read(source, node)
         elif name in TIMM:
             preparation = Preparation(source.at(node), weights="timm")
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "transforms":
@@ -110,14 +121,21 @@ def find_preparations(source: Source) -> list[Preparation]:
 
 
 def work_by_hand(source: Source) -> Preparation | None:
-    """Return what a file without torchvision's pipelines does to images; None if nothing."""
+    """Return what a file without pipelines does to images; None if nothing."""
     preparation = with_work_by_hand(source, Preparation(source.name))
     for node in source.nodes:
         if isinstance(node, ast.Call):
             name = source.full_name(node.func)
-            if name in ("numpy.array", "numpy.asarray"):
+            is_array = name in ("numpy.array", "numpy.asarray")
+            if is_array and source.value_or(node, None) is None and preparation.is_empty:
                 preparation = preparation.unlike(without_answer(source, node))
-    return preparation if preparation != Preparation(source.name) else None
+    if preparation == Preparation(source.name):
+        return None
+    if not preparation.is_empty and not is_scaled(source) and max(preparation.mean or (0,)) <= 1:
+        preparation = preparation.unlike(
+            f"{source.name}: no step brings the values to the scale 0 to 1"
+        )
+    return preparation
 
 
 def weights_of(source: Source, node: ast.AST) -> str:
@@ -134,8 +152,7 @@ def is_random(source: Source, call: ast.Call) -> bool:
     """Tell whether a pipeline draws, as those for training do."""
     names = (source.full_name(x.func) for x in ast.walk(call) if isinstance(x, ast.Call))
     return any(
-        name.startswith(TRANSFORMS) and re.search(r"\.(Random\w+|ColorJitter|\w*Augment\w*)$", name)
-        for name in names
+        name.startswith((TRANSFORMS, ALBUMENTATIONS)) and TRAINING.search(name) for name in names
     )
 
 
@@ -196,6 +213,135 @@ def read_compose(source: Source, call: ast.Call) -> Preparation:
     return found
 
 
+def read_albumentations(source: Source, call: ast.Call) -> Preparation:
+    """Read one pipeline of albumentations."""
+    found = Preparation(source.at(call))
+    scaled = False
+    for step in steps_of(source, argument(call, 0, "transforms")):
+        name = source.full_name(step.func) if isinstance(step, ast.Call) else ""
+        kind = name.rpartition(".")[2] if name.startswith(ALBUMENTATIONS) else ""
+        shown = without_answer(source, step)
+        if not isinstance(step, ast.Call):
+            found = found.unlike(shown)
+            continue
+        height, width = (
+            source.value_or(argument(step, i, x), 0) for i, x in enumerate(("height", "width"))
+        )
+        if kind == "Resize" and not found.resize and all_pixels((height, width)):
+            found = read_opencv(argument(step, 2, "interpolation"), found, (height, width), shown)
+        elif kind == "SmallestMaxSize" and not found.resize:
+            side = source.value_or(argument(step, 0, "max_size"), 0)
+            given = argument(step, 1, "interpolation")
+            found = read_opencv(given, found, (side,) if all_pixels((side,)) else (), shown)
+        elif kind == "CenterCrop" and not found.crop and square((height, width)):
+            found = replace(found, crop=square((height, width)))
+        elif kind == "Normalize" and not found.mean:
+            mean = channels(source.value_or(argument(step, 0, "mean"), IMAGENET[0]))
+            std = channels(source.value_or(argument(step, 1, "std"), IMAGENET[1]))
+            top = source.value_or(argument(step, 2, "max_pixel_value"), 255)
+            rest = {x.arg for x in step.keywords} - {"mean", "std", "max_pixel_value", "p"}
+            is_readable = all(
+                argument(step, i, x) is None or source.value_or(argument(step, i, x), None)
+                for i, x in enumerate(("mean", "std", "max_pixel_value"))
+            )
+            if mean and std and top == 255 and is_readable and not rest - {"always_apply"}:
+                found = replace(found, mean=mean, std=std)
+            else:
+                found = found.unlike(shown)
+            scaled = True
+        elif kind == "ToFloat":
+            scaled = True
+        elif kind not in ("ToTensorV2", "ToTensor"):
+            found = found.unlike(shown)
+    if not scaled and not is_scaled(source):
+        found = found.unlike(f"{found.where}: no step brings the values to the scale 0 to 1")
+    return found
+
+
+def read_opencv(
+    given: ast.AST | None, found: Preparation, sides: tuple[int, ...], shown: str
+) -> Preparation:
+    """Add that OpenCV scales an image.
+
+    Args:
+        given: The filter, if the code names one.
+        found: What is known before.
+        sides: As `Preparation.resize` has them; () if they are not known.
+        shown: A remark on the code.
+    """
+    last = chain(given).rpartition(".")[2] if given is not None else "INTER_LINEAR"
+    filter_name = str(given.value) if isinstance(given, ast.Constant) else last
+    if not sides or filter_name not in OPENCV:
+        return found.unlike(shown)
+    place = shown.partition(": ")[0]
+    return replace(found, resize=sides, interpolation=OPENCV[filter_name]).unlike(
+        f"{place}: OpenCV scales without smoothing first, a project scales as Pillow does: large "
+        "images differ a little"
+    )
+
+
+def is_scaled(source: Source) -> bool:
+    """Tell whether a file brings values from 0 to 255 to the scale 0 to 1."""
+    for node in source.nodes:
+        match node:
+            case (
+                ast.BinOp(op=ast.Div(), right=right)
+                | ast.AugAssign(op=ast.Div(), value=right)
+                | ast.Call(func=ast.Attribute(attr="div" | "div_" | "divide"), args=[right])
+            ):
+                if source.value_or(right, None) in (255, 127.5):
+                    return True
+            case ast.BinOp(op=ast.Mult(), right=right) | ast.AugAssign(op=ast.Mult(), value=right):
+                value = source.value_or(right, None)
+                if isinstance(value, float) and abs(value * 255 - 1) < 0.01:
+                    return True
+            case ast.Call():
+                name = source.full_name(node.func)
+                if name.startswith(TRANSFORMS) and name.endswith(("ToTensor", "to_tensor")):
+                    return True
+    return False
+
+
+def normalised_by_hand(
+    source: Source,
+) -> tuple[tuple[float, ...], tuple[float, ...], ast.AST] | None:
+    """Return mean, std and the place of (image - mean) / std; None if a file has no such.
+
+    Mean and std are on the scale 0 to 1.
+    """
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    place: ast.AST | None = None
+    for node in source.nodes:
+        match node:
+            case ast.BinOp(op=ast.Div(), left=ast.BinOp(op=ast.Sub(), right=one), right=two):
+                mean = channels(source.value_or(one, None))
+                std, place = channels(source.value_or(two, None)), node
+            case ast.BinOp(op=ast.Sub(), left=ast.BinOp(op=ast.Div(), right=two), right=one) if (
+                source.value_or(two, None) == 127.5 and source.value_or(one, None) == 1
+            ):
+                return (0.5,), (0.5,), node
+            case (
+                ast.BinOp(op=ast.Sub(), right=right)
+                | ast.AugAssign(op=ast.Sub(), value=right)
+                | ast.Call(func=ast.Attribute(attr="sub" | "sub_" | "subtract"), args=[right])
+            ):
+                if len(found := channels(source.value_or(right, None))) == 3 and not mean:
+                    mean, place = found, node
+            case (
+                ast.BinOp(op=ast.Div(), right=right)
+                | ast.AugAssign(op=ast.Div(), value=right)
+                | ast.Call(func=ast.Attribute(attr="div" | "div_" | "divide"), args=[right])
+            ):
+                if len(found := channels(source.value_or(right, None))) == 3 and not std:
+                    std = found
+        if mean and std and place is not None:
+            if max(mean) > 1:  # of values from 0 to 255
+                mean, std = tuple(x / 255 for x in mean), tuple(x / 255 for x in std)
+            return mean, std, place
+    return None
+
+
 def without_answer(source: Source, node: ast.AST) -> str:
     """Return a remark on code that no answer covers."""
     return f"{source.at(node)}: no answer covers {ast.unparse(node)[:60]}"
@@ -228,24 +374,132 @@ def interpolation_of(node: ast.AST) -> str:
 def with_work_by_hand(source: Source, found: Preparation) -> Preparation:
     """Add what a file does to images outside of the pipeline."""
     for node in source.nodes:
+        if isinstance(node, ast.Subscript) and is_cut(node):
+            found = found.unlike(without_answer(source, node))
         if not isinstance(node, ast.Call):
             continue
         name = source.full_name(node.func)
         shown = without_answer(source, node)
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         sides = source.value_or(argument(node, 0, "size"), None)
-        if name.startswith((*OTHER_WORK, *FUNCTIONAL)):
+        is_pair = isinstance(sides, (tuple, list)) and len(sides) == 2 and all_pixels(sides)
+        if name in DECODING or (name == "cv2.cvtColor" and target_of(source, node)):
+            continue
+        if name == "cv2.resize" and not found.resize and not found.weights:
+            sides = source.value_or(argument(node, 1, "dsize"), None)
+            is_pair = isinstance(sides, (tuple, list)) and len(sides) == 2 and all_pixels(sides)
+            given = argument(node, 5, "interpolation")
+            found = read_opencv(given, found, (sides[1], sides[0]) if is_pair else (), shown)
+        elif name.startswith(ALBUMENTATIONS):
+            continue  # in a pipeline, or another name of one
+        elif name.startswith((*OTHER_WORK, *FUNCTIONAL)):
             found = found.unlike(shown)
-        elif method == "resize" and isinstance(sides, (tuple, list)) and len(sides) == 2:
+        elif method == "resize" and is_pair and not name.startswith(TRANSFORMS):
             given = argument(node, 1, "resample")
             interpolation = interpolation_of(given) if given is not None else "bicubic"
-            if found.resize or found.weights or not all_pixels(sides) or not interpolation:
+            if found.resize or found.weights or not interpolation:
                 found = found.unlike(shown)
             else:  # PIL's sizes are width and height
                 found = replace(found, resize=(sides[1], sides[0]), interpolation=interpolation)
         elif method in METHODS or (method == "resize" and not name.startswith(TRANSFORMS)):
             found = found.unlike(shown)
+    if (by_hand := normalised_by_hand(source)) is not None:
+        mean, std, place = by_hand
+        if found.mean or found.weights:
+            return found.unlike(without_answer(source, place))
+        return replace(found, mean=mean, std=std)
     return found
+
+
+def is_cut(node: ast.Subscript) -> bool:
+    """Tell whether it cuts a part out of an array, as in image[top:bottom, left:right]."""
+    slices = node.slice.elts[:2] if isinstance(node.slice, ast.Tuple) else []
+    return len(slices) == 2 and all(
+        isinstance(x, ast.Slice) and x.step is None and (x.lower or x.upper) for x in slices
+    )
+
+
+# What a colour order is changed by: the last of a pixel's values first.
+REVERSED = re.compile(
+    r"((:, ){2,}|\.\.\., )(::-1|\[2, 1, 0\])|(:, )?\[2, 1, 0\](, :)*|::-1(, :){2}"
+)
+
+
+def target_of(source: Source, call: ast.Call) -> str:
+    """Return to which of RGB, BGR and L cv2.cvtColor converts; "" for another conversion."""
+    code = chain(argument(call, 1, "code")).rpartition(".")[2]
+    match = re.fullmatch(r"COLOR_(RGB|BGR)A?2(RGB|BGR|GRAY)", code)
+    return {"GRAY": "L"}.get(match[2], match[2]) if match else ""
+
+
+def blue_first(source: Source) -> str:
+    """Return where a file gives the network images whose first channel is blue; "" if it does not.
+
+    OpenCV reads them so. Functions that read no images are taken to be called after those that do.
+    """
+    reads: list[tuple[str, ast.AST]] = []
+    effects: list[tuple[str, ast.AST]] = []
+    for nodes in bodies(source):
+        order, place, steps = "", None, []
+        for node in nodes:
+            step = colour_step(source, node)
+            if step.startswith("read "):
+                order, place = step.removeprefix("read "), node
+            elif step and place is not None:
+                order, place = after(order, step), node
+            elif step:
+                steps.append((step, node))
+        if place is None:
+            effects += steps
+        else:
+            reads.append((order, place))
+    for order, place in reads or [("RGB", source.tree)]:
+        for step, node in effects:
+            order, place = after(order, step), node
+        if order == "BGR":
+            return source.at(place)
+    return ""
+
+
+def bodies(source: Source) -> Iterator[list[ast.AST]]:
+    """Yield the nodes of each function of a file, and of the rest, as they are computed."""
+    nodes = sorted(source.nodes, key=end_of)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [x for x in source.nodes if isinstance(x, kinds)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    for function in functions:
+        own = {id(node) for node in ast.walk(function)}
+        yield [x for x in nodes if id(x) in own]
+    yield [x for x in nodes if id(x) not in inside]
+
+
+def end_of(node: ast.AST) -> tuple[int, int]:
+    """Return where a node ends: what is within it ends before."""
+    return getattr(node, "end_lineno", 0), getattr(node, "end_col_offset", 0)
+
+
+def colour_step(source: Source, node: ast.AST) -> str:
+    """Return what a node does to the order of colours: "read BGR", "RGB", "turn", or ""."""
+    if isinstance(node, ast.Subscript):
+        return "turn" if REVERSED.fullmatch(ast.unparse(node.slice).strip("()")) else ""
+    if not isinstance(node, ast.Call):
+        return ""
+    name = source.full_name(node.func)
+    if name in ("cv2.imread", "cv2.imdecode"):
+        flag = argument(node, 1, "flags")
+        shown = ast.unparse(flag) if flag is not None else ""
+        if shown == "0" or shown.endswith("GRAYSCALE"):
+            return "read L"
+        return "read RGB" if shown.endswith("COLOR_RGB") else "read BGR"
+    if name in ("PIL.Image.open", "imageio.imread", "skimage.io.imread"):
+        return "read RGB"
+    return target_of(source, node) if name == "cv2.cvtColor" else ""
+
+
+def after(order: str, step: str) -> str:
+    """Return the order of colours after a step."""
+    turned = {"RGB": "BGR", "BGR": "RGB"}
+    return turned.get(order, order) if step == "turn" else step
 
 
 def converted_modes(source: Source) -> dict[str, str]:
@@ -253,6 +507,9 @@ def converted_modes(source: Source) -> dict[str, str]:
     modes: dict[str, str] = {}
     for node in source.nodes:
         match node:
+            case ast.Call() if source.full_name(node.func) == "cv2.cvtColor":
+                if target_of(source, node) == "L":
+                    modes.setdefault("L", source.at(node))
             case ast.Call(
                 func=ast.Attribute(attr="convert"), args=[ast.Constant(value="L" | "RGB" as mode)]
             ):
@@ -284,9 +541,19 @@ def square(size: Any) -> int:
 def channels(values: Any) -> tuple[float, ...]:
     """Return numbers per channel; () if they are none."""
     values = (values,) if isinstance(values, (int, float)) else values
+    while isinstance(values, (tuple, list)) and len(values) == 1 and not is_plain(values[0]):
+        values = values[0]  # of the shape (1, 3, 1, 1)
+    if isinstance(values, (tuple, list)):
+        values = [x[0] if not is_plain(x) and len(x) == 1 else x for x in values]
+        values = [x[0] if not is_plain(x) and len(x) == 1 else x for x in values]
     if not isinstance(values, (tuple, list)) or len(values) not in (1, 3):
         return ()
     return tuple(values) if all(isinstance(x, (int, float)) for x in values) else ()
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is no list of others."""
+    return not isinstance(value, (tuple, list))
 
 
 # ---------------------------------------------------------------------------------------- answers
@@ -306,7 +573,6 @@ def answers_of(
     unclear = list(found.unclear)
     arch = catalogue.load().get(architecture)
     if found.weights == "timm":
-        unclear.append(f"{found.where}: taken for what timm prepares for this network by itself")
         return ({"transforms": "pretrained"} if arch is None else {}), unclear
     if found.weights:
         if arch is not None and is_default(found.weights, arch.weights):
@@ -319,6 +585,9 @@ def answers_of(
     size, resize, mode = (whole_geometry if is_whole else geometry)(found, unclear)
     if found.mean and not all(0 <= x <= 1 for x in (*found.mean, *found.std)):
         unclear.append(f"{found.where}: mean and std are not on the scale 0 to 1")
+        return {}, unclear
+    if not all(found.std or (1,)):
+        unclear.append(f"{found.where}: std is 0")
         return {}, unclear
     if color_mode == "L" and len(found.mean) == 3:
         unclear.append(f"{found.where}: mean and std are of three channels, the network takes one")

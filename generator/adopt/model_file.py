@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -66,6 +67,33 @@ def local_imports(statements: Iterable[ast.stmt], folder: Path) -> list[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
     return sorted(f"{name}.py" for name in names if (folder / f"{name}.py").is_file())
+
+
+def packages(tree: ast.Module, folder: Path) -> list[str]:
+    """Return what a module imports beyond Python's own modules and the user's.
+
+    Imports that may fail, in a try, are not needed.
+    """
+    tried = {
+        id(node)
+        for attempt in ast.walk(tree)
+        if isinstance(attempt, ast.Try)
+        for statement in attempt.body
+        for node in ast.walk(statement)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in tried:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return sorted(
+        name
+        for name in names - sys.stdlib_module_names
+        if not (folder / f"{name}.py").is_file() and not (folder / name).is_dir()
+    )
 
 
 def with_module(

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from generator import catalogue
-from generator.source import Source, argument, chain
+from generator.source import Numbers, Source, argument, calls_of, chain
 
 MODELS = "torchvision.models."
 MODULES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.Sequential")
@@ -26,6 +26,8 @@ LOGITS = "logits"  # for those that end in none of these
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 MAX_CALLS = 10  # that make networks, in a handler
+NO_NETWORKS = ("ts.", "torch.autograd.")  # packages whose classes may have a forward, too
+MAX_BASES = 10  # of classes that are derived from each other
 
 # The layers of the `head` answers. Layers after them that only change the scores are ENDINGS.
 HEADS = {
@@ -122,13 +124,21 @@ def find_network(
         modules: The user's own modules that these import, by name.
     """
     made: dict[str, Network] = {}
+    loaded: set[str] = set()
     for source, scope, caller in scopes(handler, modules):
         for call in outer_calls(source, modules, scope):
             network = read_call(source, call, modules)
             if caller is not None and isinstance(scope, ast.FunctionDef):
                 network = made_by_function(network, source, scope, caller)
+            elif caller is None and network.own is None:
+                network = replace(network, own=maker_around(source, call))
             what = network.architecture or f"class {network.own and network.own.name}"
             made.setdefault(what, network)
+            if gets_weights(source, targets_of(source, call)):
+                loaded.add(what)
+    if len(made) > 1 and len(loaded) == 1:  # the others are losses, preparations and the like
+        (what,) = loaded
+        made = {what: made[what]}
     if len(made) > 1:
         places = ", ".join(f"{what} ({network.where})" for what, network in made.items())
         return None, [f"the handler makes several networks: {places}"]
@@ -144,6 +154,14 @@ def find_network(
     return None, [
         f"{model_file.name} has {len(classes)} classes (networks: {names}); TorchServe takes one"
     ]
+
+
+def gets_weights(source: Source, roots: set[str]) -> bool:
+    """Tell whether weights are loaded into what some names stand for."""
+    return any(
+        isinstance(node, ast.Call) and chain(node.func) in {f"{x}.load_state_dict" for x in roots}
+        for node in source.nodes
+    )
 
 
 Made = tuple[Source, ast.Call]
@@ -180,6 +198,28 @@ def made_by_function(
     return replace(network, own=with_call(Maker(function.name, source, function), made))
 
 
+def maker_around(source: Source, call: ast.Call) -> Maker | None:
+    """Return the function around a call that returns the network, if it is sure how it is called.
+
+    It makes what weights do not show, such as a head with further layers.
+    """
+    roots = targets_of(source, call)
+    for function in source.tree.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        inside = list(ast.walk(function))
+        returned = [x.value for x in inside if isinstance(x, ast.Return)]
+        is_it = any(x is call for x in inside) and all(
+            value is call or (chain(value) and chain(value) in roots) for value in returned
+        )
+        if is_it and returned:
+            calls = [x for x in calls_of(source.nodes) if chain(x.func) == function.name]
+            made = (source, calls[0]) if len(calls) == 1 else None
+            maker = with_call(Maker(function.name, source, function), made)
+            return maker if maker.call else None
+    return None
+
+
 def outer_calls(source: Source, modules: Mapping[str, Source], scope: ast.AST) -> list[ast.Call]:
     """Return the calls that make networks, those in networks and in other such calls aside."""
     inner: set[int] = set()
@@ -193,48 +233,72 @@ def outer_calls(source: Source, modules: Mapping[str, Source], scope: ast.AST) -
             break
         if not isinstance(node, ast.Call) or id(node) in inner or id(node) not in within:
             continue
-        if named_architecture(source, node) or local_class(source, node.func, modules):
+        own = local_class(source, node.func, modules)
+        if named_architecture(source, node) or (own is not None and has_forward(*own, modules)):
             found.append(node)
             inner |= {id(x) for x in ast.walk(node)}
-    return found
+    parts = [x for x in found if is_part(source, x, found)]
+    return [x for x in found if x not in parts]
+
+
+def is_part(source: Source, call: ast.Call, others: list[ast.Call]) -> bool:
+    """Tell whether what a call makes becomes a part of another network, as in model.fc = Head()."""
+    names = source.results.get(id(call), ())
+    wholes = set().union(*(targets_of(source, x) for x in others if x is not call))
+    return bool(names) and all(below(name, wholes) for name in names)
 
 
 def local_class(
     source: Source, node: ast.AST, modules: Mapping[str, Source]
 ) -> tuple[Source, ast.ClassDef] | None:
     """Return the network's class of the user's own that an expression names."""
-    name = source.full_name(node).lstrip(".")
-    module, _, own = name.rpartition(".")
-    home = modules.get(module.rpartition(".")[2]) if module else source
-    if home is None:
-        return None
-    for candidate in home.classes():
-        if candidate.name == (own or name) and is_network(home, candidate, modules):
-            return home, candidate
-    return None
+    found = class_named(source, source.full_name(node), modules)
+    return found if found is not None and is_network(*found, modules) else None
 
 
-def is_network(source: Source, node: ast.ClassDef, modules: Mapping[str, Source]) -> bool:
-    """Tell whether a class is an nn.Module."""
+def is_network(
+    source: Source, node: ast.ClassDef, modules: Mapping[str, Source], depth: int = 0
+) -> bool:
+    """Tell whether a class is an nn.Module, or derived from one of the user's own."""
+    if depth > MAX_BASES:
+        return False
     for base in node.bases:
         name = source.full_name(base)
         if name in MODULES or name.startswith(MODELS) or LIGHTNING.match(name):
             return True
-        is_itself = name == node.name
-        if not is_itself and local_class_of_base(source, base, modules):
+        parent = class_named(source, name, modules)
+        if parent is not None and parent[1] is not node and is_network(*parent, modules, depth + 1):
+            return True
+        # Of a package's class, of which nothing is known but that this one has a forward.
+        is_foreign = parent is None and "." in name and not name.startswith(NO_NETWORKS)
+        if is_foreign and method(node, "forward") is not None:
             return True
     return False
 
 
-def local_class_of_base(source: Source, base: ast.AST, modules: Mapping[str, Source]) -> bool:
-    """Tell whether a base is a class of this file that is directly a network."""
-    name = chain(base)
-    return any(
-        other.name == name
-        and any(source.full_name(b) in MODULES or source.full_name(b).startswith(MODELS)
-                for b in other.bases)
-        for other in source.classes()
-    )  # fmt: skip
+def class_named(
+    source: Source, name: str, modules: Mapping[str, Source]
+) -> tuple[Source, ast.ClassDef] | None:
+    """Return the user's own class of a full name, and its file."""
+    module, _, own = name.lstrip(".").rpartition(".")
+    home = modules.get(module.rpartition(".")[2]) if module else source
+    if home is None:
+        return None
+    return next(((home, x) for x in home.classes() if x.name == own), None)
+
+
+def has_forward(source: Source, node: ast.ClassDef, modules: Mapping[str, Source]) -> bool:
+    """Tell whether a class, or one that it is derived from, says what the network computes."""
+    if method(node, "forward") is not None:
+        return True
+    for base in node.bases:
+        name = source.full_name(base)
+        parent = class_named(source, name, modules)
+        if parent is None and name not in MODULES[:2] and "." in name:  # a package's network
+            return True
+        if parent is not None and parent[1] is not node and has_forward(*parent, modules):
+            return True
+    return False
 
 
 def named_architecture(
@@ -312,10 +376,6 @@ def read_construction(
             network = replace(network, channels=value, channels_at=source.at(keyword))
         elif keyword.arg not in HARMLESS:
             network = network.unlike(f"{source.at(keyword)}: {ast.unparse(keyword)[:60]}")
-    if not network.classes and network.pretrained:
-        arch = catalogue.load().get(architecture.partition("/")[0])
-        kind = catalogue.KINDS[arch.kinds[0] if arch is not None else "classifier"]
-        network = replace(network, classes=kind.classes, classes_at=source.at(call))
     return network
 
 
@@ -657,7 +717,7 @@ def with_call(own: Maker, made: Made | None) -> Maker:
         elif name in given and made is not None:
             where, call = made
             value = where.value_or(given[name], ...)
-            if value is ...:
+            if value is ... or isinstance(value, Numbers):
                 shown = ast.unparse(given[name])[:40]
                 return replace(own, why=f"{where.at(call)} makes it with {name}={shown}")
             arguments.append(f"{name}={value!r}")

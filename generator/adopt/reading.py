@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ from generator.source import Source, chain, read_source, relative
 from generator.tasks import Task, serving, tasks
 
 BASES = ("BaseHandler", "VisionHandler")  # TorchServe's; the tasks know of more
+WEB = {"flask", "fastapi", "starlette", "sanic", "tornado", "bottle", "aiohttp", "litserve"}
+NETWORKS = {"torch", "torchvision", "timm", "onnxruntime"}  # packages that run them
 CHECKPOINTS = re.compile(r"[\w.-]+\.(pth|pt|ckpt|bin|safetensors|onnx|pt2)")
 MAX_MODULES = 30
 
@@ -192,22 +195,22 @@ def only_handler(root: Path) -> Path | None:
     Raises:
         UserError: There is none, or there are several.
     """
-    found = []
+    sources = []
     for path in files_below(root):
         if path.suffix == ".py":
-            try:
-                source = read_source(path, root)
-            except UserError:
-                continue
-            if is_handler(source):
-                found.append(path)
+            with contextlib.suppress(UserError):
+                sources.append(read_source(path, root))
+    found = [x.path for x in sources if is_handler(x)]
+    for is_it in (is_app, imports_web):
+        found = found or [x.path for x in sources if is_it(x)]
     if len(found) == 1:
         return found[0]
     if not found:
         raise UserError(
             f"{root} has no handler of TorchServe's kind (a class derived from BaseHandler or such "
-            "as ImageClassifier, or a function handle(data, context)) and no torch-model-archiver "
-            "command. Name the handler with --handler FILE, or start from the checkpoint: "
+            "as ImageClassifier, or a function handle(data, context)), no app of Flask, FastAPI or "
+            "SageMaker, and no torch-model-archiver command. Name the file that answers requests "
+            "with --handler FILE, or start from the checkpoint: "
             "ts-template new PROJECT --weights FILE"
         )
     names = ", ".join(relative(path, root) for path in found)
@@ -220,6 +223,18 @@ def is_handler(source: Source) -> bool:
         return bool(handler_class(source)[0]) or has_entry(source)
     except UserError:
         return False
+
+
+def imports_web(source: Source) -> bool:
+    """Tell whether a file answers HTTP requests with a web framework."""
+    return any(full.partition(".")[0] in WEB for full in source.imported.values())
+
+
+def is_app(source: Source) -> bool:
+    """Tell whether a file answers requests with a network: an app, or SageMaker's functions."""
+    functions = {x.name for x in source.tree.body if isinstance(x, ast.FunctionDef)}
+    uses = {full.partition(".")[0] for full in source.imported.values()}
+    return "model_fn" in functions or (imports_web(source) and bool(uses & NETWORKS))
 
 
 def has_entry(source: Source) -> bool:
@@ -276,6 +291,8 @@ def own_modules(service: Service) -> dict[str, Source]:
                         waiting.append(modules[last])
     if service.model_file is not None:
         modules.setdefault(service.model_file.path.stem, service.model_file)
+    for source in filter(None, (service.handler, *modules.values())):
+        source.modules.update(modules)
     return modules
 
 
@@ -505,6 +522,7 @@ def add_network(reading: Reading) -> None:
     if not findings.answer("architecture"):
         add_unknown_network(reading)
     add_checkpoint(reading, place)
+    add_colours(reading, place)
     add_classes(reading, place)
     if network is not None:
         add_code(reading, network)
@@ -617,12 +635,33 @@ def add_classes(reading: Reading, place: str) -> None:
     """Propose the number of classes."""
     findings, inspection, network = reading.findings, reading.inspection, reading.network
     rows = rows_of(reading, network.last) if network is not None else 0
+    likely = inspection.likely.get("num_classes") if inspection is not None else None
     if rows and network is not None:
         findings.propose("num_classes", rows, f"{network.last} in {place}")
     elif inspection is not None and inspection.classes:
         findings.propose("num_classes", inspection.classes, place)
+    elif likely:
+        findings.propose("num_classes", likely, place, sure=False, why="its last matrix")
     if network is not None and network.classes:
         findings.propose("num_classes", network.classes, network.classes_at)
+    elif network is not None and findings.answer("weights") == "pretrained":
+        arch = catalogue.load()[network.architecture]
+        findings.propose("num_classes", catalogue.KINDS[arch.kinds[0]].classes, network.where)
+
+
+def add_colours(reading: Reading, place: str) -> None:
+    """Propose the channels of the image that a network of one's own takes."""
+    findings, inspection, network = reading.findings, reading.inspection, reading.network
+    if inspection is not None and (mode := inspection.likely.get("color_mode")):
+        findings.propose("color_mode", mode, place, sure=False, why="its first convolution")
+    channels = network.channels if network is not None else 0
+    modes = {3: "RGB", 1: "L"}
+    if network is not None and channels in modes:
+        findings.propose("color_mode", modes[channels], network.channels_at)
+    elif network is not None and channels:
+        findings.unknown["color_mode"] = (
+            f"the network takes {channels} channels ({network.channels_at}), a project 1 or 3"
+        )
 
 
 def rows_of(reading: Reading, layer: str) -> int:
@@ -643,9 +682,6 @@ def rows_of(reading: Reading, layer: str) -> int:
 def add_code(reading: Reading, network: Network) -> None:
     """Propose what the code that makes the network says besides."""
     findings, inspection = reading.findings, reading.inspection
-    modes = {3: "RGB", 1: "L"}
-    if network.channels in modes:
-        findings.propose("color_mode", modes[network.channels], network.channels_at)
     architecture = str(findings.answer("architecture", ""))
     arch = catalogue.load().get(architecture)
     if arch is not None and arch.params is not None:
@@ -765,6 +801,33 @@ def add_images(reading: Reading) -> None:
     """Propose how images are prepared."""
     service, findings = reading.service, reading.findings
     found = preparations(service)
+    add_modes(service, found, findings)
+    inspection = reading.inspection
+    size = inspection.image_size if inspection is not None else None
+    if not found:
+        findings.unknown["transforms"] = f"{service.handler_name} has no transforms that are known"
+    elif len(found) == 1 and found[0].is_empty and found[0].unclear:
+        findings.unknown["transforms"] = f"{service.handler_name} prepares images by hand"
+        findings.dropped += found[0].unclear
+    elif len(found) > 1:
+        places = ", ".join(x.where for x in found)
+        findings.unknown["transforms"] = f"there are several that differ: {places}"
+    else:
+        add_preparation(reading, found[0], size)
+    for source in filter(None, (service.handler, *service.modules.values())):
+        if place := images.blue_first(source):
+            findings.dropped.append(
+                f"{place}: the network gets images in the order blue, green, red, a project's in "
+                "red, green, blue; let preprocess in service/preprocessing.py end in .flip(0)"
+            )
+    if inspection is not None and size and findings.answer("transforms") in ("custom", "to_tensor"):
+        findings.propose("image_size", size, service.name(inspection.path))
+        if resize_mode := inspection.answers.get("resize_mode"):
+            findings.propose("resize_mode", resize_mode, service.name(inspection.path))
+
+
+def add_modes(service: Service, found: list[images.Preparation], findings: Findings) -> None:
+    """Propose whether images are in colour, as the code converts or normalises them."""
     modes = images.converted_modes(service.handler) if service.handler else {}
     for preparation in found:
         if preparation.gray == 1:
@@ -772,45 +835,45 @@ def add_images(reading: Reading) -> None:
     if len(modes) == 1:
         ((mode, where),) = modes.items()
         findings.propose("color_mode", mode, where)
-    if len(found) == 1 and len(found[0].mean) == 3 and not findings.answer("color_mode"):
-        findings.propose("color_mode", "RGB", found[0].where)
-    if len(found) == 1 and len(found[0].mean) == 1 and not findings.answer("color_mode"):
-        findings.propose("color_mode", "L", found[0].where, sure=False, why="one mean, one std")
-    inspection = reading.inspection
-    size = inspection.image_size if inspection is not None else None
-    if not found:
-        findings.unknown["transforms"] = f"{service.handler_name} has no transforms that are known"
-    elif len(found) == 1 and found[0].is_empty and found[0].unclear:
-        findings.unknown["transforms"] = f"{service.handler_name} prepares images by hand"
-        findings.remarks += found[0].unclear
-    elif len(found) > 1:
-        places = ", ".join(x.where for x in found)
-        findings.unknown["transforms"] = f"there are several that differ: {places}"
-    else:
-        answers, unclear = images.answers_of(
-            found[0],
-            str(findings.answer("architecture", "")),
-            str(findings.answer("color_mode", "RGB")),
-            reading.task,
+    if len(found) == 1 and not findings.answer("color_mode"):
+        if len(found[0].mean) == 3:
+            findings.propose("color_mode", "RGB", found[0].where)
+        elif len(found[0].mean) == 1:
+            why = "one mean, one std"
+            findings.propose("color_mode", "L", found[0].where, sure=False, why=why)
+
+
+def add_preparation(reading: Reading, found: images.Preparation, size: int | None) -> None:
+    """Propose what one preparation of images says.
+
+    Args:
+        reading: What is known.
+        found: The preparation.
+        size: Of the image in pixels, if the weights depend on it.
+    """
+    findings = reading.findings
+    answers, unclear = images.answers_of(
+        found,
+        str(findings.answer("architecture", "")),
+        str(findings.answer("color_mode", "RGB")),
+        reading.task,
+    )
+    why = "no answer covers all that the code does" if unclear else ""
+    if found.weights == "timm":
+        why = "taken for what timm prepares for this network by itself"
+    for name, answer in answers.items():
+        findings.propose(name, answer, found.where, sure=not why, why=why)
+    findings.dropped += unclear
+    if not answers:
+        findings.unknown["transforms"] = f"those at {found.where} are no answer"
+    is_open = answers.get("transforms") in ("custom", "to_tensor") and "image_size" not in answers
+    if is_open and not size:
+        findings.unknown["image_size"] = (
+            f"{found.where} makes images of {found.resize[0]} x {found.resize[1]} pixels, a "
+            "project squares"
+            if len(set(found.resize)) > 1
+            else "the handler takes images of any size"
         )
-        for name, answer in answers.items():
-            findings.propose(
-                name,
-                answer,
-                found[0].where,
-                sure=not unclear,
-                why="no answer covers all that the code does" if unclear else "",
-            )
-        findings.remarks += unclear
-        is_open = (
-            answers.get("transforms") in ("custom", "to_tensor") and "image_size" not in answers
-        )
-        if is_open and not size:
-            findings.unknown["image_size"] = "the handler takes images of any size"
-    if inspection is not None and size and findings.answer("transforms") in ("custom", "to_tensor"):
-        findings.propose("image_size", size, service.name(inspection.path))
-        if resize_mode := inspection.answers.get("resize_mode"):
-            findings.propose("resize_mode", resize_mode, service.name(inspection.path))
 
 
 def preparations(service: Service) -> list[images.Preparation]:
@@ -875,9 +938,9 @@ def add_response(reading: Reading) -> None:
             f"{found.where or service.handler_name}: predictions will have the project's form, not "
             f"that of your handler; {chosen} is {meaning}"
         )
-    findings.remarks += found.remarks
+    findings.dropped += found.remarks
     if service.handler is not None:
-        findings.remarks += responses.oddities(service.handler)
+        findings.dropped += responses.oddities(service.handler)
 
 
 def add_settings(reading: Reading) -> None:

@@ -11,6 +11,14 @@ from generator.source import Source, chain
 NAMES = re.compile(
     r"(self\.)?_?(\w*_)?(class(es)?|labels?|categories|names|tags?|idx|index)(_\w*)?", re.IGNORECASE
 )
+FLIPS = ("fliplr", "flipud", "hflip", "vflip", "rot90")
+WRAPPED = (
+    "for that, take architecture=custom, and let its network in service/model.py do it in forward"
+)
+TAKEN = (
+    'a project takes the image file itself, its base64 text, or {"data": "<base64>"}: change the '
+    "clients"
+)
 LABEL_FILE = re.compile(r"[\w.-]+\.(json|txt|csv|tsv)")
 
 
@@ -21,8 +29,10 @@ def oddities(source: Source) -> list[str]:
     forwards = [x for x in calls if chain(x.func) in ("self.model", "self.model.forward")]
     if len(forwards) > 1:
         notes.append(
-            f"{source.at(forwards[1])}: the handler calls the network {len(forwards)} times"
+            f"{source.at(forwards[1])}: the handler calls the network {len(forwards)} times, a "
+            f"project once; {WRAPPED}"
         )
+    notes += requests(source, calls)
     metrics = [x for x in calls if re.search(r"(^|\.)metrics\.\w+$", chain(x.func))]
     if metrics:
         notes.append(f"{source.at(metrics[0])}: the handler's own metrics are not in the project")
@@ -37,10 +47,39 @@ def oddities(source: Source) -> list[str]:
             notes.append(
                 f"{source.at(call)}: the handler computes in half precision, a project does not"
             )
+        elif source.full_name(call.func).partition(".")[0] == "ttach":
+            notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}; {WRAPPED}")
+        elif name in FLIPS:
+            notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}")
         elif name == "softmax" and any(isinstance(x, ast.BinOp) for x in ast.walk(scores)):
             shown = ast.unparse(call)[:60]
             notes.append(f"{source.at(call)}: the scores are changed before softmax: {shown}")
     return notes
+
+
+def requests(source: Source, calls: list[ast.Call]) -> list[str]:
+    """Return what a handler takes that is no image file, each with its place."""
+    notes = []
+    for call in calls:
+        name = source.full_name(call.func)
+        shown = ast.unparse(call)
+        is_of_file = any(word in shown for word in ("read_text", "open(", ".read()"))
+        last = name.rpartition(".")[2] or str(getattr(call.func, "attr", ""))
+        if (name == "json.loads" and not is_of_file) or last == "get_json":
+            notes.append(f"{source.at(call)}: the handler reads JSON, {shown[:40]}; {TAKEN}")
+        elif name in ("requests.get", "urllib.request.urlopen", "httpx.get"):
+            notes.append(f"{source.at(call)}: the handler fetches what a request names; {TAKEN}")
+    for node in source.nodes:
+        match node:
+            case ast.Subscript(
+                value=ast.Subscript(slice=ast.Constant(value="body" | "data")),
+                slice=ast.Constant(value=str() as key),
+            ) if key != "data":
+                shown = ast.unparse(node)[:40]
+                notes.append(f"{source.at(node)}: the handler reads JSON, {shown}; {TAKEN}")
+            case ast.Attribute(value=ast.Name(id="request"), attr="json"):
+                notes.append(f"{source.at(node)}: the handler reads JSON, request.json; {TAKEN}")
+    return notes[:1]
 
 
 def written_names(source: Source) -> tuple[list[str], str] | None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from generator import facts
-from generator.source import Source
+from generator.source import Source, argument, called
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,33 @@ class Task:
     def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
         """Return how to complete a label file that names other than all classes, "" if unknown."""
         return ""
+
+
+ABOVE = ("gt", "ge", "greater", "greater_equal")  # of torch and its tensors
+
+
+def thresholds(source: Source, nodes: Sequence[ast.AST]) -> Iterator[tuple[list[float], str]]:
+    """Yield what probabilities are compared with, and where."""
+    for node in nodes:
+        limit: ast.AST | None = None
+        match node:
+            case ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right]):
+                limit = right
+            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()], comparators=[right]):
+                limit = left if probabilities(source.value_or(left, None)) else right
+            case ast.Call():
+                if called(node) in ABOVE:
+                    position = 1 if source.full_name(node.func).startswith("torch.") else 0
+                    limit = argument(node, position, "other")
+        if values := probabilities(source.value_or(limit, None)):
+            yield values, source.at(node)
+
+
+def probabilities(value: Any) -> list[float]:
+    """Return a threshold, or one for each class; [] if it is none."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    are_all = all(isinstance(x, float) and 0 < x < 1 for x in values)
+    return values if are_all else []
 
 
 @cache

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from generator.source import Source, argument, called, calls_of, chain
-from generator.tasks import Evidence, Response, Task
+from generator.tasks import Evidence, Response, Task, thresholds
 
 SOFTMAX = ("softmax", "Softmax", "log_softmax", "LogSoftmax")
 SIGMOID = ("sigmoid", "Sigmoid")
@@ -60,15 +60,23 @@ class ImageClassification(Task):
                 form, where = "scores", source.at(call)
             elif kind in SIGMOID:
                 sigmoid = source.at(call)
-        remark = (
-            f"{sigmoid}: the handler has a sigmoid; the project computes softmax: its "
-            "probabilities are other ones, and add up to 1"
-        )
+        remarks = []
+        if sigmoid:
+            remarks.append(
+                f"{sigmoid}: the handler has a sigmoid, and the project computes softmax: its "
+                "probabilities are other ones, and add up to 1"
+            )
+        for values, place in thresholds(source, nodes):
+            remarks.append(
+                f"{place}: the handler compares with {values[0]}; the project returns its "
+                "predictions however probable they are"
+            )
+            break
         return Response(
             form,
             where,
             answers={"top_k": (top_k, top_k_at or where)} if top_k and form != "label" else {},
-            remarks=(remark,) if sigmoid else (),
+            remarks=tuple(remarks),
         )
 
     def advice_on_labels(self, names: Sequence[str], classes: int) -> str:

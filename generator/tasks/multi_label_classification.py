@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from generator.source import Source, argument, called, calls_of
-from generator.tasks import Evidence, Response, Task
+from generator.source import Source, called, calls_of
+from generator.tasks import Evidence, Response, Task, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
-ABOVE = ("gt", "ge", "greater", "greater_equal")  # of torch and its tensors
 
 
 class MultiLabelClassification(Task):
@@ -44,30 +43,6 @@ class MultiLabelClassification(Task):
         found = list(thresholds(source, nodes))
         answers = {"thresholds": found[0]} if len({str(value) for value, _ in found}) == 1 else {}
         return Response(answers=answers)
-
-
-def thresholds(source: Source, nodes: Sequence[ast.AST]) -> Iterator[tuple[list[float], str]]:
-    """Yield what probabilities are compared with, and where."""
-    for node in nodes:
-        limit: ast.AST | None = None
-        match node:
-            case ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right]):
-                limit = right
-            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()]):
-                limit = left
-            case ast.Call():
-                if called(node) in ABOVE:
-                    position = 1 if source.full_name(node.func).startswith("torch.") else 0
-                    limit = argument(node, position, "other")
-        if values := probabilities(source.value_or(limit, None)):
-            yield values, source.at(node)
-
-
-def probabilities(value: Any) -> list[float]:
-    """Return a threshold, or one for each class; [] if it is none."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    are_all = all(isinstance(x, float) and 0 < x < 1 for x in values)
-    return values if are_all else []
 
 
 TASK = MultiLabelClassification
