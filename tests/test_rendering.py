@@ -412,7 +412,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"model_name": "x" * 65}, "at most 64"),
         ({"architecture": "resnet19"}, "resnet18"),
         ({"task": "classification"}, "semantic_segmentation"),
-        ({"task": "semantic_segmentation", "architecture": "resnet18"}, "takes a segmenter"),
+        ({"task": "semantic_segmentation", "architecture": "resnet18"}, "choose another task"),
         ({"task": "semantic_segmentation", "transforms": "imagenet"}, "choose pretrained or"),
         ({"task": "semantic_segmentation", "num_classes": 1}, "for one output answer 2"),
         ({"num_classes": 1}, "for one output answer 2, and model_output=binary_logit"),
