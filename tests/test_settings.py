@@ -251,6 +251,9 @@ def test_random_settings_are_read_and_written_as_java_does(tmp_path: Path) -> No
         (f"{ADDRESS}=HTTP://0.0.0.0", "", "", "inference_address=http://0.0.0.0:80:"),
         (f"{ADDRESS}=http://127.0.0.1@0.0.0.0:80", "", "", "tokens are off"),
         ("disable_token_authorization=true ", "", "--host 192.0.2.1", "nothing can listen"),
+        # KServe's example has all of these.
+        (f"{ADDRESS}=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085", "", "", ":30: "),
+        ("model_snapshot={}", "", "", ":30: model_snapshot={}: "),
         # What TorchServe would refuse, in words of its own and later.
         (
             f"{ADDRESS}=http://[::1]:8080",
@@ -296,6 +299,35 @@ def test_settings_that_would_not_do_are_named(
     assert result.returncode == 1, result.stdout
     assert message in result.stderr
     assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("added", "variable", "address"),
+    [
+        ("", "http://127.0.0.1:9", "http://127.0.0.1:8081"),
+        ("enable_envvars_config=True", "http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("enable_envvars_config=true\t", "http://127.0.0.1:9", "http://127.0.0.1:8081"),  # to Java
+        ("  management_address: http://localhost:9 ", "", "wanted is http://HOST:PORT"),
+        ("  management_address: http://localhost:9", "", "http://localhost:9"),
+        ("management_address=HTTP://127.0.0.1", "", "http://127.0.0.1:8081"),
+        ("management_address=https://127.0.0.1\nkeystore=serve.py", "", "https://127.0.0.1:8444"),
+    ],
+)
+def test_where_the_server_is_asked_follows_from_the_settings(
+    project: Project, rendered: str, added: str, variable: str, address: str
+) -> None:
+    (project.path / "config.properties").write_text(f"{rendered}{added}\n")
+    result = subprocess.run(
+        [sys.executable, "serve.py", "--ready"],
+        cwd=project.path,
+        env={**os.environ, "TS_MANAGEMENT_ADDRESS": variable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert address in result.stderr
     assert result.stderr.count("\n") == 1
 
 

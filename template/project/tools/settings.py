@@ -115,6 +115,8 @@ def read_settings() -> Settings:
     for key in GRPC:
         if key in settings:
             raise settings.error(key, "serve.py offers no gRPC; see README.md, and remove this")
+    if "model_snapshot" in settings:
+        raise settings.error("model_snapshot", "TorchServe would then not load load_models")
     for key in NUMBERS:
         if key in settings and not re.fullmatch(r"[+-]?[0-9]{1,9}", settings[key]):
             raise settings.error(key, f"{settings[key]!r} is no whole number up to 999999999")

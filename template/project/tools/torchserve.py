@@ -45,7 +45,7 @@ DIRECT = urllib.request.build_opener(
     urllib.request.ProxyHandler({}),
     urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),
 )
-SOCKETS = 80  # characters of a folder whose sockets have paths that are not too long
+SOCKETS = 75  # characters of a folder whose sockets do not get too long a path
 
 
 class Server:
