@@ -300,7 +300,7 @@ def presets(
     import shlex
 
     from generator import presets as module
-    from generator.rendering import template_root
+    from generator.rendering import runner, template_root
 
     if write:
         for path in module.write_samples():
@@ -308,7 +308,7 @@ def presets(
         return
     for name, preset in module.presets().items():
         words = ["copier", "copy", "--data-file", str(preset.path), str(template_root()), name]
-        typer.echo(f"{name}: {preset.title}\n    {shlex.join(words)}")
+        typer.echo(f"{name}: {preset.title}\n    {runner()}{shlex.join(words)}")
 
 
 @app.command()
@@ -319,14 +319,18 @@ def check(
 
     Example: ts-template check answers.yml
     """
+    import shlex
+
     from generator import options as module
+    from generator.rendering import runner, template_root
 
     problems = list(module.check(answers))
     for problem in problems:
         typer.echo(f"{answers}: {problem}", err=True)
     if problems:
         raise SystemExit(1)
-    typer.echo(f"{answers}: ok. Use it with: copier copy --data-file {answers} TEMPLATE PROJECT")
+    words = ["copier", "copy", "--data-file", str(answers), str(template_root()), "PROJECT"]
+    typer.echo(f"{answers}: ok. Use it with: {runner()}{shlex.join(words)}")
 
 
 @app.command()

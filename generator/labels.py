@@ -27,7 +27,7 @@ from generator.label_formats import (
     reader_of,
 )
 from generator.label_keys import by_folder, refuse_contradiction, starts_at_zero
-from generator.rendering import template_root
+from generator.rendering import runner, template_root
 from generator.shared.label_files.entries import is_wordnet_id
 from generator.shared.label_files.names import (
     LabelFileError,
@@ -336,4 +336,4 @@ def write_into(
 def copy_with(**answers: object) -> str:
     """Return the command that a message names, where a project would name `copier update`."""
     data = " ".join(f"-d {shlex.quote(f'{name}={value}')}" for name, value in answers.items())
-    return f"copier copy {data} {shlex.quote(str(template_root()))} PROJECT"
+    return f"{runner()}copier copy {data} {shlex.quote(str(template_root()))} PROJECT"

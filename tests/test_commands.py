@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from conftest import Project, in_shell
+from conftest import REPOSITORY, Project, in_shell
 from generator.rendering import plain_copy
 from test_archive import network_state
 
@@ -152,3 +152,17 @@ def test_what_is_missing_is_named_with_a_command_that_runs_from_anywhere(
     assert found, refused.stderr
     built = in_shell(found[1].replace("python", python), tmp_path)
     assert built.returncode == 0, built.stderr
+
+
+def test_the_commands_of_ts_template_run_as_they_are_printed(tmp_path: Path) -> None:
+    answers = tmp_path / "our answers.yml"
+    answers.write_text(yaml.safe_dump(ANSWERS))
+    checked = in_shell(f"{sys.executable} -m generator.cli check '{answers}'", REPOSITORY)
+    given = in_shell(f"{sys.executable} -m generator.cli presets", REPOSITORY)
+    commands = [checked.stdout.partition("Use it with: ")[2].strip()]
+    commands += re.findall(r"^ +(.*copier copy .* digits)$", given.stdout, re.MULTILINE)
+    for command, project in zip(commands, ("PROJECT", "digits"), strict=True):
+        # What is left to ask is asked in a terminal.
+        result = in_shell(command.replace("copier copy", "copier copy --defaults"), tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / project / "archive.py").is_file()
