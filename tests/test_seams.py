@@ -28,6 +28,7 @@ OF_THE_TASK = {
     "README.md",
     "config.properties",  # the longest response
     "predict.py",  # the table
+    "pyproject.toml",  # as requirements.txt
     "requirements.txt",
     "service/loading.py",  # which of a network's outputs it is
     "service/model.py",
