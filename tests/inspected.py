@@ -78,11 +78,17 @@ HEADS = {
     "dropout": "dropout",
     "mlp": "mlp",
     "mlp_dropout": "mlp_dropout",
-    "deeper": "other",
-    "normalised": "other",
-    "whole": "other",
+    "deeper": "layers",
+    "normalised": "layers",
+    "whole": "layers",
     "outside": "outside",
 }
+
+
+def head_title(arch: Arch, head: str) -> str:
+    """Return what inspect calls a head of an architecture."""
+    fits = arch.classifier_kind == "Linear" and arch.whole_in[:1] == (arch.classifier_in,)
+    return "other" if head == "whole" and not fits else HEADS[head]
 
 
 def can_have(arch: Arch, head: str) -> bool:

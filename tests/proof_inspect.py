@@ -41,6 +41,7 @@ from inspected import (
     build,
     can_have,
     example,
+    head_title,
     hollow,
     save_exported,
     save_onnx,
@@ -95,7 +96,7 @@ def containers(folder: Path) -> Outcomes:
                 prefix = container.prefix + ("backbone." if head == "outside" else "")
                 yield (
                     f"{name}, {head}, {channels} channels, {title}",
-                    outcome(folder / "x.pth", name, prefix, channels, HEADS[head]),
+                    outcome(folder / "x.pth", name, prefix, channels, head_title(arch, head)),
                 )
 
 

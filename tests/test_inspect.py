@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from inspected import (
     build,
     can_have,
     example,
+    head_title,
     hollow,
     save_exported,
     save_onnx,
@@ -86,20 +88,29 @@ def test_each_architecture_in_each_container(number: int, name: str, tmp_path: P
             assert found.classes == CLASSES, shown
             assert found.channels == channels, shown
             assert found.prefix == container.prefix + "backbone." * (head == "outside"), shown
-            assert found.head == HEADS[head], shown
+            title = head_title(ARCHS[name], head)
+            assert found.head == title, shown
             assert found.kind == container.kind, shown
             assert head == "outside" or found.parameters == parameters, shown
             half = container_name == "half"
             assert set(found.precision) == {"float16" if half else "float32"}, shown
             answers = found.answers
-            is_answer = head in ("linear", "dropout", "mlp", "mlp_dropout")
+            is_answer = title not in ("other", "outside")
             assert answers["architecture"] == (name if is_answer else "custom"), shown
             assert answers["num_classes"] == CLASSES, shown
             assert answers["color_mode"] == ("RGB" if channels == 3 else "L"), shown
             assert answers["weights"] == container.weights, shown
             assert answers.get("state_dict_prefix", "") == container.prefix, shown
-            assert answers.get("head") == (head if is_answer else None), shown
-            assert answers.get("head_units") == (UNITS if head.startswith("mlp") else None), shown
+            # A pickled network shows its activations, weights do not.
+            is_shown = container_name == "pickled"
+            is_open = title == "layers" or (head.startswith("mlp") and not is_shown)
+            expected = None if not is_answer else "layers" if is_open else head
+            assert answers.get("head") == expected, shown
+            is_mlp = head.startswith("mlp") and is_shown
+            assert answers.get("head_units") == (UNITS if is_mlp else None), shown
+            layers = answers.get("head_layers")
+            assert (layers is not None) == (expected == "layers"), shown
+            assert layers is None or ("?" in layers) == (not is_shown), shown
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
@@ -278,6 +289,330 @@ def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
     save_state(network, tmp_path / "x.pth")
     found = inspect_file(tmp_path / "x.pth")
     assert (found.architecture, found.head, found.classes) == ("resnet18", "other", 3)
+
+
+def sequence(*layers: nn.Module, **named: nn.Module) -> nn.Module:
+    """Return layers in a row, by number or by name."""
+    return nn.Sequential(*layers) if layers else nn.Sequential(OrderedDict(named))
+
+
+LINEAR = (nn.Linear(512, 20), nn.Linear(20, 3))
+# Layers in place of a network's last ones, what weights show of them, and what a pickle does.
+OWN_HEADS: dict[str, tuple[str, str, Callable[[], nn.Module], Any, Any]] = {
+    "the whole classifier": (
+        "mobilenet_v2",
+        "classifier",
+        lambda: sequence(
+            nn.Dropout(), nn.Linear(1280, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, 3)
+        ),
+        ["dropout", "linear 20", "?", "?", "linear"],
+        ["dropout", "linear 20", "relu", "dropout", "linear"],
+    ),
+    "a layer alone": ("vit_b_32", "heads", lambda: nn.Linear(768, 3), "linear", "linear"),
+    "no activation": (
+        "resnet18",
+        "fc",
+        lambda: sequence(LINEAR[0], nn.Dropout(), LINEAR[1]),
+        ["linear 20", "?", "linear"],
+        ["linear 20", "dropout", "linear"],
+    ),
+    "nothing between": (
+        "resnet18",
+        "fc",
+        lambda: sequence(*LINEAR),
+        ["linear 20", "linear"],
+        ["linear 20", "linear"],
+    ),
+    "a normalisation": (
+        "resnet18",
+        "fc",
+        lambda: sequence(LINEAR[0], nn.BatchNorm1d(20, eps=1e-3), nn.LeakyReLU(0.1), LINEAR[1]),
+        ["linear 20", "batchnorm", "?", "linear"],
+        ["linear 20", "batchnorm 0.001", "leaky_relu 0.1", "linear"],
+    ),
+    "another activation": (
+        "resnet18",
+        "fc",
+        lambda: sequence(LINEAR[0], nn.Tanh(), LINEAR[1]),
+        ["linear 20", "?", "linear"],
+        ["linear 20", "tanh", "linear"],
+    ),
+    "names, and what the service computes": (
+        "resnet18",
+        "fc",
+        lambda: sequence(
+            fc1=LINEAR[0], relu=nn.ReLU(), drop=nn.Dropout(), fc2=LINEAR[1], output=nn.LogSoftmax(1)
+        ),
+        {"fc1": "linear 20", "before_fc2": "?", "fc2": "linear"},
+        {"fc1": "linear 20", "relu": "relu", "drop": "dropout", "fc2": "linear"},
+    ),
+    "maps": (
+        "convnext_tiny",
+        "classifier",
+        lambda: sequence(nn.Flatten(), nn.Linear(768, 3, bias=False)),
+        ["flatten", "linear bias=False"],
+        ["flatten", "linear bias=False"],
+    ),
+}
+
+
+@pytest.mark.parametrize("title", OWN_HEADS)
+def test_layers_of_ones_own_are_described(title: str, tmp_path: Path) -> None:
+    name, place, make, from_weights, from_pickle = OWN_HEADS[title]
+    network = catalogue.meta_model(name, CLASSES)
+    network.set_submodule(place, make())
+    path = tmp_path / "x.pth"
+    save_state(hollow(network), path)
+    for expected in (from_weights, from_pickle):
+        found = inspect_file(path)
+        answers = {"architecture": name, "num_classes": 3, "head": "layers"}
+        if "." in ARCHS[name].classifier:
+            answers["head_place"] = "whole"
+        assert answers.items() <= found.answers.items()
+        assert found.answers["head_layers"] == expected
+        assert ("head_layers" in found.open_questions) == ("?" in str(expected))
+        if isinstance(expected, dict):  # their order counts
+            assert list(found.answers["head_layers"]) == list(expected)
+        CONTAINERS["pickled"].save(network, path)
+
+
+def test_named_layers_that_a_file_sorts_come_in_their_order(tmp_path: Path) -> None:
+    network = catalogue.meta_model("resnet18", CLASSES)
+    network.fc = sequence(hidden=LINEAR[0], act=nn.ReLU(), a_last=LINEAR[1])
+    save_safetensors(hollow(network), tmp_path / "x.safetensors")
+    layers = inspect_file(tmp_path / "x.safetensors").answers["head_layers"]
+    assert list(layers.values()) == ["linear 20", "?", "linear"]
+
+
+def changed(**changes: Any) -> nn.Module:
+    """Return a resnet18 in which attributes of layers, or layers themselves, are others."""
+    network = build("resnet18")
+    for path, value in changes.items():
+        parent, _, name = path.rpartition("__")
+        setattr(network.get_submodule(parent.replace("__", ".")), name, value)
+    return network
+
+
+def double(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    return 2 * output
+
+
+def hooked() -> nn.Module:
+    network = build("resnet18")
+    network.get_submodule("layer1").register_forward_hook(double)
+    return network
+
+
+# Pickled networks with the weights of an architecture that compute something else, and how.
+DIFFERING: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
+    "for small images": (
+        lambda: changed(conv1__stride=(1, 1), maxpool=nn.Identity()),
+        ["conv1.stride is (1, 1), not (2, 2)", "maxpool is nn.Identity, not nn.MaxPool2d"],
+    ),
+    "dilation": (
+        lambda: changed(layer4__0__conv2__dilation=(2, 2)),
+        ["layer4.0.conv2.dilation is (2, 2), not (1, 1)"],
+    ),
+    "eps": (lambda: changed(bn1__eps=0.001), ["bn1.eps is 0.001, not 1e-05"]),
+    "an activation": (lambda: changed(relu=nn.SiLU()), ["relu is nn.SiLU, not nn.ReLU"]),
+    "padding": (
+        lambda: changed(conv1__padding_mode="reflect"),
+        ["conv1.padding_mode is 'reflect', not 'zeros'"],
+    ),
+    "a hook": (hooked, ["layer1 has a forward hook, which changes what it computes"]),
+    "what training alone needs": (
+        lambda: nn.SyncBatchNorm.convert_sync_batchnorm(
+            changed(relu=nn.ReLU(inplace=False), bn1__momentum=0.01)
+        ),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("title", DIFFERING)
+def test_a_pickled_network_is_compared_with_the_architecture(title: str, tmp_path: Path) -> None:
+    make, expected = DIFFERING[title]
+    CONTAINERS["pickled"].save(make(), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert (found.architecture, list(found.differences)) == ("resnet18", expected)
+    assert found.answers["architecture"] == ("custom" if expected else "resnet18")
+    printed = run(tmp_path / "x.pth")
+    assert all(line in printed for line in expected)
+
+
+def test_a_layer_inside_a_classifier_is_compared(tmp_path: Path) -> None:
+    network = build("vgg11")
+    network.classifier[1] = nn.Tanh()  # type: ignore[index,operator]
+    CONTAINERS["pickled"].save(network, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.differences == ("classifier.1 is nn.Tanh, not nn.ReLU",)
+
+
+@pytest.mark.parametrize("rescales", [True, False])
+def test_a_pickled_network_shows_whether_it_rescales_its_input(
+    rescales: bool, tmp_path: Path
+) -> None:
+    CONTAINERS["pickled"].save(build("googlenet", transform_input=rescales), tmp_path / "x.pth")
+    assert inspect_file(tmp_path / "x.pth").answers["transform_input"] is rescales
+
+
+def test_a_network_that_normalises_by_itself(tmp_path: Path) -> None:
+    class Normalised(Wrapper):
+        """Has mean and std as buffers, as many attacks and exports do."""
+
+        def __init__(self) -> None:
+            super().__init__(build("resnet18"))
+            self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+            self.register_buffer("std", torch.ones(1, 3, 1, 1))
+
+    save_state(Normalised(), tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.answers["architecture"] == "custom"
+    assert found.differences[0].startswith("mean lies beside the network, which normalises")
+
+
+# ---------------------------------------------------------------------- what training leaves behind
+
+NO_CHOICE = {"img_size": None, "crop_pct": None, "mean": None, "std": None, "interpolation": ""}
+CUSTOM = {"transforms": "custom", "resize_mode": "crop"}
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+# What stands beside the weights of a resnet18, and the answers that follow.
+TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "timm": (
+        {"args": argparse.Namespace(model="resnet18", **NO_CHOICE)},
+        {"architecture": "timm/resnet18", "transforms": "pretrained"},
+    ),
+    "timm, for larger images": (
+        {"args": argparse.Namespace(**{"model": "resnet18", **NO_CHOICE, "img_size": 288})},
+        {
+            **CUSTOM,
+            **IMAGENET,
+            "architecture": "timm/resnet18",
+            "image_size": 288,
+            "resize_size": 303,  # of 288 / 0.95, rounded down
+            "interpolation": "bicubic",
+        },
+    ),
+    "timm, with its own": (
+        {
+            "arch": "resnet18",
+            "args": argparse.Namespace(
+                model="resnet18", img_size=160, crop_pct=1.0, interpolation="bilinear", **HALF
+            ),
+        },
+        {**CUSTOM, **HALF, "image_size": 160, "resize_size": 160, "interpolation": "bilinear"},
+    ),
+    "torchvision": (
+        {
+            "args": argparse.Namespace(
+                model="resnet18", val_crop_size=160, val_resize_size=200, train_crop_size=128,
+                interpolation="bicubic",
+            )
+        },
+        {
+            **CUSTOM,
+            **IMAGENET,
+            "architecture": "resnet18",
+            "image_size": 160,
+            "resize_size": 200,
+            "interpolation": "bicubic",
+        },
+    ),
+    "a name that weights cannot tell": (
+        {"arch": "resnetblur18"}, {"architecture": "timm/resnetblur18"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", TRAININGS)
+def test_what_a_checkpoint_tells_of_its_training_is_believed(title: str, tmp_path: Path) -> None:
+    content, expected = TRAININGS[title]
+    state = build("resnet18").state_dict()
+    torch.save({"state_dict": state, "epoch": 3, **content}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert expected.items() <= found.answers.items()
+    assert "transforms" in found.answers or "transforms" in found.open_questions
+
+
+# ------------------------------------------------------------------------------- Hugging Face's Hub
+
+
+def hub_folder(folder: Path, config: dict[str, Any], **processor: Any) -> Path:
+    """Write a folder as the Hub has it, with a tiny network whose names are in no catalogue."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    state = {"classifier.weight": (3, 8), "vit.wide.weight": (99, 8), "vit.layer.weight": (8, 99)}
+    tensors = {key: torch.zeros(shape) for key, shape in state.items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+VIT = {
+    "architectures": ["ViTForImageClassification"],
+    "model_type": "vit",
+    "hidden_size": 8,
+    "id2label": {"0": "a", "1": "b", "2": "c"},
+}
+SQUARE = {"height": 224, "width": 224}
+# What prepares images in transformers, and the answers that are the same.
+PROCESSORS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "ViTImageProcessor": (
+        {"size": SQUARE, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+        {"resize_mode": "stretch", "image_size": 224, "interpolation": "bicubic"},
+    ),
+    "ViTFeatureExtractor": ({"size": 384}, {"resize_mode": "stretch", "image_size": 384, **HALF}),
+    "DeiTImageProcessor": (
+        {"size": {"height": 256, "width": 256}, "do_center_crop": True, "crop_size": SQUARE},
+        {"resize_mode": "stretch", "image_size": 224, "resize_size": 256},
+    ),
+    "ConvNextImageProcessor": (
+        {"size": {"shortest_edge": 224}, "crop_pct": 0.95, "image_mean": IMAGENET["mean"],
+         "image_std": IMAGENET["std"]},
+        {"resize_mode": "crop", "image_size": 224, "resize_size": 235, **IMAGENET},
+    ),
+    "ConvNextFeatureExtractor": (
+        {"size": 384}, {"resize_mode": "stretch", "image_size": 384, "resize_size": 384},
+    ),
+    "BitImageProcessor": (
+        {"size": {"shortest_edge": 448}, "do_center_crop": True, "crop_size": 448},
+        {"resize_mode": "crop", "image_size": 448, "resize_size": 448},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_a_folder_of_the_hub(kind: str, tmp_path: Path) -> None:
+    given, expected = PROCESSORS[kind]
+    folder = hub_folder(tmp_path / "vit", VIT, image_processor_type=kind, **given)
+    found = inspect_file(folder)
+    answers = {"num_classes": 3, "color_mode": "RGB", "architecture": "custom", **expected}
+    assert {"transforms": "custom", **answers}.items() <= found.answers.items()
+    assert "transformers' ViTForImageClassification" in found.notes[0]
+
+
+def test_a_folder_of_timms_on_the_hub(tmp_path: Path) -> None:
+    preset = {"tag": "a1_in1k", "input_size": [3, 160, 160], "crop_pct": 0.8, **HALF}
+    config = {"architecture": "resnet18", "pretrained_cfg": {**preset, "interpolation": "bicubic"}}
+    folder = hub_folder(tmp_path / "timm", config)
+    save_safetensors(build("resnet18"), folder / "model.safetensors")
+    answers = {
+        "architecture": "timm/resnet18.a1_in1k",
+        "image_size": 160,
+        "resize_size": 200,
+        **HALF,
+    }
+    assert answers.items() <= inspect_file(folder).answers.items()
+
+
+def test_the_last_layers_name_comes_before_the_widest_matrix(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "own", {})
+    found = inspect_file(folder)
+    assert found.likely["num_classes"] == 3
+    assert any("classifier.weight (3, 8) is called as a last layer is" in x for x in found.notes)
 
 
 # -------------------------------------------------------------------------------------- strangers
@@ -825,13 +1160,13 @@ def test_the_table_says_what_is_known_and_what_is_not(tmp_path: Path) -> None:
         "a PyTorch Lightning checkpoint",
         "state_dict, names after model.",
         "torchvision's googlenet",
-        f"nn.Sequential(Linear, ReLU, Linear), {UNITS} units",
+        f'layers in place of the architecture\'s: [linear {UNITS}, "?", linear]',
         "3 (colour)",
         "float32",
         "transforms: weights do not show",
         "transform_input: ",
         "label_format: ",
-        f"-d head_units={UNITS}",
+        f'-d \'head_layers=["linear {UNITS}", "?", "linear"]\'',
         f"ts-template new 'best run-service' --weights '{path}'",
     ):
         assert text in printed, text
@@ -866,11 +1201,11 @@ def test_json_has_the_same_keys_for_every_file(tmp_path: Path) -> None:
 
 
 ANSWERED: dict[str, Callable[[Path], None]] = {
-    "bare": lambda path: save_state(build("resnet18", "mlp_dropout"), path),
+    "bare": lambda path: save_state(build("resnet18", "dropout"), path),
     "wrapped": lambda path: CONTAINERS["DataParallel"].save(build("vgg11_bn"), path),
     "checkpoint": lambda path: CONTAINERS["Lightning"].save(build("densenet121"), path),
     "vit": lambda path: save_state(build("vit_b_32", channels=1, image_size=64), path),
-    "own head": lambda path: save_state(build("convnext_tiny", "deeper"), path),
+    "own head": lambda path: save_state(build("mobilenet_v3_small", "whole"), path),
     "safetensors": lambda path: save_safetensors(Wrapper(build("squeezenet1_1")), path),
     "traced": lambda path: save_traced(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
     "exported": lambda path: save_exported(build("resnet18"), path, torch.zeros(1, 3, 64, 64)),
@@ -903,6 +1238,17 @@ def test_copier_takes_the_answers(name: str, tmp_path: Path) -> None:
     render(tmp_path / "project", answers)
     kept = yaml.safe_load((tmp_path / "project" / ".copier-answers.yml").read_text("utf-8"))
     assert answers.items() <= kept.items()
+
+
+def test_copier_refuses_layers_that_a_file_does_not_show(tmp_path: Path) -> None:
+    save_state(build("resnet18", "mlp"), tmp_path / "x.pth")
+    run(tmp_path / "x.pth", "--answers", tmp_path / "answers.yml")
+    answers = yaml.safe_load((tmp_path / "answers.yml").read_text("utf-8"))
+    with pytest.raises(ValueError, match=r"Put the layer without weights where \? stands"):
+        render(tmp_path / "project", answers)
+    answers["head_layers"][1] = "gelu"
+    render(tmp_path / "project", answers)
+    assert "nn.GELU()" in (tmp_path / "project" / "service" / "model.py").read_text("utf-8")
 
 
 def test_a_refused_file_ends_with_status_1_and_leaves_the_answers(tmp_path: Path) -> None:

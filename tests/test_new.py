@@ -55,7 +55,12 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     assert result.returncode == 0, result.stderr
     assert "猫" in result.stdout
     assert "classes has 3 names: [cat], [/dog], 猫, of its classes perhaps" in result.stdout
-    assert "task: image_classification (assumed, not found in the file)" in result.stdout
+    assert "task: image_classification (assumed; another: -d task=multi_label" in result.stdout
+    assert (
+        "transforms: pretrained, shorter side to 256 pixels, centre 224 x 224, bilinear, "
+        "mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 (assumed, as torchvision evaluated "
+        "resnet18; others: -d transforms=custom -d image_size=PIXELS -d resize_size=PIXELS "
+    ) in result.stdout
     project = tmp_path / "cats-and-dogs"
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
     expected = {
@@ -137,7 +142,9 @@ def test_a_segmenter_and_its_labels_make_a_service(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "3 classes include the background" in result.stdout
-    assert "(assumed" not in result.stdout.replace("project_name: Streets (assumed", "")
+    assumed = [line for line in result.stdout.splitlines() if "(assumed" in line]
+    (transforms,) = assumed
+    assert "pretrained, shorter side to 520 pixels, bilinear, mean 0.485" in transforms
     assert "車" in result.stdout
     project = tmp_path / "streets"
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
@@ -172,7 +179,8 @@ def test_any_number_of_classes_for_an_image(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     task = "multi_label_classification"
     assert f"task={task} is likely: criterion.pos_weight" in result.stdout
-    assert f"task: {task} (assumed, not found in the file)" in result.stdout
+    assert f"task: {task} (assumed; another: -d task=image_classification)" in result.stdout
+    assert "transforms: pretrained, shorter side to 256 pixels" in result.stdout
     answers = yaml.safe_load((tmp_path / "tags" / ".copier-answers.yml").read_text("utf-8"))
     assert (answers["task"], answers["thresholds"]) == (task, [0.1])
 
@@ -249,12 +257,6 @@ def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> N
         "num_classes": 2,
         "model_output": "binary_logit",
     }
-    classifier = torchvision.models.resnet18(num_classes=3)
-    classifier.fc = torch.nn.Sequential(torch.nn.Linear(512, 3), torch.nn.BatchNorm1d(3))
-    torch.save(classifier.state_dict(), tmp_path / "w.pth")
-    found = inspect_file(tmp_path / "w.pth")
-    likely = likely_of(found, found.answers, tmp_path / "p")
-    assert (likely["image_size"], likely["resize_size"]) == (224, 256)
 
 
 @pytest.mark.parametrize("task", ["image_classification", "semantic_segmentation"])
