@@ -192,9 +192,12 @@ def cell(text: str) -> str:
 
 def kind(type_name: str) -> str:
     """Return what a free answer may be."""
-    return {"str": "text", "int": "a whole number", "bool": "yes or no", "yaml": "numbers"}[
-        type_name
-    ]
+    return {
+        "str": "text",
+        "int": "a whole number",
+        "bool": "yes or no",
+        "yaml": "a list, or one value",
+    }[type_name]
 
 
 def parse(words: Iterable[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import onnx
 import pytest
 import torch
 import torchvision
+import transformers
 import yaml
 from PIL import Image
 from rich.console import Console
@@ -240,6 +241,97 @@ def test_the_labels_tell_the_classes_where_nothing_else_does(tmp_path: Path) -> 
     names = names_for(tmp_path / "two.txt", None, Console(), task)
     assert label_answers(names, None) == expected
     assert label_answers(names, 2) == {"label_format": "text"}
+
+
+def test_a_head_of_layers_is_served_once_they_are_named(
+    tmp_path: Path, chelsea: Image.Image
+) -> None:
+    network = torchvision.models.mobilenet_v2(num_classes=3)
+    network.classifier = torch.nn.Sequential(
+        torch.nn.Dropout(0.2),
+        torch.nn.Linear(1280, 64),
+        torch.nn.Tanh(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(64, 3),
+    )
+    save_random_weights(network, tmp_path / "w.pth")
+    words = ("food", "--weights", "w.pth", "--defaults")
+    refused = new(tmp_path, *words)
+    assert refused.returncode == 1
+    assert "-d 'head_layers=[dropout, linear 64, relu, dropout, linear]'" in refused.stderr
+    assert not (tmp_path / "food").exists()
+    named = "head_layers=[dropout, linear 64, tanh, dropout, linear]"
+    result = new(tmp_path, *words, "-d", named)
+    assert result.returncode == 0, result.stderr
+    assert "shorter side to 232 pixels, centre 224 x 224, bilinear, mean 0.485" in result.stdout
+    assert "(assumed, as torchvision evaluated mobilenet_v2; others: -d" in result.stdout
+    chelsea.save(tmp_path / "cat.png")
+    (answer,) = Project(tmp_path / "food").predict(tmp_path / "cat.png")
+    transforms = torchvision.models.MobileNet_V2_Weights.DEFAULT.transforms()
+    with torch.inference_mode():
+        scores = network(transforms(chelsea)[None]).softmax(dim=1)[0]
+    found = {entry["index"]: entry["probability"] for entry in answer}
+    assert [found[i] for i in range(3)] == pytest.approx(scores.tolist(), abs=0.01)
+
+
+def test_a_folder_of_the_hub_is_served(tmp_path: Path, chelsea: Image.Image) -> None:
+    names = {0: "cat", 1: "dog", 2: "猫"}
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+    )
+    network = transformers.ViTForImageClassification(config).eval()
+    processor = transformers.ViTImageProcessor(resample=3)
+    network.save_pretrained(tmp_path / "vit")
+    processor.save_pretrained(tmp_path / "vit")
+    result = new(tmp_path, "svc", "--weights", "vit", "--defaults")
+    assert result.returncode == 0, result.stderr
+    assert "transforms: custom (assumed" not in result.stdout  # the folder tells all of them
+    chelsea.save(tmp_path / "cat.png")
+    project = Project(tmp_path / "svc")
+    assert "transformers>=" in (project.path / "requirements-own.txt").read_text("utf-8")
+    (answer,) = project.predict(tmp_path / "cat.png")
+    with torch.inference_mode():
+        scores = network(**processor(chelsea, return_tensors="pt")).logits.softmax(dim=1)[0]
+    found = {entry["label"]: entry["probability"] for entry in answer}
+    expected = {name: pytest.approx(float(scores[i]), abs=1e-3) for i, name in names.items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize("color_mode", ["RGB", "L"])
+def test_the_network_decides_the_transforms_whatever_it_is_called(
+    color_mode: str, tmp_path: Path
+) -> None:
+    channels = 3 if color_mode == "RGB" else 1
+    body = torchvision.models.resnet18()
+    body.conv1 = torch.nn.Conv2d(channels, 64, kernel_size=7, bias=False)
+    body.fc = torch.nn.Identity()
+    whole = {f"backbone.{key}": x for key, x in body.state_dict().items()}
+    whole |= {"head.weight": torch.zeros(3, 512), "head.bias": torch.zeros(3)}
+    torch.save(whole, tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    known = {**found.answers, "architecture": "custom"}
+    likely = likely_of(found, known, tmp_path / "p")
+    assert likely["transforms"] == "imagenet"  # which is how resnet18 was evaluated
+    # What is given is kept, the rest follows the network.
+    likely = likely_of(found, {**known, "transforms": "custom", "image_size": 96}, tmp_path / "p")
+    assert "image_size" not in likely and len(likely["mean"]) == channels
+
+
+def test_a_pickled_network_that_differs_is_refused(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=3)
+    network.maxpool = torch.nn.Identity()
+    torch.save(network, tmp_path / "w.pth")
+    result = new(tmp_path, "p", "--weights", "w.pth", "--defaults")
+    assert result.returncode == 1
+    assert "    maxpool is nn.Identity, not nn.MaxPool2d" in result.stderr
+    assert "--model FILE" in result.stderr
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_network_made_from_a_known_one_has_its_transforms(tmp_path: Path) -> None:

@@ -105,6 +105,26 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "label_format": "huggingface",
         "num_classes": 3,
     },
+    "layers": {
+        "architecture": "mobilenet_v2",
+        "head": "layers",
+        "head_layers": ["dropout 0.2", "linear 64", "batchnorm 0.001", "leaky_relu 0.1", "linear"],
+        "num_classes": 3,
+    },
+    "named layers": {
+        "architecture": "vgg11",
+        "head": "layers",
+        "head_place": "last",
+        "head_layers": {"fc1": "linear 64 bias=False", "act": "gelu", "fc2": "linear"},
+        "num_classes": 3,
+        "weights": "checkpoint",
+    },
+    "a layer alone": {
+        "architecture": "vit_b_32",
+        "head": "layers",
+        "head_layers": "linear",
+        "num_classes": 3,
+    },
     "grayscale squeezenet": {
         "architecture": "squeezenet1_1",
         "color_mode": "L",
@@ -438,6 +458,20 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"architecture": "timm/../x"}, "such as resnet50.a1_in1k"),
         ({"architecture": "squeezenet1_0", "head": "mlp"}, "choose linear"),
         ({"head": "mlp", "head_units": 0}, "write 1 or more"),
+        ({"head": "layers"}, "name the layers in order"),
+        ({"head": "layers", "head_layers": ["linear 9", "?", "linear"]}, "where ? stands"),
+        ({"head": "layers", "head_layers": ["linear 9", "swish", "linear"]}, "leaky_relu"),
+        ({"head": "layers", "head_layers": ["linear", "softmax"]}, "the service computes it"),
+        ({"head": "layers", "head_layers": ["linear 9", "relu", "linear 3"]}, "without a number"),
+        ({"head": "layers", "head_layers": {"a-b": "linear"}}, "no name that Python takes"),
+        (
+            {"architecture": "convnext_tiny", "head": "layers", "head_layers": "linear"},
+            "Begin head_layers with flatten",
+        ),
+        (
+            {"architecture": "maxvit_t", "head": "layers", "head_place": "whole"},
+            "choose last, or custom",
+        ),
         ({"transforms": "to_tensor", "image_size": -1}, "write 0"),
         (
             {"architecture": "alexnet", "transforms": "to_tensor", "image_size": 20},

@@ -184,9 +184,10 @@ def inspect_file(path: Path) -> Inspection:
         open_questions = {name: x for name, x in open_questions.items() if name not in answers}
         inspection = replace(
             inspection,
+            network_kind="classifier",
             classes=answers["num_classes"],
             nearest=(),
-            likely={"task": inspection.likely["task"]},
+            likely={"task": serving("classifier")[0].value},
             notes=(f"config.json beside it tells that it is transformers' {beside_it.network}",),
             hub=beside_it,
         )

@@ -127,6 +127,7 @@ def hub_of(weights: Path) -> Hub | None:
         "num_classes": count,
         "color_mode": "L" if channels == 1 else "RGB",
         "weights": "safetensors",
+        "model_output": "logits",
     }
     if isinstance(config.get("problem_type"), str):
         answers["task"] = config["problem_type"]
