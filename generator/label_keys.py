@@ -13,9 +13,11 @@ from generator.shared.label_files.entries import is_wordnet_id
 from generator.shared.label_files.json_file import load_json
 from generator.shared.label_files.lines import is_json, read_lines
 from generator.shared.label_files.names import LabelFileError, UnclearOrderError, abbreviate
+from generator.shared.label_files.text import LAST
 from generator.shared.label_files.text_file import read_any_text
 
-KEY = re.compile(r"([^\s,;:|]+)(?:\s*[,;:|]\s*|\s+)(\S.*)")  # a word, and the rest of a line
+# A word, and the rest of a line.
+KEY = re.compile(r"(?P<index>[^\s,;:|]+)(?:\s*[,;:|]\s*|\s+)(?P<name>\S.*)")
 
 
 class ContradictionError(LabelFileError):
@@ -86,9 +88,12 @@ def rows_of(path: Path, keys: set[str]) -> list[list[str]]:
         lines = [line.strip() for line in read_lines(path)]
     except LabelFileError:
         return []
-    split = [[*match.groups()] for line in lines if (match := KEY.fullmatch(line))]
-    is_split = len(split) == len(lines) and keys <= {key for key, _ in split}
-    return split if is_split else [[line] for line in lines]
+    for pattern in (KEY, LAST):
+        matches = [match for line in lines if (match := pattern.fullmatch(line))]
+        split = [[match["index"], match["name"]] for match in matches]
+        if len(split) == len(lines) and keys <= {key for key, _ in split}:
+            return split
+    return [[line] for line in lines]
 
 
 def starts_at_zero(keyed: Mapping[str, str]) -> bool:

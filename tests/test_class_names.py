@@ -114,6 +114,7 @@ BY_NUMBER = {str(n): f"flower {n}" for n in range(1, 13)}
     [
         ("cat_to_name.json", BY_NUMBER),
         ("names.txt", "".join(f"{n} {name}\n" for n, name in BY_NUMBER.items())),
+        ("last.txt", "".join(f"{name}, {n}\n" for n, name in BY_NUMBER.items())),
         ("names.csv", "id,name\n" + "".join(f"{n},{x}\n" for n, x in BY_NUMBER.items())),
     ],
 )

@@ -77,6 +77,14 @@ FILES: dict[str, tuple[str, str, str]] = {
     ),
     "texts in lines": ("labels.txt", '"cat"\n"no"\n"dög"\n', "json_lines"),
     "TensorFlow": ("label_map.pbtxt", LABEL_MAP, "label_map"),
+    "TensorFlow, with commas": (
+        "label_map.pbtxt",
+        "".join(
+            f'item {{\n  name: "{x}",\n  id: {i},\n  display_name: "{x}"\n}}\n'
+            for i, x in enumerate(NAMES, 1)
+        ),
+        "label_map",
+    ),
     "TensorFlow, for people": (
         "label_map.pbtxt",
         "".join(

@@ -97,9 +97,8 @@ def in_order(path: Path, labels: Labels, num_classes: int) -> tuple[list[str], l
         if surplus:
             extra = [f"{index} ({names[index]})" for index in surplus]
             found.append(f"should not have {abbreviate(extra)}")
-        raise LabelFileError(
-            f"{path} must name the classes 0 to {num_classes - 1}; it {' and '.join(found)}"
-        )
+        kind = KeyedFileError if len(missing) == num_classes else LabelFileError
+        raise kind(f"{path} must name the classes 0 to {num_classes - 1}; it {' and '.join(found)}")
     classes: dict[str, list[int]] = {}
     for index in range(num_classes):
         classes.setdefault(names[index], []).append(index)
