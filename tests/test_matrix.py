@@ -433,7 +433,7 @@ def test_the_docs_say_what_the_questions_say() -> None:
         ("architecture: custom\ntransforms: pretrained", "no torchvision weights"),
         ("architecture: squeezenet1_1\nhead: mlp", "ends in a convolution"),
         ("architecture: maxvit_t\ntransforms: to_tensor\nimage_size: 96", "write 0 or 224"),
-        ("architecture: vit_b_16\ntransforms: to_tensor\nimage_size: 100", "write a multiple of 16"),
+        ("architecture: vit_b_16\ntransforms: to_tensor\nimage_size: 100", "write a multiple of"),
         ("transforms: custom\nstd: [0, 1, 1]\nmean: [9]", "std"),
         ("mean: [0.5]", "no effect"),
         ("arch: {}", "computed"),
