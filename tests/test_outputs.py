@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torchvision
+import yaml
 from PIL import Image
 
 from conftest import Project, encode, labels_of, save_random_weights
@@ -450,4 +452,60 @@ def test_files_with_two_outputs_or_in_training_are_refused(
     assert not refusal(project, "model.onnx")
     assert_alike(answers(named), answers(project))
     save(one.train(), project)
-    assert "something else for the same image each time" in refusal(project, "model.onnx")
+    refused = refusal(project, "model.onnx")
+    if weights == "onnx":  # ONNX Runtime leaves dropout out, whatever the file says
+        assert not refused
+        assert_alike(answers(project), answers(named))
+    else:
+        assert "something else for the same image each time" in refused
+
+
+class Normalised(torch.nn.Module):
+    """A network that normalises images itself, as files for other languages often do."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", scale * torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+        self.layer, self.scale = torch.nn.Conv2d(3, 3, 5), scale
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores (N, 3)."""
+        return self.layer((images - self.mean) / self.scale / 0.2).amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("weights", "scale"), [("onnx", 1), ("torchscript", 255), ("exported_program", 1)]
+)
+def test_images_are_not_normalised_twice(
+    copy_project: Callable[..., Project], weights: str, scale: float
+) -> None:
+    answered = {"architecture": "custom", "num_classes": 3, "color_mode": "RGB", "weights": weights}
+    answered["label_format"] = "none"
+    project = copy_project(**answered, transforms="imagenet")
+    path = project.path / "weights" / "model.onnx"
+    torch.manual_seed(0)
+    network, images = Normalised(scale).eval(), torch.rand(2, 3, 224, 224)
+    if weights == "onnx":
+        torch.onnx.export(network, (images,), path, external_data=False, verbose=False)
+    elif weights == "torchscript":
+        torch.jit.trace(network, images).save(path)
+    else:
+        free = ({0: torch.export.Dim.DYNAMIC},)
+        torch.export.save(torch.export.export(network, (images,), dynamic_shapes=free), path)
+    refused = refusal(project, "model.onnx")
+    assert f"holds the mean {scale * 0.485:g}" in refused
+    command = refused.splitlines()[1 if scale == 255 else 0].rpartition(":current: ")[2]
+    words = shlex.split(command)
+    assert f"std=[{1 / scale}]" in words
+    fixed = dict(word.split("=", 1) for word in words if word != "-d")
+    right = copy_project("right", **answered, **{k: yaml.safe_load(x) for k, x in fixed.items()})
+    path.rename(right.path / "weights" / "model.onnx")
+    assert not refusal(right, "model.onnx")
+    with imported_from(right.path):
+        from tools.inprocess import open_archive
+
+        with open_archive(right.path / "model-store" / "image-classifier.mar") as local:
+            (found,) = local.outputs([encode(Image.new("RGB", (300, 300), (200, 90, 30)))])
+    pixels = torch.tensor([200, 90, 30]).view(1, 3, 1, 1).expand(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(found, network(pixels * scale / 255)[0], rtol=1e-3, atol=1e-3)
