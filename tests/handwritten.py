@@ -457,3 +457,132 @@ class TagHandler(BaseHandler):
   --serialized-file tags.pth --handler tag_handler.py
 """,
 }
+
+# An app of Flask whose numbers stand in a module beside it, with a loss that is a module as well.
+FLASK = {
+    "app.py": """
+import io
+
+import torch
+import torchvision.transforms as T
+from flask import Flask, jsonify, request
+from PIL import Image
+
+from settings import LABELS, Images
+from zoo import LeafNet, SmoothLoss
+
+app = Flask(__name__)
+criterion = SmoothLoss()
+net = LeafNet(len(LABELS))
+net.load_state_dict(torch.load("leaves.pth", map_location="cpu"))
+net.eval()
+
+
+def to_tensor(image, mean=Images.mean):
+    size = (Images.size, Images.size)
+    steps = T.Compose([T.Resize(size), T.ToTensor(), T.Normalize(mean, Images.STD)])
+    return steps(image).unsqueeze(0)
+
+
+@app.route("/predict", methods=["POST"])
+def predict():
+    image = Image.open(io.BytesIO(request.files["file"].read())).convert("RGB")
+    probabilities = torch.softmax(net(to_tensor(image)), dim=1)[0]
+    return jsonify(dict(zip(LABELS, probabilities.tolist())))
+""",
+    "settings.py": """
+import numpy as np
+
+LABELS = ["oak", "elm", "ash"]
+
+
+class Images:
+    size: int = 48
+    mean = [x / 255 for x in (125.3, 123.0, 113.9)]
+    STD = np.array([63.0, 62.1, 66.7]) / 255.0
+""",
+    "zoo.py": """
+import timm
+from einops import rearrange
+from torch import nn
+
+from parts import Base, convolution
+
+
+class SmoothLoss(nn.Module):
+    def forward(self, scores, targets):
+        return nn.functional.cross_entropy(scores, targets, label_smoothing=0.1)
+
+
+class LeafNet(Base):
+    def __init__(self, classes):
+        super().__init__()
+        self.features = convolution(16)
+        self.fc = nn.Linear(16, classes)
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean(dim=(2, 3)))
+""",
+    "parts.py": """
+from torch import nn
+
+
+class Base(nn.Module):
+    def count(self):
+        return sum(p.numel() for p in self.parameters())
+
+
+def convolution(width, channels=3):
+    return nn.Conv2d(channels, width, 3, stride=2)
+""",
+    "requirements.txt": "flask\ntorch\neinops==0.8.0\ngunicorn\n",
+}
+
+# OpenCV's images, blue first; JSON; a crop; two passes; a class for what is not sure.
+OPENCV = {
+    "cam_handler.py": """
+import base64
+import json
+
+import cv2
+import numpy as np
+import torch
+from torchvision import models
+from ts.torch_handler.base_handler import BaseHandler
+
+NAMES = ["belt", "bag"]
+MEAN = np.array([103.53, 116.28, 123.675], dtype=np.float32)
+
+
+class Camera(BaseHandler):
+    def initialize(self, ctx):
+        self.model = models.resnet18(pretrained=True)
+        self.model.fc = torch.nn.Linear(512, len(NAMES))
+        path = ctx.system_properties["model_dir"] + "/camera.pth"
+        self.model.load_state_dict(torch.load(path, map_location="cpu"))
+        self.model.eval()
+        self.initialized = True
+
+    def preprocess(self, data):
+        batch = []
+        for row in data:
+            request = json.loads(row["body"])
+            image = cv2.imdecode(np.frombuffer(base64.b64decode(request["jpg"]), np.uint8), 1)
+            image = image[20:-20, 40:-40]
+            image = cv2.resize(image, (160, 160)).astype(np.float32)
+            batch.append(((image - MEAN) / (57.375, 57.12, 58.395)).transpose(2, 0, 1))
+        return torch.from_numpy(np.stack(batch))
+
+    def inference(self, x):
+        with torch.no_grad():
+            return (self.model(x) + self.model(torch.flip(x, dims=[3]))) / 2
+
+    def postprocess(self, scores):
+        best = torch.softmax(scores, dim=1).max(dim=1)
+        pairs = zip(best.values.tolist(), best.indices.tolist())
+        return [NAMES[i] if p > 0.8 else "unknown" for p, i in pairs]
+""",
+    "run.sh": """torch-model-archiver --model-name camera --version 1.0 \\
+  --serialized-file camera.pth --handler cam_handler.py
+""",
+}

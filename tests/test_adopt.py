@@ -398,13 +398,20 @@ class Mine(BaseHandler):
 """
     folder = service({"handler.py": handler})
     commit(folder)
-    result = adopt(folder, "--defaults", "-d", "architecture=custom", "-d", "num_classes=3")
-    (line,) = (line for line in result.stdout.splitlines() if line.strip().startswith("task: "))
+    given = {"architecture": "custom", "num_classes": 3, "transforms": "to_tensor"}
+    words = [word for name, value in given.items() for word in ("-d", f"{name}={value}")]
+    result = adopt(folder, "--defaults", *words)
+    (line,) = (
+        line
+        for line in result.stdout.splitlines()
+        if line.strip().startswith("task: ") and "(assumed" not in line
+    )
     assert task in line
     assert shown in line
     assert ("; likely" in line) == (name != "softmax")
     assert ("CONTRADICTION task" in result.stdout) == (name == "both")
     assert answers_of(folder)["task"] == task
+    assert (f"task: {task} (assumed" in result.stdout) == (name != "softmax")
 
 
 # ------------------------------------------------------------ what is not lost
@@ -441,7 +448,7 @@ def test_nothing_in_their_files_is_run(service: Services, tmp_path: Path) -> Non
     weights = {"state_dict": {"fc2.weight": torch.zeros(10, 32)}, "evil": Evil()}
     torch.save(weights, folder / "mnist_cnn.pt")
     commit(folder)
-    adopt(folder, "--defaults")
+    adopt(folder, "--defaults", "-d", "image_size=28")
     assert "class Net" in (folder / "service" / "model.py").read_text()
     assert not canary.exists()
 
@@ -540,7 +547,7 @@ def test_a_parent_s_answers_are_the_answers(service: Services) -> None:
     folder = service(handwritten.CLASSIFIER, mnist_handler=("    topk = 3\n", own))
     network = network_of(folder, "mnist.py", "Net")
     torch.save(network.state_dict(), folder / "mnist_cnn.pt")
-    adopt(folder, "--defaults")
+    adopt(folder, "--defaults", "-d", "image_size=28")
     assert {"response_format": "scores", "top_k": 2}.items() <= answers_of(folder).items()
 
 
@@ -721,7 +728,8 @@ def test_without_a_checkpoint_the_code_tells(service: Services) -> None:
     commit(folder)
     result = adopt(folder, "--defaults")
     assert "flowers_mobilenet.pth (build.sh:5) is not in" in result.stdout
-    assert "ASSUMED weights: state_dict" in result.stdout
+    assert "weights: state_dict (assumed)" in result.stdout
+    assert "copier update --defaults --vcs-ref=:current: -d NAME=ANSWER" in result.stdout
     assert {"architecture": "mobilenet_v3_small", "num_classes": 3}.items() <= answers_of(
         folder
     ).items()
@@ -788,6 +796,31 @@ TRANSFORMS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"transforms": "imagenet"},
         "",
     ),
+    "computed numbers": (
+        (
+            "T.Compose([T.Resize((64, 64)), T.ToTensor(), T.Normalize("
+            "[x / 255 for x in (102, 51, 51)], "
+            "torch.tensor([51, 51, 102]).view(3, 1, 1) / 255.0)])"
+        ),
+        {"transforms": "custom", "mean": [0.4, 0.2, 0.2], "std": [0.2, 0.2, 0.4]},
+        "",
+    ),
+    "timm's constants, turned around": (
+        (
+            "T.Compose([T.Resize((64, 64)), T.ToTensor(), T.Normalize(mean=timm.data.constants."
+            "IMAGENET_DEFAULT_MEAN[::-1], std=numpy.array([[[0.1]], [[0.2]], [[0.3]]]))])"
+        ),
+        {"mean": [0.406, 0.456, 0.485], "std": [0.1, 0.2, 0.3]},
+        "",
+    ),
+    "albumentations": (
+        (
+            "albumentations.Compose([albumentations.Resize(height=96, width=96), "
+            "albumentations.Normalize(mean=(0.5, 0.4, 0.3)), albumentations.pytorch.ToTensorV2()])"
+        ),
+        {"image_size": 96, "mean": [0.5, 0.4, 0.3], "std": [0.229, 0.224, 0.225]},
+        "NOT CARRIED OVER handler.py:41: OpenCV scales without smoothing first",
+    ),
     "bicubic": (
         "T.Compose([T.Resize(int(IMG_SIZE * 1.125), 3), T.CenterCrop(128), T.ToTensor()])",
         {
@@ -813,20 +846,25 @@ TRANSFORMS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "any size": (
         "T.Compose([T.ToTensor(), NORMALIZE])",
-        {"transforms": "custom", "image_size": 0},
-        "NOT KNOWN image_size: the handler takes images of any size",
+        {},
+        "image_size: the handler takes images of any size. Add -d image_size=N",
     ),
     "by hand": (
-        "lambda image: torch.tensor(cv2.resize(numpy.array(image), (96, 96)))",
-        {"transforms": "pretrained"},
-        "no answer covers cv2.resize",
+        "lambda image: torch.tensor(cv2.blur(numpy.array(image), (5, 5)))",
+        {},
+        "transforms: handler.py prepares images by hand. Add -d transforms=custom",
     ),
     "timm": (
         "timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))",
         {"transforms": "pretrained"},
         "taken for what timm prepares",
     ),
-    "unknown": ("make_transform()", {"transforms": "pretrained"}, "NOT KNOWN transforms"),
+    "not a square": (
+        "T.Compose([T.Resize((256, 128)), T.ToTensor(), NORMALIZE])",
+        {},
+        "makes images of 256 x 128 pixels, a project squares. Add -d image_size=N",
+    ),
+    "unknown": ("make_transform()", {}, "transforms: handler.py has no transforms that are known"),
 }
 
 
@@ -837,8 +875,218 @@ def test_transforms_are_read(service: Services, name: str) -> None:
     code = re.sub(r"\bT\.|\b(?=v2)", "transforms.", code.replace("NORMALIZE", normalize))
     folder = service(handwritten.BASE, handler=(OLD, f"{code}\n"))
     commit(folder)
-    result = adopt(folder, "--defaults")
+    before = content(folder)
+    result = adopt(folder, "--defaults", code=0 if expected else 1)
+    if not expected:  # a default would be a guess
+        assert said in result.stderr
+        assert content(folder) == before
+        return
     assert said in result.stdout
-    if not said:
-        assert "NOTE handler.py:4" not in result.stdout
+    assert bool(said) == ("(assumed: no answer" in result.stdout or "what timm" in result.stdout)
+    assert bool(said) == ("NOT CARRIED OVER" in result.stdout or "what timm" in result.stdout)
     assert expected.items() <= answers_of(folder).items()
+
+
+# ------------------------------------------------------------ what is read, and what is not
+
+
+def test_an_app_of_flask(service: Services) -> None:
+    folder = service(handwritten.FLASK)
+    network = torch.nn.Sequential()
+    network.features, network.fc = torch.nn.Conv2d(3, 16, 3), torch.nn.Linear(16, 3)
+    torch.save(network.state_dict(), folder / "leaves.pth")
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    answers = answers_of(folder)
+    assert {
+        "architecture": "custom",
+        "num_classes": 3,
+        "color_mode": "RGB",
+        "label_format": "list",
+        "transforms": "custom",
+        "resize_mode": "stretch",
+        "image_size": 48,
+    }.items() <= answers.items()
+    assert answers["mean"] == pytest.approx([125.3 / 255, 123 / 255, 113.9 / 255])
+    assert answers["std"] == pytest.approx([63 / 255, 62.1 / 255, 66.7 / 255])
+    assert "network: LeafNet in zoo.py" in result.stdout
+    model = (folder / "service" / "model.py").read_text()
+    assert "return LeafNet(classes=num_classes)" in model
+    assert "SmoothLoss" not in model
+    assert "--extra-files parts.py" in result.stdout
+    # What its class needs is in the project's requirements, and nothing else of theirs.
+    assert "requirements.txt had flask, gunicorn: " in result.stdout
+    assert "NOT CARRIED OVER" not in result.stdout
+
+
+def test_packages_of_the_network_are_required(service: Services) -> None:
+    model = handwritten.HANDLE["model_handler.py"].replace(
+        "import torch\n",
+        "import cv2\nimport segmentation_models_pytorch as smp\nimport torch\n"
+        "from einops import rearrange\ntry:\n    import xformers\nexcept ImportError:\n    pass\n",
+    )
+    model = model.replace("x = self.layers(x)", "x = smp.f(cv2.f(rearrange(self.layers(x))))")
+    folder = service(
+        {
+            **handwritten.HANDLE,
+            "model_handler.py": model,
+            "requirements.txt": "opencv-python==4.9.0.80\nEinops>=0.7  # shapes\nredis\n",
+        }
+    )
+    commit(folder)
+    result = adopt(folder, "--defaults", "-d", "color_mode=L", "-d", "num_classes=10")
+    own = (folder / "requirements-own.txt").read_text().splitlines()
+    assert own[1:] == [
+        "opencv-python==4.9.0.80",
+        "Einops>=0.7  # shapes",
+        "segmentation-models-pytorch",
+    ]
+    assert "requirements-own.txt: Einops>=0.7" in result.stdout
+    assert "requirements.txt had redis: " in result.stdout
+
+
+def test_what_is_not_carried_over_is_said(service: Services) -> None:
+    folder = service(handwritten.OPENCV)
+    save_random_weights(torchvision.models.resnet18(num_classes=2), folder / "camera.pth")
+    commit(folder)
+    result = adopt(folder, "--defaults")
+    answers = answers_of(folder)
+    assert {"num_classes": 2, "transforms": "custom", "image_size": 160}.items() <= answers.items()
+    assert answers["mean"] == pytest.approx([0.406, 0.456, 0.485], abs=1e-3)
+    assert answers["std"] == pytest.approx([0.225, 0.224, 0.229], abs=1e-3)
+    dropped = [x for x in result.stdout.splitlines() if x.strip().startswith("NOT CARRIED OVER")]
+    for said in (
+        "no answer covers image[20:-20, 40:-40]",
+        "OpenCV scales without smoothing first",
+        "images in the order blue, green, red, a project's in red, green, blue; let preprocess",
+        "the handler compares with 0.8",
+        "the handler calls the network 2 times, a project once; for that, take architecture=custom",
+        "the handler reads JSON, json.loads(row['body']); a project takes the image file itself",
+    ):
+        assert any(said in line for line in dropped), (said, dropped)
+    assert len(dropped) == 6, dropped
+    assert "What is NOT CARRIED OVER changes predictions" in result.stdout
+
+
+# The order of colours in code that reads an image in OpenCV's or in Pillow's way: blue first?
+ORDERS = {
+    "image = cv2.imread(path)": True,
+    "image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)": False,
+    "image = cv2.imread(path)[:, :, ::-1]": False,
+    "image = cv2.imread(path)\nimage = image[..., [2, 1, 0]]": False,
+    "image = cv2.imread(path, cv2.IMREAD_COLOR_RGB)": False,
+    "image = numpy.array(Image.open(path))[..., ::-1].copy()": True,
+    "size = Image.open(path).size[::-1]": False,
+    "image = cv2.cvtColor(numpy.array(Image.open(path)), cv2.COLOR_RGB2BGR)": True,
+}
+
+
+def test_the_order_of_colours_is_read(service: Services) -> None:
+    modules = {}
+    for number, code in enumerate(ORDERS):
+        lines = "".join(f"    {line}\n" for line in code.splitlines())
+        text = f"import cv2\nimport numpy\nfrom PIL import Image\n\ndef load(path):\n{lines}"
+        modules[f"module{number}.py"] = text
+    imports = "".join(f"import module{number}\n" for number in range(len(ORDERS)))
+    handler = imports + handwritten.BASE["handler.py"].removeprefix("\n")
+    folder = service({**handwritten.BASE, **modules, "handler.py": handler})
+    result = adopt(folder, "--defaults", "-d", "top_k=0", code=1)  # refused when all has been read
+    for number, (code, is_blue) in enumerate(ORDERS.items()):
+        said = rf"module{number}.py:\d: the network gets images in the order blue, green, red"
+        assert bool(re.search(said, result.stdout)) == is_blue, code
+
+
+def test_blue_first_is_right_with_the_line_that_is_advised(service: Services) -> None:
+    folder = service(
+        handwritten.BASE,
+        handler=(
+            "images.append(self.transform(image))",
+            (
+                "image = Image.fromarray(np.array(image)[:, :, ::-1])\n"
+                "            images.append(self.transform(image))"
+            ),
+        ),
+    )
+    handler = (folder / "handler.py").read_text()
+    (folder / "handler.py").write_text(f"import numpy as np\n{handler}")
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    samples = noises(folder, (64, 64), (90, 64))
+    words = ["--serialized-file", "flowers_mobilenet.pth"]
+    expected = theirs(folder, words, "handler.py", *samples)
+    result = adopt(folder, "--defaults")
+    assert "let preprocess in service/preprocessing.py end in .flip(0)" in result.stdout
+    path = folder / "service" / "preprocessing.py"
+    text = path.read_text()
+    (line,) = (x for x in text.splitlines() if x.startswith("    return scale("))
+    path.write_text(text.replace(line, f"{line}.flip(0)"))
+    project = Project(folder)
+    project.archive()
+    for answer, known in zip(project.predict(*samples), expected, strict=True):
+        assert [x["label"] for x in answer] == [x["class"] for x in known]
+        for one, other in zip(answer, known, strict=True):
+            assert abs(one["probability"] - other["prob"]) < NEAR
+
+
+def test_a_function_around_the_network_makes_it(service: Services) -> None:
+    handler = """
+import io
+import os
+import torch
+from PIL import Image
+from torch import nn
+from torchvision import models, transforms
+
+
+def net():
+    model = models.resnet18(pretrained=True)
+    width = model.fc.in_features
+    model.fc = nn.Sequential(nn.Linear(width, 32), nn.BatchNorm1d(32), nn.Linear(32, 7))
+    return model
+
+
+def model_fn(model_dir):
+    model = net()
+    model.load_state_dict(torch.load(os.path.join(model_dir, "model.pth")))
+    return model.eval()
+
+
+def input_fn(body, content_type):
+    return Image.open(io.BytesIO(body))
+
+
+def predict_fn(image, model):
+    steps = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
+    return model(steps(image).unsqueeze(0))
+"""
+    handler = handler.replace("7))\n", "7)\n    )\n").replace(
+        "Sequential(nn", "Sequential(\n        nn"
+    )
+    folder = service({"inference.py": handler})
+    network = torchvision.models.resnet18()
+    network.fc = torch.nn.Sequential(
+        torch.nn.Linear(512, 32), torch.nn.BatchNorm1d(32), torch.nn.Linear(32, 7)
+    )
+    torch.save(network.state_dict(), folder / "model.pth")
+    result = adopt(folder, "--defaults")
+    # Not the 1000 classes of the weights that it begins with.
+    assert {"architecture": "custom", "num_classes": 7, "image_size": 64}.items() <= answers_of(
+        folder
+    ).items()
+    assert "1000" not in result.stdout
+    assert "fetches pretrained weights each time it is made" in result.stdout
+    assert "def net():" in (folder / "service" / "model.py").read_text()
+
+
+def test_without_a_checkpoint_the_number_of_classes_is_no_guess(service: Services) -> None:
+    folder = service(
+        handwritten.TAGGER,
+        tag_handler=("num_classes=len(TAGS)", "pretrained=True"),
+    )
+    handler = (folder / "tag_handler.py").read_text()
+    (folder / "tag_handler.py").write_text(
+        handler.replace('TAGS = ["beach", "people", "sunset"]', "TAGS = read_tags()")
+    )
+    refused = adopt(folder, "--defaults", code=1).stderr
+    assert "num_classes: neither the code nor a checkpoint tells. Add --weights FILE" in refused

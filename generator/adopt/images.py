@@ -131,7 +131,9 @@ def work_by_hand(source: Source) -> Preparation | None:
                 preparation = preparation.unlike(without_answer(source, node))
     if preparation == Preparation(source.name):
         return None
-    if not preparation.is_empty and not is_scaled(source) and max(preparation.mean or (0,)) <= 1:
+    by_hand = normalised_by_hand(source)
+    is_of_bytes = by_hand is not None and max(by_hand[0]) > 1
+    if not preparation.is_empty and not is_of_bytes and not is_scaled(source):
         preparation = preparation.unlike(
             f"{source.name}: no step brings the values to the scale 0 to 1"
         )
@@ -305,10 +307,7 @@ def is_scaled(source: Source) -> bool:
 def normalised_by_hand(
     source: Source,
 ) -> tuple[tuple[float, ...], tuple[float, ...], ast.AST] | None:
-    """Return mean, std and the place of (image - mean) / std; None if a file has no such.
-
-    Mean and std are on the scale 0 to 1.
-    """
+    """Return mean, std and the place of (image - mean) / std; None if a file has no such."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     place: ast.AST | None = None
@@ -336,8 +335,6 @@ def normalised_by_hand(
                 if len(found := channels(source.value_or(right, None))) == 3 and not std:
                     std = found
         if mean and std and place is not None:
-            if max(mean) > 1:  # of values from 0 to 255
-                mean, std = tuple(x / 255 for x in mean), tuple(x / 255 for x in std)
             return mean, std, place
     return None
 
@@ -407,6 +404,8 @@ def with_work_by_hand(source: Source, found: Preparation) -> Preparation:
         mean, std, place = by_hand
         if found.mean or found.weights:
             return found.unlike(without_answer(source, place))
+        if max(mean) > 1:  # of values from 0 to 255
+            mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
         return replace(found, mean=mean, std=std)
     return found
 

@@ -173,6 +173,10 @@ def scopes(handler: Source | None, modules: Mapping[str, Source]) -> Iterator[Sc
     if handler is None:
         return
     yield handler, handler.tree, None
+    for imported in imported_modules(handler, modules):
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        at_once = [x for x in imported.tree.body if not isinstance(x, kinds)]
+        yield imported, ast.Module(at_once, []), None
     seen: set[int] = set()
     for node in handler.nodes:
         if not isinstance(node, ast.Call):
@@ -187,6 +191,12 @@ def scopes(handler: Source | None, modules: Mapping[str, Source]) -> Iterator[Sc
                 seen.add(id(function))
                 assert isinstance(function, ast.FunctionDef)
                 yield home, function, (handler, node)
+
+
+def imported_modules(handler: Source, modules: Mapping[str, Source]) -> Iterator[Source]:
+    """Yield the user's modules that a handler imports: they may make the network at once."""
+    names = {part for full in handler.imported.values() for part in full.split(".")}
+    yield from (home for name, home in modules.items() if name in names and home is not handler)
 
 
 def made_by_function(

@@ -65,7 +65,8 @@ def requests(source: Source, calls: list[ast.Call]) -> list[str]:
         shown = ast.unparse(call)
         is_of_file = any(word in shown for word in ("read_text", "open(", ".read()"))
         last = name.rpartition(".")[2] or str(getattr(call.func, "attr", ""))
-        if (name == "json.loads" and not is_of_file) or last == "get_json":
+        is_dict = last in ("values", "items") and "'body'" in shown
+        if (name == "json.loads" and not is_of_file) or last == "get_json" or is_dict:
             notes.append(f"{source.at(call)}: the handler reads JSON, {shown[:40]}; {TAKEN}")
         elif name in ("requests.get", "urllib.request.urlopen", "httpx.get"):
             notes.append(f"{source.at(call)}: the handler fetches what a request names; {TAKEN}")
