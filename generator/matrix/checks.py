@@ -56,6 +56,7 @@ FILES = frozenset(
         "tools/server_log.py",
         "tools/settings.py",
         "tools/torchserve.py",
+        "tools/trial.py",
         "tools/tuning.py",
         "tune.py",
         "weights/.gitkeep",
