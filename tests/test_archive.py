@@ -28,7 +28,7 @@ def run_suggestion(project: Project, output: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "classes", "answers", "message"),
     [
-        pytest.param("", 7, {}, "it has 7 classes, the project has 1000", id="class count"),
+        pytest.param("", 7, {}, "it has 7 outputs, the project expects 1000", id="class count"),
         pytest.param("resnet18.", 1000, {}, "such as resnet18.conv1.weight", id="no prefix asked"),
         pytest.param(
             "model.backbone.",

@@ -98,6 +98,7 @@ SIGNATURES = {
     "convert": ["weights", "target", "examples"],
     "prepare_weights": ["source", "target"],
     "check_outputs": ["outputs"],
+    "answers_for": ["outputs"],
     "doubt": ["outputs"],
     "compare_scores": ["expected", "found"],
     "normalize": ["batch"],
@@ -277,6 +278,13 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
     for output in outputs:
         if output.shape != (NUM_CLASSES,):
             raise ProjectError(f"the network returns {tuple(output.shape)}, not ({NUM_CLASSES},)")
+{% if loader == 'state_dict' %}
+
+
+def answers_for(outputs: int) -> dict[str, object]:
+    """Return the answers that a network with so many outputs needs."""
+    return {"num_classes": outputs}
+{% endif %}
 {% if is_converted %}
 
 

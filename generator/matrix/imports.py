@@ -201,7 +201,7 @@ def check_predictions(path: Path) -> None:
     sizes = {"N": len(prepared), "num_classes": outputs_of(classes)}
     shape = [sizes.get(name, 8) for name in output_dimensions(answers)]
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    outputs = as_returned(numbers, answers.get("model_output", "logits"))
+    outputs = as_returned(numbers, answers)
     module("tools.outputs").check_outputs(list(outputs))
     labels = read_labels(path, answers["label_format"], classes)
     predictions = task.predictions(task.scores(outputs), prepared, labels)
@@ -212,13 +212,15 @@ def check_predictions(path: Path) -> None:
         assert body and content_type
 
 
-def as_returned(numbers: Tensor, output: str) -> Tensor:
+def as_returned(numbers: Tensor, answers: Mapping[str, Any]) -> Tensor:
     """Return random scores as a network with this `model_output` would return them."""
-    if output in ("logits", "binary_logit"):
-        return numbers
-    if output == "binary_probability":
+    outputs = {x["value"]: x for x in facts.tasks()[answers["task"]]["outputs"]}
+    layer = outputs[answers.get("model_output", "logits")].get("layer", "")
+    if "Sigmoid" in layer:
         return numbers.sigmoid()
-    return numbers.softmax(dim=1) if output == "probabilities" else numbers.log_softmax(dim=1)
+    if "LogSoftmax" in layer:
+        return numbers.log_softmax(dim=1)
+    return numbers.softmax(dim=1) if layer else numbers
 
 
 def read_labels(path: Path, label_format: str, classes: int) -> list[str]:
