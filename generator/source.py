@@ -312,11 +312,11 @@ class Evaluation:
                 container = self.of(source, values, local, depth + 1)
                 return self.part(source, container, index, local, depth)
         first, _, rest = name.partition(".")
+        full = source.full_name(node).lstrip(".")
+        own = full.rpartition(".")[2]
+        if own in IMPORTED and full.startswith("timm."):
+            return IMPORTED[own]
         if first in source.imported:
-            full = source.full_name(node).lstrip(".")
-            module, _, own = full.rpartition(".")
-            if own in IMPORTED and module.startswith("timm"):
-                return IMPORTED[own]
             # config.MEAN of `from config import MEAN`, and config.Config.MEAN
             for count in range(1, full.count(".") + 1):
                 parts = full.split(".")
