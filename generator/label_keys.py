@@ -91,7 +91,9 @@ def rows_of(path: Path, keys: set[str]) -> list[list[str]]:
     for pattern in (KEY, LAST):
         matches = [match for line in lines if (match := pattern.fullmatch(line))]
         split = [[match["index"], match["name"]] for match in matches]
-        if len(split) == len(lines) and keys <= {key for key, _ in split}:
+        # Names that are equal without the numbers have these as a part: flower 1, flower 2.
+        are_names = len({name for _, name in split}) == len(lines)
+        if are_names and keys <= {key for key, _ in split}:
             return split
     return [[line] for line in lines]
 
