@@ -444,7 +444,7 @@ def test_what_an_answer_does_not_need_is_not_there(copy_project: Callable[..., P
         ({"task": "multi_label_classification", "thresholds": 1}, "between 0 and 1"),
         ({"task": "multi_label_classification", "weights": "pretrained"}, "choose how yours were"),
         ({"resize_mode": "shorter_side", "transforms": "custom"}, "choose crop or stretch"),
-        ({"num_classes": 0}, "1 or more"),
+        ({"num_classes": 0}, "2 or more"),
         ({"num_classes": "many"}, "many"),
         ({"weights": "pickle"}, "state_dict"),
         ({"weights": "wrapped", "state_dict_prefix": "resnet18"}, "end in a dot"),
