@@ -35,6 +35,7 @@ NUMBERS = (
     *("job_queue_size", "max_request_size", "max_response_size", "netty_client_threads"),
     *("number_of_gpu", "number_of_netty_threads", "unregister_model_timeout"),
 )
+MAX_INT = 2**31 - 1  # Java's
 FILES = ("keystore", "certificate_file", "private_key_file", "metrics_config")
 
 
@@ -118,14 +119,19 @@ def read_settings() -> Settings:
     if "model_snapshot" in settings:
         raise settings.error("model_snapshot", "TorchServe would then not load load_models")
     for key in NUMBERS:
-        if key in settings and not re.fullmatch(r"[+-]?[0-9]{1,9}", settings[key]):
-            raise settings.error(key, f"{settings[key]!r} is no whole number up to 999999999")
+        if key in settings and not is_int(settings[key]):
+            raise settings.error(key, f"{settings[key]!r} is no whole number up to {MAX_INT}")
     for key in FILES:
         if key in settings and not (ROOT / settings[key]).is_file():
             raise settings.error(key, f"there is no such file as seen from {ROOT}")
     for name in PORTS:
         settings[f"{name}_address"] = str(settings.address(name))
     return settings
+
+
+def is_int(text: str) -> bool:
+    """Tell whether Java reads this as a whole number."""
+    return bool(re.fullmatch(r"[+-]?[0-9]{1,20}", text)) and abs(int(text)) <= MAX_INT
 
 
 def read_config() -> Iterator[tuple[str, str, str]]:
