@@ -16,16 +16,14 @@ import contextlib
 import ipaddress
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tools.project import ARCHIVE, MODEL_NAME, ProjectError, run
+from tools.settings import PORTS, Settings, read_settings
 from tools.torchserve import (
-    ADDRESSES,
     KEY_FILE,
+    Server,
     check_archive,
     has_ready_worker,
-    has_tokens,
-    read_config,
     torchserve,
     wait_until_ready,
     watch,
@@ -35,29 +33,26 @@ from tools.torchserve import (
 def main() -> int:
     """Start TorchServe, print when it is ready, and stop it when asked."""
     options = parse_options()
-    config = read_config()
-    hosts = {"inference": options.host, "metrics": options.metrics_host}
-    for name in ADDRESSES:
-        address = urlsplit(config[f"{name}_address"])
-        host = hosts.get(name) or address.hostname
-        port = getattr(options, "port" if name == "inference" else f"{name}_port")
-        port = address.port if port is None else port
-        config[f"{name}_address"] = f"{address.scheme}://{host}:{port}"
+    settings = read_settings()
+    for name in PORTS:
+        move(settings, name, options)
     if options.ready:
-        return report_readiness(config["management_address"])
+        return report_readiness(settings["management_address"])
     check_archive()
     if options.tokens:
-        config["disable_token_authorization"] = "false"
-    refuse_open_doors(config, options.open)
+        settings["disable_token_authorization"] = "false"
+    refuse_open_doors(settings, options.open)
     if options.tune:
         from tools.tuning import tune
 
         tune(options.tune, options.timeout)
         return 0
-    with contextlib.suppress(KeyboardInterrupt), torchserve(config, options.logs) as server:
+    with contextlib.suppress(KeyboardInterrupt), torchserve(settings, options.logs) as server:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
         wait_until_ready(server, options.timeout)
-        print(f"{MODEL_NAME} is ready. Try it:\n\n{example(config)}\n", flush=True)
+        if not options.open:
+            refuse_unknown_doors(settings, server)
+        print(f"{MODEL_NAME} is ready. Try it:\n\n{example(settings)}\n", flush=True)
         print("Ctrl-C stops it.", flush=True)
         watch(server, options.timeout)
     print("stopped", flush=True)
@@ -108,35 +103,69 @@ def report_readiness(management: str) -> int:
     return 1
 
 
-def refuse_open_doors(config: dict[str, str], may_be_open: bool) -> None:
+def move(settings: Settings, name: str, options: argparse.Namespace) -> None:
+    """Change where requests of a kind go to what the command line says."""
+    key = f"{name}_address"
+    for part in ("host", "port"):
+        option = part if name == "inference" else f"{name}_{part}"
+        if (value := getattr(options, option, None)) is not None:
+            address = settings.address(name)._replace(**{part: value})
+            place = f"{settings.place(key)}, --{option.replace('_', '-')}"
+            settings.put(key, str(address), place)
+    settings[key] = str(settings.address(name))
+
+
+def refuse_open_doors(settings: Settings, may_be_open: bool) -> None:
     """Raise ProjectError if other machines could come in without a key, unless they may.
 
     Management never may: whoever reaches it can change what is served.
     """
-    for name in ADDRESSES:
-        address = config[f"{name}_address"]
-        host = urlsplit(address).hostname or ""
-        with contextlib.suppress(ValueError):
-            if ipaddress.ip_address(host).is_loopback:
-                continue
-        if host == "localhost" or has_tokens(config) or (may_be_open and name != "management"):
-            continue
-        raise ProjectError(
-            f"{address} can be reached from other machines, and tokens are off: whoever finds "
-            "it is let in. Add --tokens, or listen on 127.0.0.1"
-        )
+    ports = set()
+    for name in PORTS:
+        address = settings.address(name)
+        if address.port in ports:
+            raise settings.error(f"{name}_address", "each address needs a port of its own")
+        ports.add(address.port)
+        may_be = settings.has_tokens() or (may_be_open and name != "management")
+        if not may_be and not is_local(address.host):
+            raise settings.error(
+                f"{name}_address",
+                "this can be reached from other machines, and tokens are off: whoever finds it is "
+                "let in. Add --tokens, or listen on 127.0.0.1",
+            )
 
 
-def example(config: dict[str, str]) -> str:
+def refuse_unknown_doors(settings: Settings, server: Server) -> None:
+    """Raise ProjectError if Java lets others in elsewhere, by its options or a plugin perhaps."""
+    known = {settings.address(name).port for name in PORTS}
+    for host, port in server.listening():
+        if port not in known and not is_local(host):
+            raise ProjectError(
+                f"Java listens at {host}:{port}, too, which other machines reach without a key. "
+                "Without vmargs and plugins_path in config.properties, and without "
+                "JAVA_TOOL_OPTIONS, it does not; --open lets it"
+            )
+
+
+def is_local(host: str) -> bool:
+    """Tell whether an address is for this machine alone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def example(settings: Settings) -> str:
     """Return the commands that send an image, and with tokens, where the keys are."""
-    command = f"    curl -T IMAGE {config['inference_address']}/predictions/{MODEL_NAME}"
-    if not has_tokens(config):
+    command = f"    curl -T IMAGE {settings['inference_address']}/predictions/{MODEL_NAME}"
+    if not settings.has_tokens():
         return command
     return (
         f'{command} -H "Authorization: Bearer KEY"\n\n'
         f"KEY is the inference key in {KEY_FILE.name}, which also says when it expires. A new one "
         "comes there with:\n\n"
-        f'    curl "{config["management_address"]}/token?type=inference" '
+        f'    curl "{settings["management_address"]}/token?type=inference" '
         '-H "Authorization: Bearer API_KEY"'
     )
 

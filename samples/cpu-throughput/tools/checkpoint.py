@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 from onnx.checker import ValidationError
 from torch import nn
 
-from service import task
-from service.loading import load_model
+from service import NUM_CLASSES, task
+from service.loading import OutputKeyError, load_model
 from tools.file_start import NoCheckpointError, read_start
 from tools.outputs import check_outputs
 from tools.project import ProjectError, change_answer
@@ -34,6 +34,8 @@ def prepare_weights(source: Path, target: Path) -> str:
     try:
         onnx.save(onnx.load(source), target)  # with the tensors that lie in a file beside it
         network = load_model(target, torch.device("cpu"))
+    except OutputKeyError as error:
+        raise ProjectError(f"{source}: {which_output(error)}") from error
     except (DecodeError, ValidationError, OSError, RuntimeError, ValueError) as error:
         raise ProjectError(
             f"{source} cannot be read as ONNX ({str(error).strip().splitlines()[0]}); was it "
@@ -44,11 +46,13 @@ def prepare_weights(source: Path, target: Path) -> str:
 
 
 def check_network(source: Path, network: nn.Module) -> None:
-    """Raise ProjectError unless the network takes two images at once and fits the task."""
-    images = task.normalize(task.collate([task.example()] * 2))
+    """Raise ProjectError unless the network takes two images, and one, and fits the task."""
+    shape = task.collate([task.example()] * 2).shape
+    noise = torch.randint(256, shape, generator=torch.Generator().manual_seed(0))
+    images = task.normalize(noise.to(torch.uint8))
     try:
         with torch.inference_mode():
-            outputs = network(images)
+            outputs, first = network(images), network(images[:1])
     except Exception as error:  # each way to run a network has its own
         raise ProjectError(
             f"{source} cannot take two images of shape {tuple(images.shape[1:])}: "
@@ -57,11 +61,25 @@ def check_network(source: Path, network: nn.Module) -> None:
             "dynamic_shapes=({0: 'batch'},), see README.md."
         ) from error
     if not isinstance(outputs, torch.Tensor):
-        raise ProjectError(f"{source} does not return scores (N, num_classes)")
+        raise ProjectError(f"{source} returns no tensor")
     try:
         check_outputs(outputs)
     except ProjectError as error:
         raise ProjectError(f"{source}: {error}") from error
+    if first.shape != (1, *outputs.shape[1:]):
+        raise ProjectError(
+            f"{source} returns numbers of shape {tuple(outputs.shape)} for two images, and of "
+            f"{tuple(first.shape)} for one: it must keep the dimension of the batch"
+        )
+
+
+def which_output(error: OutputKeyError) -> str:
+    """Return what the network returns, and the command that says which of that is its output."""
+    if not error.shapes:
+        return str(error)
+    fitting = [key for key, shape in error.shapes.items() if shape[1:2] == (NUM_CLASSES,)]
+    key = next(iter(fitting or error.shapes))
+    return f"{error}. Name the one to serve, such as {key}: {change_answer(output_key=key)}"
 
 
 def check_kind(path: Path, expected: str) -> None:

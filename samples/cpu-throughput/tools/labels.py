@@ -28,7 +28,12 @@ def read_labels(num_classes: int, path: Path = LABELS) -> tuple[list[str], list[
 
 
 def with_command(error: LabelFileError, path: Path) -> str:
-    """Return what is wrong with a label file and, if an answer fixes it, the command for that."""
+    """Return what is wrong with a label file and, if a command fixes it, the command for that."""
+    if error.conversions:
+        words = ["ts-template", "labels", str(path.resolve()), str(ROOT)]
+        commands = "".join(f"\n    {shlex.join(words)} {x}".rstrip() for x in error.conversions)
+        which = " one of" if len(error.conversions) > 1 else ""
+        return f"{error}. In a clone of the template, run{which}:{commands}"
     if not error.answers:
         return str(error)
     text = f"{error}. Run: {change_answer(**error.answers)}"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -15,10 +15,17 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
     """Raise ProjectError unless each output is scores of all classes (classes,)."""
     outputs = list(outputs)
     for output in outputs:
+        if output.numel() == 1:
+            one = "binary_probability" if lie_within(outputs, 0, 1) else "binary_logit"
+            raise ProjectError(
+                "the network returns one number for an image, which tells two classes apart. "
+                f"Run: {change_answer(num_classes=2, model_output=one)}"
+            )
         if output.ndim != 1:
             found = tuple(output.shape)
             raise ProjectError(
                 f"the network returns numbers of shape {found} for an image, not {NUM_CLASSES}"
+                f"{'; let it end in .flatten(1)' if found[1:].count(1) == len(found) - 1 else ''}"
             )
         if len(output) != NUM_CLASSES:
             raise ProjectError(
@@ -27,13 +34,34 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
             )
         if output.isnan().any() or output.isposinf().any():
             raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
-    if NUM_CLASSES > 1 and are_probabilities(torch.stack(outputs)):
+    if are_probabilities(outputs):
         raise ProjectError(
             "the network returns probabilities; the service expects scores before softmax. "
             f"Run: {change_answer(model_output='probabilities')}"
         )
 
 
-def are_probabilities(rows: torch.Tensor) -> bool:
-    """Tell whether the numbers in every row (N, C) are positive and add up to 1, or nearly so."""
-    return bool((rows > -0.01).all() and ((rows.sum(dim=1) - 1).abs() < 0.01).all())
+def doubt(outputs: Sequence[torch.Tensor]) -> str:
+    """Return why the outputs for many unlike images are hardly what was answered, or ""."""
+    if lie_within(outputs, 0, 1):
+        return (
+            "all that the network returns lies between 0 and 1, as if each class had a sigmoid; "
+            "the service expects scores before softmax. Run: "
+            f"{change_answer(task='multi_label_classification', model_output='probabilities')}"
+        )
+    if lie_within(outputs, -1, 1) and not lie_within(outputs, -0.99, 0.99):
+        return (
+            "all that the network returns lies between -1 and 1, as if it ended in tanh; the "
+            "service expects scores without limits, as they are before it"
+        )
+    return ""
+
+
+def lie_within(outputs: Iterable[torch.Tensor], low: float, high: float) -> bool:
+    """Tell whether all numbers are from `low` to `high`."""
+    return all(bool(((x >= low) & (x <= high)).all()) for x in outputs)
+
+
+def are_probabilities(outputs: Iterable[torch.Tensor]) -> bool:
+    """Tell whether the numbers (classes,) for each image are positive and add up to about 1."""
+    return all(bool((x > -0.01).all()) and abs(x.sum().item() - 1) < 0.01 for x in outputs)

@@ -12,25 +12,41 @@ from service import NUM_CLASSES
 from service.model import build_model
 
 
+class OutputKeyError(LookupError):
+    """The network returns several tensors, and it is not known which of them is its output.
+
+    Attributes:
+        shapes: The shape of each, by its key or its place.
+    """
+
+    def __init__(self, shapes: dict[str | int, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+        names = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+        super().__init__(f"the network returns {names or 'no tensor'}")
+
+
 class Output(nn.Module):
-    """A network that may return more than its output."""
+    """A network that may return its output in a dict or a tuple."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return scores (N, num_classes), which a network may have in a dict or a tuple.
+        """Return scores (N, num_classes).
 
         Raises:
-            TypeError: A dict has no "logits".
+            OutputKeyError: The network returns several tensors, none of them as "logits".
         """
         output = self.network(images)
-        if isinstance(output, dict):
-            if "logits" not in output:
-                raise TypeError(f'the network returns {list(output)}; no "logits" among them')
-            return output["logits"]
-        return output[0] if isinstance(output, tuple | list) else output
+        if not isinstance(output, torch.Tensor):
+            named = output if isinstance(output, dict) else dict(enumerate(output))
+            tensors = {key: x for key, x in named.items() if isinstance(x, torch.Tensor)}
+            name = "logits" if len(tensors) > 1 else next(iter(tensors), "logits")
+            if name not in tensors:
+                raise OutputKeyError({key: tuple(x.shape) for key, x in tensors.items()})
+            output = tensors[name]
+        return output
 
 
 def load_model(path: Path, device: torch.device) -> nn.Module:

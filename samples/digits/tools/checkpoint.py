@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from service import NUM_CLASSES
+from service import NUM_CLASSES, task
+from service.loading import Output, OutputKeyError
 from service.model import build_model
 from tools.file_start import NoCheckpointError, read_start
 from tools.mismatch import explain_mismatch
-from tools.project import ProjectError, change_answer
+from tools.outputs import check_outputs
+from tools.project import ProjectError, change_answer, error_in_model
 
 State = Mapping[str, torch.Tensor]
 SERVED_NAME = "state_dict.pth"  # in the archive
@@ -33,7 +37,7 @@ def prepare_weights(source: Path, target: Path) -> str:
     Raises:
         ProjectError: It does not fit; the message names the answer that would fix it.
     """
-    network = build_model(NUM_CLASSES)
+    network = own_network()
     own: Any = network.state_dict()
     saved = read_state_dict(source)
     notes: list[str] = []
@@ -46,12 +50,39 @@ def prepare_weights(source: Path, target: Path) -> str:
     try:
         network.load_state_dict(state)
     except RuntimeError:
-        raise ProjectError(
-            f"{source} does not fit the network.\n{explain_mismatch(own, saved)}"
-        ) from None
+        reason = explain_mismatch(own, saved)
+        if "Run: " not in reason:
+            command = shlex.join(["ts-template", "inspect", str(source.resolve())])
+            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+        raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
+    check_network(source, Output(network).eval())
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())
     return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+
+
+def own_network() -> nn.Module:
+    """Return what `build_model` in service/model.py makes, which is yours.
+
+    Raises:
+        ProjectError: It makes no network that has weights.
+    """
+    call = f"build_model({NUM_CLASSES}) in service/model.py"
+    try:
+        network: object = build_model(NUM_CLASSES)
+    except Exception as error:
+        reason = error_in_model(error) or f"{type(error).__name__}: {error}"
+        raise ProjectError(f"{call} fails: {reason}") from error
+    if isinstance(network, type):
+        raise ProjectError(f"{call} returns the class {network.__name__}; return an object of it")
+    if not isinstance(network, nn.Module):
+        raise ProjectError(f"{call} returns {network!r:.60}; expected a torch.nn.Module")
+    if not network.state_dict():
+        raise ProjectError(
+            f"{call} returns a {type(network).__name__} without weights; layers in a plain list or "
+            "dict do not count: keep them in nn.ModuleList or nn.ModuleDict"
+        )
+    return network
 
 
 def read_state_dict(path: Path) -> State:
@@ -89,7 +120,50 @@ def read_state_dict(path: Path) -> State:
             f"{path} is a training checkpoint ({', '.join(map(str, content))}), the state_dict is "
             f"inside it. Run: {answer}"
         )
+    if is_dict and any(isinstance(x, torch.Tensor) for x in content.values()):
+        others = [str(key) for key, x in content.items() if not isinstance(x, torch.Tensor)]
+        raise ProjectError(
+            f"{path} has more than tensors: {', '.join(others[:5])}. "
+            f"Run: {change_answer(weights='checkpoint')}"
+        )
     raise ProjectError(f"{path} holds {type(content).__name__}, not a state_dict")
+
+
+def check_network(source: Path, network: nn.Module) -> None:
+    """Raise ProjectError unless the network takes two images, and one, and fits the task."""
+    shape = task.collate([task.example()] * 2).shape
+    noise = torch.randint(256, shape, generator=torch.Generator().manual_seed(0))
+    images = task.normalize(noise.to(torch.uint8))
+    try:
+        with torch.inference_mode():
+            outputs, first = network(images), network(images[:1])
+    except OutputKeyError as error:
+        raise ProjectError(f"{source}: {which_output(error)}") from error
+    except Exception as error:  # each way to run a network has its own
+        raise ProjectError(
+            f"{source} cannot take two images of shape {tuple(images.shape[1:])}: "
+            f"{str(error).strip().splitlines()[-1]}. Check color_mode, transforms and image_size."
+        ) from error
+    if not isinstance(outputs, torch.Tensor):
+        raise ProjectError(f"{source} returns no tensor")
+    try:
+        check_outputs(outputs)
+    except ProjectError as error:
+        raise ProjectError(f"{source}: {error}") from error
+    if first.shape != (1, *outputs.shape[1:]):
+        raise ProjectError(
+            f"{source} returns numbers of shape {tuple(outputs.shape)} for two images, and of "
+            f"{tuple(first.shape)} for one: it must keep the dimension of the batch"
+        )
+
+
+def which_output(error: OutputKeyError) -> str:
+    """Return what the network returns, and the command that says which of that is its output."""
+    if not error.shapes:
+        return str(error)
+    fitting = [key for key, shape in error.shapes.items() if shape[1:2] == (NUM_CLASSES,)]
+    key = next(iter(fitting or error.shapes))
+    return f"{error}. Name the one to serve, such as {key}: {change_answer(output_key=key)}"
 
 
 def first_line(error: BaseException) -> str:

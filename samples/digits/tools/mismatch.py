@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from service import NUM_CLASSES
+from tools.outputs import answers_for
 from tools.project import change_answer
 
 MOST = 3  # rows of each part of the network
@@ -18,6 +20,8 @@ State = Mapping[str, torch.Tensor]
 
 def explain_mismatch(wanted: State, found: State) -> str:
     """Return what differs, and the answers that would fit the checkpoint if there are any."""
+    if lazy := [key for key, x in wanted.items() if is_lazy(x)]:
+        return f"{lazy[0]} has no size yet: let build_model() call the network once"
     prefix = find_prefix(body_of(wanted), found)
     if prefix is None:
         return compare(wanted, found, "") + UNKNOWN
@@ -31,12 +35,13 @@ def explain_mismatch(wanted: State, found: State) -> str:
     differ = [key for key in state if wanted[key].shape != state[key].shape]
     if differ:
         # Is it the number of classes alone, the first dimension of the last layer?
-        classes = {state[key].shape[:1] for key in differ}
+        rows = {state[key].shape[:1] for key in differ}
         alone = all(wanted[key].shape == (NUM_CLASSES, *state[key].shape[1:]) for key in differ)
-        if len(classes) != 1 or not alone:
+        if len(rows) != 1 or () in rows or not alone:
             return differences + UNKNOWN
-        ((answers["num_classes"],),) = classes
-        facts.append(f"it has {answers['num_classes']} classes, the project has {NUM_CLASSES}")
+        ((classes,),) = rows
+        answers |= answers_for(classes)
+        facts.append(f"it has {classes} outputs, the project expects {NUM_CLASSES}")
     if not answers:
         return differences + UNKNOWN
     return f"{differences}\nIn the file {', and '.join(facts)}.\nRun: {change_answer(**answers)}"

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS_DIR = ROOT / "weights"
 MODEL_STORE = ROOT / "model-store"
 ARCHIVE = MODEL_STORE / f"{MODEL_NAME}.mar"
+ANSWERS_FILE = ".copier-answers.yml"
 
 HANGUP = 1  # the signal of a terminal that is closed; Windows has none
 
@@ -26,28 +31,67 @@ class ProjectError(Exception):
 
 
 def change_answer(**answers: object) -> str:
-    """Return the command that renders this project anew with other answers."""
-    data = " ".join(f"-d {shlex.quote(f'{name}={value}')}" for name, value in answers.items())
-    command = f"copier update --defaults --vcs-ref=:current: {data}"
-    if any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):
-        return command
-    return f"git init && git add -A && git commit -m 'Before {data}' && {command}"
+    """Return the command that renders this project anew with other answers.
+
+    Copier updates what git has committed. What it knows no version of, it can only render anew.
+    """
+    command = "copier" if shutil.which("copier") or not shutil.which("uvx") else "uvx copier"
+    file = ROOT / ANSWERS_FILE
+    if file.is_file() and "\n_commit:" not in file.read_text(encoding="utf-8"):
+        command += " recopy --defaults --overwrite"
+    else:
+        command += " update --defaults --vcs-ref=:current:"
+    command += "".join(f" -d {shlex.quote(f'{name}={value}')}" for name, value in answers.items())
+    status = subprocess.run(
+        "git status --porcelain .", shell=True, cwd=ROOT, capture_output=True, check=False
+    )
+    if status.returncode or status.stdout:
+        command = f"git add -A . && git commit -m 'Before an update' . && {command}"
+    if status.returncode:  # no repository
+        command = f"git init && {command}"
+    return in_project(command)
+
+
+def in_project(command: str) -> str:
+    """Return a command as it is run from here, for one that is run in this project's folder."""
+    return command if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && {command}"
 
 
 def run(main: Callable[[], int]) -> None:
     """Exit with what `main` returns; what the user can fix ends it without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal has all letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
     except (ProjectError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
+def error_in_model(error: BaseException) -> str:
+    """Return what is wrong with service/model.py, which is yours; "" if the error is not there."""
+    path = ROOT / "service" / "model.py"
+    places = [(x.filename, x.lineno) for x in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, ImportError) and error.name == "service.model":
+        return f"{path} does not define build_model(num_classes), which returns your network"
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    lines = [line for name, line in places if Path(name).resolve() == path]
+    if not lines:
+        return ""
+    advice = ""
+    if isinstance(error, ModuleNotFoundError):
+        advice = "; a package goes into requirements-own.txt: pip install -r requirements.txt"
+    return f"{path}, line {lines[-1]}: {type(error).__name__}: {error}{advice}"
+
+
 def print_error(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print what ended the program, unless that was Ctrl-C."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
+    if found := error_in_model(error):
+        print(f"error: {found}", file=sys.stderr)
+    elif not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
 
 
 # At once, and not in `run`: what the commands import next takes seconds.

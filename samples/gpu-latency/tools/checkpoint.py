@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -45,9 +46,11 @@ def prepare_weights(source: Path, target: Path) -> str:
     try:
         network.load_state_dict(state)
     except RuntimeError:
-        raise ProjectError(
-            f"{source} does not fit the network.\n{explain_mismatch(own, saved)}"
-        ) from None
+        reason = explain_mismatch(own, saved)
+        if "Run: " not in reason:
+            command = shlex.join(["ts-template", "inspect", str(source.resolve())])
+            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+        raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())
     return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
@@ -87,6 +90,12 @@ def read_state_dict(path: Path) -> State:
         raise ProjectError(
             f"{path} is a training checkpoint ({', '.join(map(str, content))}), the state_dict is "
             f"inside it. Run: {answer}"
+        )
+    if is_dict and any(isinstance(x, torch.Tensor) for x in content.values()):
+        others = [str(key) for key, x in content.items() if not isinstance(x, torch.Tensor)]
+        raise ProjectError(
+            f"{path} has more than tensors: {', '.join(others[:5])}. "
+            f"Run: {change_answer(weights='checkpoint')}"
         )
     raise ProjectError(f"{path} holds {type(content).__name__}, not a state_dict")
 

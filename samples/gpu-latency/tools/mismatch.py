@@ -11,12 +11,17 @@ from torchvision import models
 
 from service import NUM_CLASSES
 from tools.heads import HEADS
+from tools.outputs import answers_for
 from tools.project import change_answer
 from tools.trained import on_meta
 
 FIRST_LAYER = "conv1.weight"
 LAST_LAYER = "fc."
 FREE = (LAST_LAYER,)  # what may differ, or be missing
+OWN_HEAD = (
+    "\nWith other layers, or another activation than ReLU, answer head=layers and head_layers;"
+    " `ts-template inspect FILE` prints what the file tells of them."
+)
 MOST = 3  # rows of each part of the network
 
 State = Mapping[str, torch.Tensor]
@@ -47,7 +52,7 @@ def explain_mismatch(wanted: State, found: State) -> str:
     matrices = tuple(name for name in layers if name.endswith("weight"))
     head = HEADS.get(matrices)
     if head is None:
-        return f"{differences}\nAll but {LAST_LAYER} fits: with a head of your own, use custom."
+        return f"{differences}\nAll but {LAST_LAYER} fits.{OWN_HEAD}"
     if head != "linear":
         facts.append(f"the last layer has {', '.join(matrices)}")
         answers["head"] = head
@@ -56,10 +61,12 @@ def explain_mismatch(wanted: State, found: State) -> str:
         facts.append(f"the head has {answers['head_units']} hidden units")
     classes = layers[matrices[-1]].shape[0]
     if classes != NUM_CLASSES:
-        answers["num_classes"] = classes
-        facts.append(f"it has {classes} classes, the project has {NUM_CLASSES}")
+        answers |= answers_for(classes)
+        facts.append(f"it has {classes} outputs, the project expects {NUM_CLASSES}")
     if not answers:
         return differences + which_architecture(found)
+    if answers.get("head", "linear") != "linear":
+        facts.append("what has no weights is taken for ReLU and Dropout (else see head_layers)")
     return f"{differences}\nIn the file {', and '.join(facts)}.\nRun: {change_answer(**answers)}"
 
 

@@ -24,7 +24,6 @@ def sample_images() -> dict[str, bytes]:
     width, height = SIZE
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
-    sixteen_bit = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
     return {
         **{name: encode(image, name) for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF")},
         "grayscale PNG": encode(image.convert("L"), "PNG"),
@@ -32,6 +31,26 @@ def sample_images() -> dict[str, bytes]:
         "grayscale PNG with transparency": encode(image.convert("LA"), "PNG"),
         "palette PNG": encode(image.convert("P"), "PNG"),
         "black-and-white PNG": encode(image.convert("1"), "PNG"),
-        "16-bit PNG": encode(sixteen_bit, "PNG"),
         "CMYK JPEG": encode(image.convert("CMYK"), "JPEG"),
     }
+
+
+def unlike_images() -> list[bytes]:
+    """Return PNG files that have little in common: dark, bright, smooth, sharp, of all colours."""
+    width, height = SIZE
+    noise = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    across = np.linspace(0, 255, width).astype(np.uint8)[None, :, None]
+    down = np.linspace(0, 255, height).astype(np.uint8)[:, None, None]
+    tiles = np.kron(np.indices((6, 8)).sum(axis=0) % 2, np.ones((10, 10), dtype=int))[..., None]
+    red, blue, yellow = ([230, 20, 10], [10, 30, 220], [250, 220, 20])
+    shapes = [
+        noise,
+        noise // 8,
+        255 - noise // 8,
+        across * np.ones((height, 1, 3), dtype=np.uint8),
+        down * np.array([1, 0, 0], dtype=np.uint8) + across * np.array([0, 0, 1], dtype=np.uint8),
+        np.where(tiles, 0, 255) * np.ones(3, dtype=int),
+        np.where(tiles, blue, yellow),
+        np.where(across > down, red, [255, 255, 255]),
+    ]
+    return [encode(Image.fromarray(pixels.astype(np.uint8)), "PNG") for pixels in shapes]

@@ -9,19 +9,21 @@ import contextlib
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 T = TypeVar("T")
 
 # The formats that the service reads; Pillow's many others are never tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|RIFF....WEBP|BM|GIF8", re.DOTALL)
+BASE64 = re.compile(rb"\s*(b')?((?i:data:)|[/_]9j[/_]|iVBORw0K|UklGR|Qk|R0lGOD)")  # of these
+URL_SAFE = bytes.maketrans(b"-_", b"+/")  # from the other alphabet of base64
 # Other media that clients send, by how they begin, to be told apart from damaged images.
 OTHER_MEDIA = {
     "HTML": rb"(?i)\s*<(!doctype )?html",
@@ -32,9 +34,13 @@ OTHER_MEDIA = {
     "JPEG 2000 or JPEG XL": rb"\0\0\0\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a",
     "ICO": rb"\0\0\x01\0",
     "Photoshop": rb"8BPS",
+    "PBM, PGM or PPM": rb"P[1-6]\s",
+    "a camera's raw file": rb"FUJIFILM|II(RO|RS|U\0)|....ftypcrx",
     "video": rb"....ftyp|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|\0\0\x01[\xb3\xba]",
     "audio": rb"RIFF....WAVE|ID3|OggS|fLaC",
     "ZIP or gzip": rb"PK\x03\x04|\x1f\x8b",
+    "text that begins with a byte order mark": rb"\xff\xfe|\xfe\xff|\xef\xbb\xbf",
+    "a form without Content-Type: multipart/form-data; boundary=...": rb"(?i)--[^\n]+\ncontent-",
 }
 
 # What one client may ask for. A file of a few bytes can hold, or be scaled to, gigabytes.
@@ -43,9 +49,16 @@ MAX_PIXELS = 50_000_000  # of one image: width times height, as in the file
 MAX_REQUEST_PIXELS = 4 * MAX_PIXELS  # of all images in one request
 MAX_RATIO = 50  # of the longer side to the shorter one, which scaling keeps
 MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the image, and few bytes
-MAX_BLOCKS = 1000  # of EXIF data in a JPEG; Pillow joins them, in time that grows with the square
-MARKERS = re.compile(rb"\xff[\xda\xe1]")  # begin a scan, a block; no compressed pixels contain them
+MAX_SEGMENTS = 1000  # of a JPEG; Pillow joins those with EXIF data, in quadratic time
+# Begins a segment with a length, or ends the image (D9). No compressed pixels contain one.
+SEGMENT = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe]")
 MAX_VALUES = 10_000  # in a JSON body; in memory, each takes ten times its text and more
+MAX_NAME = 200  # characters of a form's field; a longer name is a body that was read as a form
+MISREAD = (
+    "the body was read as a form, and there are no fields in it; send an image file as "
+    "application/octet-stream, base64 as text/plain, JSON as application/json, a form as "
+    "multipart/form-data with its boundary"
+)
 Image.MAX_IMAGE_PIXELS = None  # the limits here stand in for Pillow's own
 
 
@@ -69,8 +82,9 @@ def read_request(row: dict[str, Any]) -> Request:
     """Return the images of one request.
 
     Args:
-        row: {"body": <bytes, text or JSON>}, or one entry per field of a multipart form. JSON
-            {"instances": [...]} and forms of several fields carry a list.
+        row: {"body": <bytes, text or JSON>}, or one entry per field of a form. JSON
+            {"instances": [...]} and forms of several fields carry a list; texts beside one image
+            are left out.
     """
     body = row.get("body")
     if isinstance(body, (bytes, bytearray)) and re.match(rb"(\xef\xbb\xbf)?\s*[{[\"]", body):
@@ -81,8 +95,12 @@ def read_request(row: dict[str, Any]) -> Request:
         row = {"body": body}
     if isinstance(body, dict) and isinstance(body.get("instances"), list):
         request = Request(body["instances"], is_list=True)
+    elif not row or max(map(len, row)) > MAX_NAME:
+        return Request([ItemError(MISREAD)])
     else:
-        request = Request(list(row.values()) or [b""], is_list=len(row) > 1)
+        images = [value for value in row.values() if not is_text(value)]
+        items = images if len(images) == 1 else list(row.values())
+        request = Request(items, is_list=len(items) > 1)
     if (found := len(request.items)) > MAX_IMAGES:
         message = f"{found} images; at most {MAX_IMAGES} in one request"
         return Request([ItemError(message, 413)])
@@ -110,6 +128,17 @@ def read_items(payloads: Iterable[Any], prepare: Callable[[Image.Image], T]) -> 
         except ItemError as error:
             items.append(error)
     return items
+
+
+def is_text(field: Any) -> bool:
+    """Tell whether a field of a form is text, and no image in any of the ways to send one."""
+    if not isinstance(field, (bytes, bytearray)) or b"\0" in field or BASE64.match(field):
+        return False
+    try:
+        field.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def parse_json(text: bytes | bytearray) -> Any:
@@ -143,15 +172,41 @@ def payload_bytes(item: Any) -> bytes:
         raise ItemError("empty; expected an image file, or base64 sent as text/plain")
     if not item.isascii() or SIGNATURES.match(item):
         return bytes(item)
-    # No other image file is pure ASCII, so this is text; `base64` breaks its lines.
-    text = b"".join(item.split())
-    if text.startswith(b"data:"):
+    # No other image file is pure ASCII, so this is text.
+    text = bytes(item).strip()
+    if text[:5].lower() == b"data:":
         text = text.partition(b",")[2]
     try:
-        return base64.b64decode(text, validate=True)
+        data = decode_base64(text)
     except binascii.Error:
-        refuse_other_media(item)
-        raise ItemError("the text is neither an image file nor valid base64") from None
+        data = b""
+    if SIGNATURES.match(data):
+        return data
+    refuse_other_media(data)
+    refuse_other_media(item)
+    raise ItemError("the text is neither an image file nor the base64 of one")
+
+
+def decode_base64(text: bytes) -> bytes:
+    """Return what base64 text stands for, however clients write it, if that is unambiguous.
+
+    Args:
+        text: Of either alphabet, with or without padding, in lines or not, percent-encoded or not,
+            in the quotes of Python's bytes or not. Blanks between lines are left out, others were
+            "+" before somebody took the text for a form.
+
+    Raises:
+        binascii.Error: It is not valid.
+    """
+    text = text.removeprefix(b"b'").removesuffix(b"'").translate(URL_SAFE)
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    words = b"".join(text.splitlines()).split(b" ")
+    text = b"".join(words)
+    if len(text) % 4 or any(len(word) != len(words[0]) for word in words[:-1]):
+        text = b"+".join(words)
+    text = text.rstrip(b"=")
+    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -164,11 +219,7 @@ def open_image(data: bytes) -> Image.Image:
         refuse_other_media(data)
         raise ItemError(f"the data is no image; expected one of {', '.join(FORMATS)}")
     if data.startswith(b"\xff\xd8"):
-        markers = islice(MARKERS.finditer(data), MAX_SCANS + MAX_BLOCKS + 1)
-        counts = Counter(marker[0] for marker in markers)
-        scans, blocks = counts[b"\xff\xda"], counts[b"\xff\xe1"]
-        if scans > MAX_SCANS or blocks > MAX_BLOCKS:
-            raise ItemError(f"the JPEG has {scans} scans and {blocks} blocks of EXIF data", 422)
+        data = data[: end_of_jpeg(data)]
     with decoding():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
@@ -180,7 +231,35 @@ def open_image(data: bytes) -> Image.Image:
         raise ItemError(message + "long as the other", 422)
     if image.format == "BMP" and image.info["compression"] in (1, 2):
         raise ItemError("the BMP is run-length encoded, which takes Pillow seconds", 422)
+    if image.mode.startswith("I"):
+        raise ItemError(
+            "the image is grayscale with 16 bits, which libraries read in different ways; send 8 "
+            "bits, or let the service read them: copier update -d sixteen_bit_gray=clip (or scale)",
+            422,
+        )
     return image
+
+
+def end_of_jpeg(data: bytes) -> int:
+    """Return the length of a JPEG without the video or the images that phones put behind it.
+
+    Raises:
+        ItemError: It has more scans or segments than any camera writes.
+    """
+    at, scans = 2, 0
+    for _ in range(MAX_SEGMENTS):
+        found = SEGMENT.search(data, at)
+        if found is None:
+            return len(data)
+        marker, at = found[0][1], found.end()
+        if marker != 0xD9:
+            scans += marker == 0xDA
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+        elif scans:
+            return at
+        if scans > MAX_SCANS:
+            raise ItemError(f"the JPEG has more than {MAX_SCANS} scans", 422)
+    raise ItemError(f"the JPEG has more than {MAX_SEGMENTS} segments", 422)
 
 
 def decode_image(image: Image.Image) -> Image.Image:
@@ -191,18 +270,16 @@ def decode_image(image: Image.Image) -> Image.Image:
     Raises:
         ItemError: The file is damaged.
     """
-    with contextlib.suppress(Exception):
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        if (image.format, image.mode, orientation) == ("JPEG", "RGB", 1):
-            return image
-    # Damaged EXIF data leave the image as it is; damaged pixels are reported below.
+    if isinstance(image, JpegImageFile) and image.mode == "RGB":
+        with contextlib.suppress(Exception):  # what is wrong with EXIF data is no reason to fail
+            if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+                return image
+    with decoding():
+        image.load()
+    # Not before: damaged pixels, too, would be ignored here, and raise nothing when loaded again.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-    with decoding():
-        if image.mode.startswith("I"):  # 16 bits per pixel: keep the upper 8
-            image = image.point(lambda value: value / 256).convert("L")
-        image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def refuse_other_media(data: bytes | bytearray) -> None:

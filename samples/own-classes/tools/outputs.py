@@ -19,6 +19,7 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
             found = tuple(output.shape)
             raise ProjectError(
                 f"the network returns numbers of shape {found} for an image, not {NUM_CLASSES}"
+                f"{'; let it end in .flatten(1)' if found[1:].count(1) == len(found) - 1 else ''}"
             )
         if len(output) != NUM_CLASSES:
             raise ProjectError(
@@ -27,3 +28,10 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
             )
         if output.isnan().any() or output.isposinf().any():
             raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
+
+
+def answers_for(outputs: int) -> dict[str, object]:
+    """Return the answers that a network with so many outputs needs."""
+    if outputs == 1:  # it tells two classes apart
+        return {"num_classes": 2, "model_output": "binary_logit"}
+    return {"num_classes": outputs}

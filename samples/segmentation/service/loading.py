@@ -17,24 +17,15 @@ from service.model import build_model
 
 
 class Output(nn.Module):
-    """A network that may return more than its output."""
+    """A network that returns more than its output."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return scores (N, num_classes, H, W), which a network may have in a dict or a tuple.
-
-        Raises:
-            TypeError: A dict has no "out".
-        """
-        output = self.network(images)
-        if isinstance(output, dict):
-            if "out" not in output:
-                raise TypeError(f'the network returns {list(output)}; no "out" among them')
-            return output["out"]
-        return output[0] if isinstance(output, tuple | list) else output
+        """Return scores (N, num_classes, H, W)."""
+        return self.network(images)["out"]
 
 
 def load_model(path: Path, device: torch.device) -> nn.Module:

@@ -11,6 +11,7 @@ from torchvision import models
 
 from service import NUM_CLASSES
 from service.loading import on_meta
+from tools.outputs import answers_for
 from tools.project import change_answer
 
 FIRST_LAYER = "backbone.0.0.weight"
@@ -48,8 +49,8 @@ def explain_mismatch(wanted: State, found: State) -> str:
         return f"{differences}\nAll but {LAST_LAYER} fits: with a head of your own, use custom."
     classes = layers[matrices[-1]].shape[0]
     if classes != NUM_CLASSES:
-        answers["num_classes"] = classes
-        facts.append(f"it has {classes} classes, the project has {NUM_CLASSES}")
+        answers |= answers_for(classes)
+        facts.append(f"it has {classes} outputs, the project expects {NUM_CLASSES}")
     if not answers:
         return differences + which_architecture(found)
     return f"{differences}\nIn the file {', and '.join(facts)}.\nRun: {change_answer(**answers)}"

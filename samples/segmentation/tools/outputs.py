@@ -20,12 +20,6 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
                 f"the network returns numbers of shape {shape} for an image, not "
                 f"({NUM_CLASSES}, H, W): it does not segment"
             )
-        if len(output) == 1:
-            raise ProjectError(
-                f"the network returns one number for each pixel, {shape}: whether it is to be more "
-                "than 0 or than 0.5 cannot be told. Serve one that returns two, for the background "
-                "and the class"
-            )
         if len(output) != NUM_CLASSES:
             raise ProjectError(
                 f"the network has {len(output)} classes, the project has {NUM_CLASSES}; the "
@@ -33,3 +27,10 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
             )
         if output.isnan().any() or output.isposinf().any():
             raise ProjectError("the network returns NaN or infinity; are the weights damaged?")
+
+
+def answers_for(outputs: int) -> dict[str, object]:
+    """Return the answers that a network with so many outputs needs."""
+    if outputs == 1:  # it tells two classes apart
+        return {"num_classes": 2, "model_output": "binary_logit"}
+    return {"num_classes": outputs}

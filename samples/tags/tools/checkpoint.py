@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import shlex
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
@@ -64,9 +65,11 @@ def prepare_weights(source: Path, target: Path) -> str:
     try:
         network.load_state_dict(state)
     except RuntimeError:
-        raise ProjectError(
-            f"{source} does not fit the network.\n{explain_mismatch(own, saved)}"
-        ) from None
+        reason = explain_mismatch(own, saved)
+        if "Run: " not in reason:
+            command = shlex.join(["ts-template", "inspect", str(source.resolve())])
+            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+        raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())
     return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])

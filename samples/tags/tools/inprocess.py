@@ -20,7 +20,7 @@ from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
 from ts.service import Service
 
-from tools.project import MODEL_NAME, ROOT, ProjectError
+from tools.project import MODEL_NAME, ROOT, ProjectError, in_project
 
 JSON = "application/json"
 
@@ -89,8 +89,12 @@ class LocalService:
         return [self.handler.scores([x])[0].cpu() for x in self.handler.read_items(images)]
 
     def outputs(self, images: Sequence[bytes]) -> list[torch.Tensor]:
-        """Return what the network itself returns, as float32, for each image file."""
+        """Return what the network itself returns, as float32, for each image file alone."""
         return [self.handler.outputs([x])[0].cpu() for x in self.handler.read_items(images)]
+
+    def outputs_together(self, images: Sequence[bytes]) -> torch.Tensor:
+        """Return the same (N, ...) for image files that go through the network as one batch."""
+        return self.handler.outputs(self.handler.read_items(images)).cpu()
 
 
 @contextlib.contextmanager
@@ -119,7 +123,8 @@ def load(path: Path, model_dir: Path, gpu_id: int | None = None) -> LocalService
     try:
         handler = json.loads(manifest.read_text(encoding="utf-8"))["model"]["handler"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        message = f"{path} has no manifest ({error}); run: python archive.py"
+        command = in_project("python archive.py")
+        message = f"{path} has no manifest ({error}); run: {command}"
         raise ProjectError(message) from error
     service = TsModelLoader().load(MODEL_NAME, str(model_dir), handler, gpu_id, batch_size=1)
     return LocalService(service)
@@ -149,11 +154,13 @@ def unpack(path: Path, folder: Path) -> Path:
             archive.extractall(folder)
         return folder
     except (FileNotFoundError, IsADirectoryError):
-        raise ProjectError(f"there is no archive {path}; run: python archive.py") from None
+        command = in_project("python archive.py")
+        raise ProjectError(f"there is no archive {path}; run: {command}") from None
     except ProjectError:
         raise
     except Exception as error:  # a full disk, or whatever a damaged file makes the reader raise
-        message = f"cannot unpack {path} ({error}); if it is damaged, run: python archive.py"
+        command = in_project("python archive.py")
+        message = f"cannot unpack {path} ({error}); if it is damaged, run: {command}"
         raise ProjectError(message) from error
 
 

@@ -10,7 +10,8 @@ from typing import Any
 def find_states(content: Any, place: str = "") -> dict[str, Mapping[str, Any]]:
     """Return the state_dicts in a training checkpoint by their place: "", "model", "ema.model".
 
-    A pickled network counts as one: its parameters and buffers under their usual names.
+    A pickled network counts as one: its parameters and buffers under their usual names. What people
+    put among the weights of a network, such as the values of its classes, is left out.
     """
     if isinstance(content, Mapping) and is_state(content):
         return {place: content}
@@ -21,7 +22,16 @@ def find_states(content: Any, place: str = "") -> dict[str, Mapping[str, Any]]:
         for key, value in content.items():
             if isinstance(key, str) and "optim" not in key:
                 states |= find_states(value, f"{place}.{key}" if place else key)
+        if not states and is_state(weights := without_extras(content)):
+            return {place: weights}
     return states
+
+
+def without_extras(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a state_dict without what is no tensor, and belongs to none of its modules."""
+    if not any("." in str(key) and hasattr(x, "shape") for key, x in content.items()):
+        return {}
+    return {key: x for key, x in content.items() if hasattr(x, "shape") or "." in str(key)}
 
 
 def is_state(content: Mapping[Any, Any]) -> bool:

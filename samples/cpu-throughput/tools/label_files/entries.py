@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .names import LabelFileError, Labels
+from .names import KeyedFileError, LabelFileError, Labels
 
 
 def read_entries(path: Path, entries: dict[str, Any], example: str) -> Labels:
@@ -24,7 +24,7 @@ def read_entries(path: Path, entries: dict[str, Any], example: str) -> Labels:
     for key, name in entries.items():
         if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key):
             what = "a WordNet id, which tells no index" if is_wordnet_id(key) else "no index"
-            raise LabelFileError(f"{path}: the key {key!r} is {what}; expected {example}")
+            raise KeyedFileError(f"{path}: the key {key!r} is {what}; expected {example}")
         if not isinstance(name, str):
             raise LabelFileError(f"{path}: class {key} is {name!r}; expected {example}")
         labels.append((int(key), name))

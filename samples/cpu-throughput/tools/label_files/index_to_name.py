@@ -7,11 +7,13 @@ from pathlib import Path
 
 from .entries import read_entries
 from .json_file import read_json
-from .names import Labels
+from .names import Labels, refuse_folder_numbers
 
 EXAMPLE = '{"0": "cat", "1": "dog"}'
 
 
 def parse_labels(path: Path) -> tuple[Labels, list[str]]:
     """Return index and name of each class, and notes for people."""
-    return read_entries(path, read_json(path, "index_to_name", EXAMPLE), EXAMPLE), []
+    labels = read_entries(path, read_json(path, "index_to_name", EXAMPLE), EXAMPLE)
+    refuse_folder_numbers(path, labels)
+    return labels, []

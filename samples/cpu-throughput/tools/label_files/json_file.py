@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .names import LabelFileError, abbreviate
+from .names import ForeignFileError, LabelFileError, abbreviate
 from .text_file import read_text
+
+LISTS = ("categories", "classes", "names", "labels")  # keys of other tools, for all names
 
 
 def read_json(path: Path, label_format: str, example: str) -> Any:
@@ -26,6 +28,8 @@ def read_json(path: Path, label_format: str, example: str) -> Any:
         LabelFileError: It has another format, or is broken.
     """
     content = load_json(path)
+    if is_foreign(content):
+        raise ForeignFileError(f"{path} has the names among other things; expected {example}")
     found = format_of(content)
     if found not in (None, label_format):
         raise LabelFileError(
@@ -35,6 +39,17 @@ def read_json(path: Path, label_format: str, example: str) -> Any:
     if isinstance(content, list) != (label_format == "list"):
         raise LabelFileError(f"{path} must be like {example}")
     return content
+
+
+def is_foreign(content: Any) -> bool:
+    """Tell whether this has objects, or the names under a key such as "classes"."""
+    if isinstance(content, list):
+        return bool(content) and all(isinstance(entry, dict) for entry in content)
+    if isinstance(content.get("id2label"), dict):
+        return False
+    return any(
+        isinstance(x, dict) or (key in LISTS and isinstance(x, list)) for key, x in content.items()
+    )
 
 
 def format_of(content: Any) -> str | None:
@@ -63,7 +78,8 @@ def load_json(path: Path) -> Any:
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             problem = f"{path} is not valid JSON: {error}"
             if text.lstrip()[0] in ("{", "["):
-                raise LabelFileError(problem) from error
+                are_lines = "Extra data" in str(error)  # JSON lines, perhaps
+                raise (ForeignFileError if are_lines else LabelFileError)(problem) from error
             lines = "csv" if path.suffix.lower() in (".csv", ".tsv") else "text"
             raise LabelFileError(
                 f"{problem}. It may have a line for each class instead", label_format=lines

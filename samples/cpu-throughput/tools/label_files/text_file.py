@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
-from .names import LabelFileError
+from .names import ForeignFileError, LabelFileError
 
 # What a file begins with that is no text with labels.
 NO_LABELS = {
@@ -16,8 +18,9 @@ NO_LABELS = {
     b"version https://git-lfs": "is a Git LFS pointer; run: git lfs pull",
     b"<!doctype": "is a web page, saved in place of the file; download it again",
     b"<html": "is a web page, saved in place of the file; download it again",
-    b"item {": "is a label map of TensorFlow; save the names as JSON",
 }
+LABEL_MAP = re.compile(r"(\s|#[^\n]*\n)*item\s*:?\s*\{")
+YAML = (".yaml", ".yml")
 
 
 def read_text(path: Path) -> str:
@@ -26,8 +29,20 @@ def read_text(path: Path) -> str:
     Raises:
         LabelFileError: There is no such file, or it holds something else.
     """
-    if path.suffix.lower() in (".yaml", ".yml"):
-        raise LabelFileError(f"{path} is YAML, where no is false and 1 a number; save it as JSON")
+    text = read_any_text(path)
+    if path.suffix.lower() in YAML:
+        raise ForeignFileError(f"{path} is YAML, where no is false and 1 a number")
+    if LABEL_MAP.match(text):
+        raise ForeignFileError(f"{path} is a label map of TensorFlow")
+    return text
+
+
+def read_any_text(path: Path) -> str:
+    """Return the text of a file, in UTF-8 or UTF-16, with line ends as on Unix.
+
+    Raises:
+        LabelFileError: There is no such file, or it holds no text.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -44,12 +59,25 @@ def read_text(path: Path) -> str:
         text = data.decode(encoding_of(data))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise LabelFileError(f"{path} is not UTF-8 text (line {line}); save it as UTF-8") from error
+        raise LabelFileError(
+            f"{path} is not UTF-8 text (line {line}). Convert it from its own encoding, such as: "
+            + recoding(path, "WINDOWS-1252")
+        ) from error
     if "\0" in text:
-        raise LabelFileError(f"{path} holds zero bytes, as no text does; save it as UTF-8")
+        width = 32 if b"\0\0" in data else 16
+        encoding = f"UTF-{width}{'LE' if data[0] else 'BE'}"
+        raise LabelFileError(
+            f"{path} holds zero bytes, as {encoding} does. Convert it: {recoding(path, encoding)}"
+        )
     if not text.strip():
         raise LabelFileError(f"{path} is empty")
     return text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+
+
+def recoding(path: Path, encoding: str) -> str:
+    """Return the command that writes a file anew as UTF-8."""
+    target = path.with_name(f"{path.stem}-utf8{path.suffix}")
+    return f"iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > {shlex.quote(str(target))}"
 
 
 def encoding_of(data: bytes) -> str:

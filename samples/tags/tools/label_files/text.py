@@ -8,10 +8,17 @@ from collections import Counter
 from pathlib import Path
 
 from .lines import read_lines
-from .names import LabelFileError, Labels, abbreviate
+from .names import (
+    ForeignFileError,
+    LabelFileError,
+    Labels,
+    abbreviate,
+    refuse_folder_numbers,
+)
 
 WORDNET = re.compile(r"(n[0-9]{8})[\s,:]+(\S.*)")
 FIRST = re.compile(r"(?P<index>[0-9]{1,9})(\s*[,;:|]\s*|[.)]\s+|\s+)(?P<name>\S.*)")
+SYNTAX = re.compile(r'"[^"]*"|- .*')
 LAST = re.compile(r"(?P<name>.*[^\s,;:|])(\s*[,;:|]\s*|\s+)(?P<index>[0-9]{1,9})")
 
 
@@ -22,6 +29,8 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
     names differ without them; else they are part of the names, as in "1 dollar".
     """
     lines, notes = without_wordnet_ids(path, [line.strip() for line in read_lines(path)])
+    if all(map(SYNTAX.fullmatch, lines)):
+        raise ForeignFileError(f"{path} has signs of JSON or YAML around its names: {lines[0]}")
     if is_table(lines):
         raise LabelFileError(
             f"{path}: only the first line, {lines[0]!r}, has no number. It may hold the titles of "
@@ -48,6 +57,7 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
             f"{path}: which number in {lines[0]!r} is the index? Write the names alone, in the "
             "order of the classes"
         )
+    refuse_folder_numbers(path, counts[0])
     return counts[0], notes
 
 
