@@ -590,6 +590,12 @@ def add_checkpoint(reading: Reading, place: str) -> None:
     if not is_torchvision:
         for name in ("head", "head_units"):
             answers.pop(name, None)
+    elif network is not None and network.head and network.head == inspection.head:
+        # The code shows what the weights do not: activations and dropouts.
+        answers = {x: answers[x] for x in answers if x not in ("head_layers", "head_place")}
+        answers["head"] = network.head
+        if inspection.head_units:
+            answers["head_units"] = inspection.head_units
     if architecture == "custom" and inspection.kind not in GRAPHS:
         inner = prefix_in_class(inspection, network)
         if inspection.architecture and inner is not None:
