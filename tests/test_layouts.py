@@ -119,6 +119,18 @@ def test_other_names_become_the_networks_own(
     assert all(torch.equal(converted[key], x) for key, x in expected.items())
 
 
+def test_a_resnet_with_other_strides_is_not_served_as_torchvisions(
+    resnet: nn.Module, tmp_path: Path
+) -> None:
+    config = "model = dict(backbone=dict(type='ResNet', depth=50, style='caffe'))"
+    content = {"meta": {"cfg": config}, "state_dict": of_mmpretrain(resnet.state_dict())}
+    torch.save(content, tmp_path / "w.pth")
+    result = ts_template("new", "p", "--weights", "w.pth", "--defaults", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "style='caffe', whose strides are elsewhere" in result.stderr
+    assert not (tmp_path / "p").exists()
+
+
 def test_a_swin_transformer_of_old_is_that_of_timm(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
     network = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3)

@@ -26,12 +26,21 @@ SERVE = "and serve what that writes: --weights model.pt"
 NORMS = re.compile(r"(^|\.)(weight_[gv]|parametrizations\..+)")
 OBSERVER = re.compile(r"(^|\.)(fake_quant_enabled|observer_enabled)")
 ADAPTER = re.compile(r"(^|\.)lora_[AB]\.")
+# In OpenMMLab's configurations: strides are elsewhere than in torchvision's ResNets.
+CAFFE = re.compile(r"""\bstyle['"]?\s*[=:]\s*['"]caffe['"]""")
 
 
 def advice_on(
-    path: Path, states: Mapping[str, Mapping[str, Tensor]], objects: Collection[str]
+    path: Path, states: Mapping[str, Mapping[str, Tensor]], objects: Collection[str], content: Any
 ) -> str:
-    """Return how to export weights of a framework, "" if they are of none that is known here."""
+    """Return how to export weights of a framework, "" if they are of none that is known here.
+
+    Args:
+        path: The file.
+        states: The state_dicts in it, by their place.
+        objects: The names of the classes and functions that it needs.
+        content: All that is in it.
+    """
     names = {name for state in states.values() for name in state}
     if any(name.startswith("ultralytics.") for name in objects):
         command = f"yolo export model={shlex.quote(str(path))} format=torchscript"
@@ -75,12 +84,25 @@ def advice_on(
             "            torch.nn.utils.remove_weight_norm(module)\n"
             f"    torch.save(model.state_dict(), 'model.pt')\n{SERVE}"
         )
+    if "backbone.conv1.weight" in names and CAFFE.search(openmmlab_config(content)):
+        return (
+            "it is a ResNet of OpenMMLab with style='caffe', whose strides are elsewhere than in "
+            "torchvision's. Where it was trained, run:\n    import torch\n"
+            "    torch.jit.trace(model.eval().cpu(), torch.zeros(1, 3, 224, 224)).save('model.pt')"
+            f"\n{SERVE}"
+        )
     if any(state and all(x.shape == (0,) for x in state.values()) for state in states.values()):
         return (
             "its tensors are empty, as those of DeepSpeed's stage 3, which has the weights in "
             "other files. Run in its folder: python zero_to_fp32.py . OUTPUT"
         )
     return ""
+
+
+def openmmlab_config(content: Any) -> str:
+    """Return the configuration that a checkpoint of OpenMMLab was trained with, "" without one."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return str(meta.get("cfg", meta.get("config", ""))) if isinstance(meta, dict) else ""
 
 
 def learner_command(path: Path) -> str:

@@ -148,7 +148,7 @@ def made_plain(reading: Reading, is_index: bool) -> Reading:
         plan, done = plan_for(state)
         states[key] = planned(state, plan)
         notes += [note for note in done if note not in notes]
-    if not notes:
+    if not notes or reading.advice:
         return replace(reading, saved=reading.states)
     return replace(
         reading,
@@ -381,7 +381,7 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         modules={place: modules_of(root) for place, root in pickled_networks(content).items()},
         training=told_by(content) if isinstance(content, dict) else Training(),
         notes=notes,
-        advice=advice_on(path, states, machine.names),
+        advice=advice_on(path, states, machine.names, content),
         class_names=find_names(content),
     )
 
@@ -557,7 +557,7 @@ def read_safetensors(path: Path, file: BinaryIO) -> Reading:
         what,
         is_bare=True,
         class_names=named,
-        advice=advice_on(path, states, ()),
+        advice=advice_on(path, states, (), None),
     )
 
 

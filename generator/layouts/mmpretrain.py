@@ -19,5 +19,6 @@ def plan(shapes: Shapes) -> tuple[Plan, str] | None:
         return None
     names = {name: match[1] or match[3] for name, match in matches.items() if match}
     return {new: (old,) for old, new in names.items()}, (
-        "gave a ResNet of MMPretrain torchvision's names, without backbone. and head."
+        "gave a ResNet of MMPretrain (style='pytorch') torchvision's names, without backbone. and "
+        "head."
     )
