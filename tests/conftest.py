@@ -38,6 +38,9 @@ from generator.workers import model_address
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As in an environment that is activated: its programs are found first.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -136,7 +139,6 @@ def ts_template(
 
 def in_shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command line as a user does who has git's identity set, and copier on the PATH."""
-    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
     identity = {
         f"GIT_{role}_{field}": value
         for role in ("AUTHOR", "COMMITTER")
@@ -146,7 +148,7 @@ def in_shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         command,
         shell=True,
         cwd=cwd,
-        env={**os.environ, **identity, "PATH": os.pathsep.join(places)},
+        env={**os.environ, **identity},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

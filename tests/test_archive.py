@@ -34,7 +34,7 @@ def run_suggestion(project: Project, output: str) -> None:
             "model.backbone.",
             7,
             {"weights": "wrapped", "state_dict_prefix": "module."},
-            "such as model.backbone.conv1.weight, and it has 7 classes",
+            "such as model.backbone.conv1.weight, and it has 7 outputs",
             id="wrong prefix and class count",
         ),
         pytest.param(
