@@ -74,7 +74,7 @@ def test_a_part_meets_all_pairs_of_the_axes(task: str) -> None:
     ]
     for one, other in itertools.combinations(matrix.AXES[1:], 2):
         met = {(answers[one], answers[other]) for answers in part}
-        assert met == set(itertools.product(values[one], values[other])), (one, other)
+        assert met >= set(itertools.product(values[one], values[other])), (one, other)
 
 
 @pytest.mark.parametrize("task", TASKS)
