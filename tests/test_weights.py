@@ -25,9 +25,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from conftest import Project, noise, save_random_weights
+from conftest import Project, labels_of, noise, save_random_weights
 from generator.inspection import inspect_file
 from generator.inspection.answers import conversion
+from generator.rendering import render
 from test_archive import build_each, network_state, run_suggestion
 
 
@@ -172,6 +173,40 @@ def test_which_of_two_is_asked_and_the_answer_is_taken(
     run_suggestion(project, line)
     project.archive()
     assert archived(project).keys() == network_state().keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_right"),
+    [
+        ("class_to_idx", {"d": 3, "a": 0, "c": 2, "b": 1}, True),
+        ("class_to_idx", {"a": 0, "b": 1, "c": 3, "d": 2}, False),
+        ("classes", ["a", "b", "d", "c"], False),
+        ("idx_to_class", {0: "a", 1: "b", 2: "d", 3: "c"}, False),
+        ("classes", ["cat", "dog", "emu", "fox"], True),  # folders may be called otherwise
+    ],
+)
+def test_labels_in_another_order_than_in_the_checkpoint_are_refused(
+    checkpoint_project: Project, tmp_path: Path, key: str, value: Any, is_right: bool
+) -> None:
+    torch.save({"state_dict": network_state(), key: value, "epoch": 3}, tmp_path / "w.pth")
+    output = str(tmp_path / "store")
+    result = checkpoint_project.run(
+        "archive.py", "--weights", str(tmp_path / "w.pth"), "--output", output
+    )
+    assert (result.returncode == 0) == is_right, result.stderr
+    if not is_right:
+        assert (
+            f"another order, under {key}: class 2 is 'd' there, 'c' by the labels" in result.stderr
+        )
+
+
+@pytest.fixture(scope="module")
+def checkpoint_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project for training checkpoints, with four labels."""
+    path = tmp_path_factory.mktemp("checkpoint") / "project"
+    render(path, {"architecture": "custom", "num_classes": 4, "weights": "checkpoint"})
+    labels_of(path, ["a", "b", "c", "d"])
+    return Project(path)
 
 
 def test_another_architecture_is_named_and_shown_side_by_side(
