@@ -176,7 +176,7 @@ def inspect_files(project: Project, answers: Answers, outcome: Outcome) -> set[K
             check_text(name, files[name].content.decode())
         except (ValueError, SyntaxError) as error:
             outcome.fail(answers, f"{name}: {error}")
-    code = {key for name, key in keys.items() if name.endswith((".py", ".json", ".toml"))}
+    code = {key for name, key in keys.items() if name.endswith((".py", ".json"))}
     model, preprocessing = "service/model.py", "service/preprocessing.py"
     if {model, preprocessing} <= files.keys():
         size = re.search(rb"^IMAGE_SIZE.*", files[preprocessing].content, re.MULTILINE)
@@ -194,7 +194,7 @@ def lint_projects(folder: Path, projects: list[Representative], outcome: Outcome
         str(path / str(name))
         for path, _, new in projects
         for name, *_ in sorted(new)
-        if str(name).endswith((".py", ".toml"))
+        if str(name).endswith(".py")
     ]
     for file, message in lint(folder / "new.txt", files).items():
         for path, answers, _ in projects:
