@@ -833,16 +833,16 @@ def test_a_training_checkpoint_of_torchvisions_references(tmp_path: Path) -> Non
     assert found.objects == ("argparse.Namespace",)
 
 
-def test_one_output_for_each_pixel_is_not_served_as_it_is(tmp_path: Path) -> None:
+def test_one_output_for_each_pixel_means_two_classes(tmp_path: Path) -> None:
     network: Any = replaced("deeplabv3_resnet50")
     network.classifier[4] = nn.Conv2d(256, 1, 1)
     save_state(network, tmp_path / "x.pth")
     found = inspect_file(tmp_path / "x.pth")
     assert (found.architecture, found.classes) == ("deeplabv3_resnet50", 1)
-    assert found.answers["architecture"] == "custom"
+    assert found.answers["architecture"] == "deeplabv3_resnet50"
     assert "num_classes" not in found.answers and "num_classes" in found.open_questions
-    assert found.likely == {"num_classes": 2}
-    assert "torch.cat([torch.zeros_like(x), x], 1)" in found.notes[-1]
+    assert found.likely == {"num_classes": 2, "model_output": "binary_logit"}
+    assert "more than 0 before a sigmoid, or 0.5 after it, is the class" in found.notes[-1]
 
 
 def test_a_head_of_ones_own_makes_a_segmenter_that_is_not_known(tmp_path: Path) -> None:
@@ -884,8 +884,13 @@ def test_one_output_of_a_network_that_is_not_known(tmp_path: Path) -> None:
     state = {"inc.weight": torch.zeros(8, 3, 3, 3), "outc.weight": torch.zeros(1, 8, 1, 1)}
     torch.save(state, tmp_path / "x.pth")
     found = inspect_file(tmp_path / "x.pth")
-    assert found.likely == {"task": SEGMENTATION, "color_mode": "RGB", "num_classes": 2}
-    assert "torch.cat([torch.zeros_like(x), x], 1)" in found.notes[-1]
+    assert found.likely == {
+        "task": SEGMENTATION,
+        "color_mode": "RGB",
+        "num_classes": 2,
+        "model_output": "binary_logit",
+    }
+    assert "more than 0 before a sigmoid, or 0.5 after it, is the class" in found.notes[-1]
     save_exported(nn.Conv2d(3, 1, 3).eval(), tmp_path / "x.pt2", torch.zeros(2, 3, 64, 64))
     found = inspect_file(tmp_path / "x.pt2")
     assert "num_classes" not in found.answers and "num_classes" in found.open_questions

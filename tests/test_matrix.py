@@ -454,7 +454,7 @@ def test_the_docs_say_what_the_questions_say() -> None:
         ("own_files: response.py", "expected a list, as in [preprocessing.py, response.py]"),
         ("own_files: [respnse.py]", "did you mean response.py?"),
         ("num_classes: many", "expected a whole number"),
-        ("num_classes: 0", "write 1 or more"),
+        ("num_classes: 0", "write 2 or more"),
         ("architecture: custom\ntransforms: pretrained", "no torchvision weights"),
         ("architecture: squeezenet1_1\nhead: mlp", "ends in a convolution"),
         ("architecture: maxvit_t\ntransforms: to_tensor\nimage_size: 96", "write 0 or 224"),
