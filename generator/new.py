@@ -133,14 +133,15 @@ def make_project(
     likely = likely_of(found, known, destination)
     names = None
     if labels is not None or "label_format" not in answers:
-        # A number of classes that is merely likely does not outweigh the names.
-        own, count = found.class_names, known.get("num_classes")
+        # A guessed number of classes does not outweigh the names; the number of outputs does.
+        count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)
+        own = found.class_names
         task = str({**likely, **known}.get("task"))
         names = names_for(labels, count, console, task, own, label_order)
     if is_open(known.get("head_layers")):  # what the file does not show is asked
         likely["head_layers"] = known.pop("head_layers")
     if "label_format" not in answers:
-        known |= label_answers(names, known.get("num_classes"))
+        known |= label_answers(names, count)
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
 

@@ -486,7 +486,10 @@ def test_images_are_not_normalised_twice(
     torch.manual_seed(0)
     network, images = Normalised(scale).eval(), torch.rand(2, 3, 224, 224)
     if weights == "onnx":
-        torch.onnx.export(network, (images,), path, external_data=False, verbose=False)
+        shapes = ({0: "batch"},)
+        torch.onnx.export(
+            network, (images,), path, dynamic_shapes=shapes, external_data=False, verbose=False
+        )
     elif weights == "torchscript":
         torch.jit.trace(network, images).save(path)
     else:

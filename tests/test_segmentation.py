@@ -36,8 +36,8 @@ def build_model(num_classes: int) -> nn.Module:
     network = nn.Conv2d(3, num_classes, kernel_size=1)
     with torch.no_grad():
         network.weight.zero_()
-        network.weight[1, 0] = network.weight[2, 1] = 1
-        network.bias[:] = torch.tensor([0.5, 0, 0])
+        network.weight[1, 0] = network.weight[2, 1] = 4
+        network.bias[:] = torch.tensor([2.0, 0, 0])
     return network
 """
 
