@@ -431,7 +431,8 @@ def other_answers(found: Inspection, answers: Mapping[str, Any]) -> dict[str, st
     outputs = [
         x["value"] for x in task.facts["outputs"] if x["value"] != answers.get("model_output")
     ]
-    keys = [place.key for place in found.places if place.key != answers.get("checkpoint_key")]
+    chosen = answers.get("checkpoint_key")  # empty where there is one place alone
+    keys = [place.key for place in found.places if chosen and place.key != chosen]
     others = {
         "task": "|".join(kinds),
         "num_classes": "N",

@@ -144,6 +144,7 @@ def test_a_segmenter_and_its_labels_make_a_service(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "3 classes include the background" in result.stdout
     assumed = [line for line in result.stdout.splitlines() if "(assumed" in line]
+    assert len(assumed) == 1, assumed
     (transforms,) = assumed
     assert "pretrained, shorter side to 520 pixels, bilinear, mean 0.485" in transforms
     assert "車" in result.stdout
