@@ -400,6 +400,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "precision",
         "project_name",
         "response_format",
+        "sixteen_bit_gray",
         "task",
         "top_k",
         "transforms",
