@@ -175,8 +175,12 @@ def working_in(output: Path) -> Iterator[str]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
+        folder = tempfile.mkdtemp(prefix=".building-", dir=output)
+        try:
             yield folder
+        finally:
+            with uninterrupted():  # people press Ctrl-C twice
+                shutil.rmtree(folder, ignore_errors=True)
     except (OSError, RuntimeError) as error:
         # torch.save turns a full disk into a RuntimeError of its inline_container.cc.
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):

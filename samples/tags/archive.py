@@ -25,7 +25,7 @@ from tools import project  # first: it keeps Ctrl-C quiet while the others impor
 # isort: split
 
 from service import NUM_CLASSES
-from tools.checkpoint import SERVED_NAME, prepare_weights
+from tools.checkpoint import SERVED_NAME, prepare_weights, refuse_other_order
 from tools.inprocess import is_archive, open_archive
 from tools.labels import LABELS, read_labels
 from tools.outputs import check_outputs
@@ -161,6 +161,7 @@ def build(
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
         refuse_long_labels(names, labels)
+        refuse_other_order(weights, names)
         done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
         for note in notes:
             done(note)
@@ -188,8 +189,12 @@ def working_in(output: Path) -> Iterator[str]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
+        folder = tempfile.mkdtemp(prefix=".building-", dir=output)
+        try:
             yield folder
+        finally:
+            with uninterrupted():  # people press Ctrl-C twice
+                shutil.rmtree(folder, ignore_errors=True)
     except (OSError, RuntimeError) as error:
         # torch.save turns a full disk into a RuntimeError of its inline_container.cc.
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):

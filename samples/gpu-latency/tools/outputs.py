@@ -23,10 +23,10 @@ def check_outputs(outputs: Iterable[torch.Tensor]) -> None:
     outputs = list(outputs)
     for output in outputs:
         if output.ndim != 1:
-            found = tuple(output.shape)
+            shape = tuple(output.shape)
             raise ProjectError(
-                f"the network returns numbers of shape {found} for an image, not {NUM_CLASSES}"
-                f"{'; let it end in .flatten(1)' if found[1:].count(1) == len(found) - 1 else ''}"
+                f"the network returns numbers of shape {shape} for an image, not {NUM_CLASSES}"
+                f"{'; let it end in .flatten(1)' if shape[1:].count(1) == len(shape) - 1 else ''}"
             )
         if len(output) != NUM_CLASSES:
             raise ProjectError(

@@ -120,6 +120,25 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
     return states[fitting[0]] if fitting else max(states.values(), key=len)
 
 
+def refuse_other_order(path: Path, labels: list[str]) -> None:
+    """Raise ProjectError if a checkpoint has these names of classes in another order."""
+    content = load_inert(path)
+    for key, value in content.items() if isinstance(content, dict) else ():
+        names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
+        if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
+            names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
+        elif isinstance(value, dict):
+            names = list(value.values())
+        if not all(isinstance(name, str) for name in names) or names == labels:
+            continue
+        if sorted(names) == sorted(labels):
+            index = next(i for i, name in enumerate(names) if name != labels[i])
+            raise ProjectError(
+                f"{path} has the classes in another order, under {key}: class {index} is "
+                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its order"
+            )
+
+
 def load_inert(path: Path) -> Any:
     """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
 
