@@ -19,7 +19,7 @@ from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
 from conftest import REPOSITORY, Project, build_and_save, labels_of, noise, ts_template
-from generator import options
+from generator import facts, options
 from generator.rendering import plain_copy
 from test_archive import network_state
 
@@ -590,10 +590,11 @@ def interface(
 
 
 @pytest.mark.parametrize("version", RELEASES)
-def test_no_question_and_no_value_of_a_release_is_gone(version: str) -> None:
+def test_no_question_and_no_value_of_a_release_is_gone(version: str, tmp_path: Path) -> None:
     with tarfile.open(RELEASES[version]) as archive:
-        files = {name: archive.extractfile(name) for name in ("copier.yml", "generator/archs.json")}
-        config, archs = (yaml.safe_load(file.read()) for file in files.values() if file)
+        archive.extractall(tmp_path, filter="data")
+    config = facts.merged(tmp_path / "copier.yml", tmp_path)
+    archs = json.loads((tmp_path / "generator" / "archs.json").read_text("utf-8"))
     present = {name: set(question.values) for name, question in options.questions().items()}
     for name, values in interface(config, archs).items():
         assert name in present, f"{name} was a question of {version}; keep its answer alive"
