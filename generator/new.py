@@ -23,7 +23,7 @@ from rich.console import Console
 from generator import catalogue, facts
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
-from generator.inspection.answers import conversion
+from generator.inspection.answers import conversion, is_without_bias
 from generator.inspection.class_names import ClassNames, agreed
 from generator.inspection.heads import UNKNOWN, answered, as_answer
 from generator.inspection.hub import Hub
@@ -124,8 +124,9 @@ def make_project(
         )
     known = {**answers_of(found, answers), **answers}
     refuse_other_kind(found, known)
+    refuse_framework(found, known, is_built=model is not None)
     if not ask:
-        refuse_open_layers(found, known)
+        refuse_open_layers(found, known, answers)
     # What brings its own network needs no file that builds it.
     is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
     if known["architecture"] == "custom" and not is_built:
@@ -138,7 +139,8 @@ def make_project(
         own = found.class_names
         task = str({**likely, **known}.get("task"))
         names = names_for(labels, count, console, task, own, label_order)
-    if is_open(known.get("head_layers")):  # what the file does not show is asked
+    if is_open(known.get("head_layers")) or is_unsure(found, known, answers):
+        # What the file does not show is asked.
         likely["head_layers"] = known.pop("head_layers")
     if "label_format" not in answers:
         known |= label_answers(names, count)
@@ -217,9 +219,31 @@ def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_open_layers(found: Inspection, known: Mapping[str, Any]) -> None:
+def refuse_framework(found: Inspection, known: Mapping[str, Any], is_built: bool) -> None:
+    """Raise UserError for weights that by themselves are no classifier, or not the one they seem.
+
+    Args:
+        found: What the file tells.
+        known: The answers.
+        is_built: Whether a file of the user's builds the network, and may know better.
+    """
+    if found.advice and not (is_built or known.get("weights") in GRAPHS):
+        raise UserError(f"{found.path} cannot be served as it is: {found.advice}")
+
+
+def refuse_open_layers(
+    found: Inspection, known: Mapping[str, Any], answers: Mapping[str, Any]
+) -> None:
     """Raise UserError if the head has layers that the file does not show, and nobody names them."""
     layers = known.get("head_layers", [])
+    if is_unsure(found, known, answers):
+        option = shlex.quote(f"head_layers={as_answer(layers)}")
+        raise UserError(
+            f"{found.path} has a last layer without a bias, and does not show what it does. If it "
+            f"is nn.Linear(..., bias=False): -d {option}; if it compares directions (a cosine "
+            "head, as ArcFace's), bring the file that defines build_model(num_classes) with "
+            "--model FILE"
+        )
     if not is_open(layers):
         return
     is_mlp = found.head in ("mlp", "mlp_dropout")
@@ -233,6 +257,12 @@ def refuse_open_layers(found: Inspection, known: Mapping[str, Any]) -> None:
     )
 
 
+def is_unsure(found: Inspection, known: Mapping[str, Any], answers: Mapping[str, Any]) -> bool:
+    """Tell whether a head without a bias was found, which no answer confirms."""
+    is_answered = {"head", "head_layers"} & answers.keys()
+    return "head_layers" in known and is_without_bias(found) and not is_answered
+
+
 def is_open(layers: Any) -> bool:
     """Tell whether layers have some that a file does not show."""
     return not isinstance(layers, str) and UNKNOWN in (
@@ -242,8 +272,6 @@ def is_open(layers: Any) -> bool:
 
 def own_network(found: Inspection) -> str:
     """Return what to bring for a network that the template cannot build by itself."""
-    if found.advice:
-        return f"{found.path} needs a file that is exported: {found.advice}"
     bring = "bring the file that defines build_model(num_classes) with --model FILE"
     arch = catalogue.load().get(found.architecture or "")
     if arch is not None and found.differences:

@@ -6,6 +6,7 @@ import argparse
 import base64
 import io
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -273,6 +274,44 @@ def test_a_head_of_layers_is_served_once_they_are_named(
         scores = network(transforms(chelsea)[None]).softmax(dim=1)[0]
     found = {entry["index"]: entry["probability"] for entry in answer}
     assert [found[i] for i in range(3)] == pytest.approx(scores.tolist(), abs=0.01)
+
+
+class CosineHead(torch.nn.Module):
+    """Compares directions, as heads that are trained with ArcFace or LDAM do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3, 512))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        normalize = torch.nn.functional.normalize
+        return 30 * torch.nn.functional.linear(normalize(features), normalize(self.weight))
+
+
+def test_a_last_layer_without_a_bias_is_not_taken_for_a_linear_one(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=3)
+    network.fc = CosineHead()  # type: ignore[assignment]
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    words = ("p", "--weights", "w.pth", "--defaults")
+    refused = new(tmp_path, *words)
+    assert refused.returncode == 1
+    option = "-d 'head_layers=linear bias=False'"
+    assert option in refused.stderr and "--model FILE" in refused.stderr
+    assert not (tmp_path / "p").exists()
+    confirmed = new(tmp_path, *words, *shlex.split(option))
+    assert confirmed.returncode == 0, confirmed.stderr
+
+
+def test_a_network_trained_without_labels_is_no_classifier(tmp_path: Path) -> None:
+    # As MoCo saves its two networks, and its queue of features.
+    network = torchvision.models.resnet18(num_classes=128)
+    state = {f"module.encoder_{x}.{k}": v for x in "qk" for k, v in network.state_dict().items()}
+    state["module.queue"] = torch.zeros(128, 64)
+    torch.save({"epoch": 200, "arch": "resnet18", "state_dict": state}, tmp_path / "w.pth.tar")
+    refused = new(tmp_path, "p", "--weights", "w.pth.tar", "--defaults")
+    assert refused.returncode == 1
+    assert "trained without labels" in refused.stderr
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_folder_of_the_hub_is_served(tmp_path: Path, chelsea: Image.Image) -> None:

@@ -189,6 +189,16 @@ def common_prefix(names: Collection[str]) -> str:
     return "".join(f"{part}." for part, _ in shared)
 
 
+def is_without_bias(inspection: Inspection) -> bool:
+    """Tell whether the classes are the rows of a matrix alone, of which no file shows the use."""
+    described = inspection.described
+    return (
+        described is not None
+        and not inspection.is_shown
+        and described.texts[-1] == "linear bias=False"
+    )
+
+
 def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Inspection) -> None:
     """Answer what the last layer is; a layer that the file does not show stays open."""
     described = inspection.described
@@ -206,6 +216,11 @@ def add_head(answers: dict[str, Any], questions: dict[str, str], inspection: Ins
     if "." in catalogue.load()[str(inspection.architecture)].classifier:
         answers["head_place"] = inspection.head_place
     answers["head_layers"] = described.layers
+    if is_without_bias(inspection):
+        questions["head_layers"] = (
+            "a last layer without a bias may be a plain linear one, or compare directions (a "
+            "cosine head, as ArcFace's): weights do not show it"
+        )
     if described.is_open:
         questions["head_layers"] = (
             f"weights do not show what stands at {UNKNOWN} in {as_answer(described.layers)}: relu, "

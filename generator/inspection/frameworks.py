@@ -25,6 +25,8 @@ TRACE = (
 SERVE = "and serve what that writes: --weights model.pt"
 NORMS = re.compile(r"(^|\.)(weight_[gv]|parametrizations\..+)")
 OBSERVER = re.compile(r"(^|\.)(fake_quant_enabled|observer_enabled)")
+# Training without labels, as MoCo's and BYOL's: two networks that learn from each other.
+UNLABELLED = re.compile(r"(^|\.)(encoder_[qk]|(base|momentum)_encoder|(online|target)_encoder)\.")
 ADAPTER = re.compile(r"(^|\.)lora_[AB]\.")
 # In OpenMMLab's configurations: strides are elsewhere than in torchvision's ResNets.
 CAFFE = re.compile(r"""\bstyle['"]?\s*[=:]\s*['"]caffe['"]""")
@@ -55,6 +57,11 @@ def advice_on(
             "it is of a fastai Learner. Where that was trained, run:\n    import json, torch\n    "
             + TRACE.format("learn").replace("; ", "\n    ")
             + f"\n{SERVE}"
+        )
+    if any(map(UNLABELLED.search, names)):
+        return (
+            "it was trained without labels (as by MoCo or BYOL), and its last layer gives features "
+            "to compare, not classes. Train a classifier on it, and serve the checkpoint of that"
         )
     if any(map(OBSERVER.search, names)):
         return (
