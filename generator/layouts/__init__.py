@@ -12,7 +12,7 @@ import functools
 import importlib
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +105,10 @@ def load_states(path: Path) -> dict[str, Mapping[str, torch.Tensor]]:
         from safetensors.torch import load_file
 
         return {"": load_file(path)}
-    return find_states(load_inert(path))
+    return find_states(read_content(path))
 
 
-def load_inert(path: Path) -> Any:
+def read_content(path: Path) -> Any:
     """Return what torch.save wrote, with an empty object for each that is no tensor or plain data.
 
     Raises:
@@ -116,29 +116,10 @@ def load_inert(path: Path) -> Any:
     """
     import pickle
 
-    import torch
+    from generator.shared.inert import load_inert
 
-    from generator.inspection.reading import read_kind
-
-    class Empty:
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            pass
-
-        def __setstate__(self, state: Any) -> None:
-            if isinstance(state, dict):
-                self.__dict__.update(state)
-
-    plain: dict[str, Callable[..., Any]] = {
-        "collections.defaultdict": lambda *_: {},
-        "collections.deque": lambda *_: [],
-    }
-    names = read_kind(path).objects
-    stand_ins: list[Any] = [
-        (plain.get(name) or type("Empty", (Empty,), {}), name) for name in names
-    ]
     try:
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return load_inert(path)
     except (pickle.UnpicklingError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read without running code in it ({error})") from error
 

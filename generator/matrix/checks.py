@@ -87,7 +87,7 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         if has_kinds and source not in catalogue.OTHERS:
             files.add("tools/heads.py")
     if checkpoint["reading"] == "checkpoint":
-        files.add("tools/states.py")
+        files |= {"tools/inert.py", "tools/states.py"}
     if is_converted(answers):
         files |= CONVERTED
     if (source, answers["transforms"]) != ("timm", "pretrained"):
