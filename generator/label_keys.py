@@ -10,9 +10,10 @@ from generator.inspection.class_names import ClassNames
 from generator.label_formats import format_of_file
 from generator.shared.label_files.csv import read_table
 from generator.shared.label_files.entries import is_wordnet_id
+from generator.shared.label_files.folder_numbers import UnclearOrderError
 from generator.shared.label_files.json_file import load_json
 from generator.shared.label_files.lines import is_json, read_lines
-from generator.shared.label_files.names import LabelFileError, UnclearOrderError, abbreviate
+from generator.shared.label_files.names import LabelFileError, abbreviate
 from generator.shared.label_files.text import LAST
 from generator.shared.label_files.text_file import read_any_text
 

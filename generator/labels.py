@@ -29,12 +29,8 @@ from generator.label_formats import (
 from generator.label_keys import by_folder, refuse_contradiction, starts_at_zero
 from generator.rendering import runner, template_root
 from generator.shared.label_files.entries import is_wordnet_id
-from generator.shared.label_files.names import (
-    LabelFileError,
-    UnclearOrderError,
-    abbreviate,
-    in_order,
-)
+from generator.shared.label_files.folder_numbers import UnclearOrderError
+from generator.shared.label_files.names import LabelFileError, abbreviate, in_order
 
 
 class LabelError(UserError):

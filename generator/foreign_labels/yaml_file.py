@@ -16,12 +16,8 @@ import yaml
 from generator.foreign_labels import from_objects
 from generator.foreign_labels.nested import names_in
 from generator.inspection.class_names import index_of, ordered
-from generator.shared.label_files.names import (
-    LabelFileError,
-    Labels,
-    abbreviate,
-    refuse_folder_numbers,
-)
+from generator.shared.label_files.folder_numbers import refuse_folder_numbers
+from generator.shared.label_files.names import LabelFileError, Labels, abbreviate
 
 ITEM = re.compile(r"\s*- .*")
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .folder_numbers import refuse_folder_numbers
 from .lines import read_lines
-from .names import LabelFileError, Labels, refuse_folder_numbers
+from .names import LabelFileError, Labels
 
 INDEX_TITLES = {"index", "idx", "id", "class_id", "class_index", "class_idx", "label_id", "target"}
 NAME_TITLES = {"name", "label", "class", "class_name", "label_name", "category"}

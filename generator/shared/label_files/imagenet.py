@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from .entries import read_entries
+from .folder_numbers import refuse_folder_numbers
 from .json_file import read_json
-from .names import LabelFileError, Labels, refuse_folder_numbers
+from .names import LabelFileError, Labels
 
 EXAMPLE = '{"281": ["n02123045", "tabby"]}'
 
