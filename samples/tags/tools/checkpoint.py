@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import pickle
-import pickletools
 import shlex
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 from service import NUM_CLASSES
 from service.model import build_model
 from tools.file_start import NoCheckpointError, read_start
+from tools.inert import load_inert
 from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
 from tools.project import ProjectError, change_answer
 from tools.states import find_states
@@ -75,27 +74,6 @@ def prepare_weights(source: Path, target: Path) -> str:
     return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
 
 
-# Of these, torch insists on entries in a plain dict or list.
-PLAIN: dict[str, Any] = {
-    "collections.defaultdict": lambda *_: {},
-    "collections.deque": lambda *_: [],
-}
-
-
-class StandIn:
-    """Stands for any class or function of Python that a checkpoint names: nothing of it is run.
-
-    Its instances take attributes, so that a pickled network shows its parameters.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
-
-
 def read_state_dict(path: Path, names: Iterable[str]) -> State:
     """Return the tensors of the state_dict in a checkpoint. No code in the file is run.
 
@@ -107,7 +85,7 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
         ProjectError: There is none, or no telling which is meant.
     """
     check_kind(path, "torch")
-    states = find_states(load_inert(path))
+    states = find_states(read_content(path))
     names = list(names)
     fitting = [key for key, state in states.items() if find_prefix(names, state) is not None]
     if len(fitting) > 1:
@@ -122,7 +100,7 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
 
 def refuse_other_order(path: Path, labels: list[str]) -> None:
     """Raise ProjectError if a checkpoint has these names of classes in another order."""
-    content = load_inert(path)
+    content = read_content(path)
     for key, value in content.items() if isinstance(content, dict) else ():
         names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
@@ -139,20 +117,14 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
             )
 
 
-def load_inert(path: Path) -> Any:
+def read_content(path: Path) -> Any:
     """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
 
     Raises:
         ProjectError: It is damaged, or torch cannot read it without running code in it.
     """
-    is_zip = zipfile.is_zipfile(path)
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint if is_zip else names_in_legacy
-        stand_ins: list[Any] = [
-            (PLAIN.get(name) or type(name, (StandIn,), {}), name) for name in names(path)
-        ]
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        return load_inert(path)
     except pickle.UnpicklingError as error:
         raise ProjectError(
             f"{path} cannot be read without running code in it ({first_line(error)}). "
@@ -166,21 +138,6 @@ def load_inert(path: Path) -> Any:
         raise ProjectError(
             f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
         ) from error
-
-
-def names_in_legacy(path: Path) -> list[str]:
-    """Return the classes and functions that a file of torch before 1.6 names."""
-    with path.open("rb") as file:  # a magic number, a version, the system, the content; tensors
-        found = [
-            str(argument).partition(" ")
-            for _ in range(4)
-            for operation, argument, _ in pickletools.genops(file)
-            if operation.name == "GLOBAL"
-        ]
-    # They are those of Python 2, of which torch translates some.
-    names = {(x, y) for x, _, y in found}
-    modern = {NAME_MAPPING.get((x, y), (IMPORT_MAPPING.get(x, x), y)) for x, y in names}
-    return [".".join(pair) for pair in names | modern]
 
 
 def first_line(error: BaseException) -> str:

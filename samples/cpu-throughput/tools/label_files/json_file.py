@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .names import ForeignFileError, LabelFileError, abbreviate
-from .text_file import read_text
+from .names import LabelFileError, abbreviate
+from .text_file import ForeignFileError, read_text
 
 LISTS = ("categories", "classes", "names", "labels")  # keys of other tools, for all names
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from .names import ForeignFileError, LabelFileError
+from .names import LabelFileError
 
 # What a file begins with that is no text with labels.
 NO_LABELS = {
@@ -21,6 +21,12 @@ NO_LABELS = {
 }
 LABEL_MAP = re.compile(r"(\s|#[^\n]*\n)*item\s*:?\s*\{")
 YAML = (".yaml", ".yml")
+
+
+class ForeignFileError(LabelFileError):
+    """A label file of another tool."""
+
+    conversions = ("",)
 
 
 def read_text(path: Path) -> str:

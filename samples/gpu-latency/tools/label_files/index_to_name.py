@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from .entries import read_entries
+from .folder_numbers import refuse_folder_numbers
 from .json_file import read_json
-from .names import Labels, refuse_folder_numbers
+from .names import Labels
 
 EXAMPLE = '{"0": "cat", "1": "dog"}'
 

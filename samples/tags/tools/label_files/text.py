@@ -7,14 +7,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from .folder_numbers import refuse_folder_numbers
 from .lines import read_lines
-from .names import (
-    ForeignFileError,
-    LabelFileError,
-    Labels,
-    abbreviate,
-    refuse_folder_numbers,
-)
+from .names import LabelFileError, Labels, abbreviate
+from .text_file import ForeignFileError
 
 WORDNET = re.compile(r"(n[0-9]{8})[\s,:]+(\S.*)")
 FIRST = re.compile(r"(?P<index>[0-9]{1,9})(\s*[,;:|]\s*|[.)]\s+|\s+)(?P<name>\S.*)")
