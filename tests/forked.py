@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
 
+TESTS = Path(__file__).resolve().parent
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["torchvision", "ts.context", "ts.model_loader", "ts.service", "pytest", "copier", "typer"]
@@ -54,7 +55,7 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     os.chdir(cwd)
     # As Python would have it: without the folders of these tests.
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    installed = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]
     sys.path[:] = [cwd, *filter(None, paths), *installed]
     code = 0
     try:
