@@ -163,6 +163,8 @@ def test_the_commands_of_ts_template_run_as_they_are_printed(tmp_path: Path) -> 
     commands += re.findall(r"^ +(.*copier copy .* digits)$", given.stdout, re.MULTILINE)
     for command, project in zip(commands, ("PROJECT", "digits"), strict=True):
         # What is left to ask is asked in a terminal.
-        result = in_shell(command.replace("copier copy", "copier copy --defaults"), tmp_path)
+        command = command.replace("copier copy", "copier copy --defaults")
+        target = tmp_path / project
+        result = in_shell(f"{command.removesuffix(project)}'{target}'", REPOSITORY)
         assert result.returncode == 0, result.stderr
-        assert (tmp_path / project / "archive.py").is_file()
+        assert (target / "archive.py").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_a_preset_is_a_file_of_answers(name: str) -> None:
     path = REPOSITORY / "presets" / f"{name}.yml"
     assert list(options.check(path)) == []
     listed = presets(REPOSITORY)
-    assert f"\n    copier copy --data-file {path} " in listed
+    assert re.search(rf"^    (uv run .+ )?copier copy --data-file {path} ", listed, re.MULTILINE)
 
 
 def test_copier_takes_a_preset(tmp_path: Path) -> None:
