@@ -25,6 +25,7 @@ from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion, is_without_bias
 from generator.inspection.class_names import ClassNames, agreed
+from generator.inspection.frameworks import without_labels
 from generator.inspection.heads import UNKNOWN, answered, as_answer
 from generator.inspection.hub import Hub
 from generator.inspection.reading import GRAPHS
@@ -122,7 +123,13 @@ def make_project(
             f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
             f"that is wrong, name the task: -d task={' or '.join(tasks())}"
         )
-    known = {**answers_of(found, answers), **answers}
+    task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
+    if labels is not None and task is not None and not task.facts["has_labels"]:
+        raise UserError(f"task={task.value} names no classes: leave out --labels")
+    known = answers_of(found, answers)
+    if task is not None:
+        known = task.answers_on_weights(found, known)
+    known |= answers
     refuse_other_kind(found, known)
     refuse_framework(found, known, is_built=model is not None)
     if not ask:
@@ -133,16 +140,17 @@ def make_project(
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
     names = None
-    if labels is not None or "label_format" not in answers:
+    has_labels = tasks()[{**likely, **known}["task"]].facts["has_labels"]
+    if has_labels and (labels is not None or "label_format" not in answers):
         # A guessed number of classes does not outweigh the names; the number of outputs does.
         count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)
         own = found.class_names
-        task = str({**likely, **known}.get("task"))
-        names = names_for(labels, count, console, task, own, label_order)
+        value = str({**likely, **known}.get("task"))
+        names = names_for(labels, count, console, value, own, label_order)
     if is_open(known.get("head_layers")) or is_unsure(found, known, answers):
         # What the file does not show is asked.
         likely["head_layers"] = known.pop("head_layers")
-    if "label_format" not in answers:
+    if has_labels and "label_format" not in answers:
         known |= label_answers(names, count)
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
@@ -227,6 +235,9 @@ def refuse_framework(found: Inspection, known: Mapping[str, Any], is_built: bool
         known: The answers.
         is_built: Whether a file of the user's builds the network, and may know better.
     """
+    task = tasks().get(known.get("task", ""))
+    if task is not None and task.facts["is_headless"] and found.advice == without_labels():
+        return
     if found.advice and not (is_built or known.get("weights") in GRAPHS):
         raise UserError(f"{found.path} cannot be served as it is: {found.advice}")
 
@@ -539,7 +550,7 @@ def put_files(
         for name, source in files_of(weights).items():
             shutil.copyfile(source, project / "weights" / name)
     answers = answers_in(project)
-    file = facts.labels()[answers["label_format"]]["file"]
+    file = facts.labels()[answers.get("label_format", "none")]["file"]
     if names is not None and names.is_written and file:
         from generator.labels import write_labels
 

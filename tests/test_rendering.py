@@ -243,6 +243,32 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "task": "semantic_segmentation",
         "weights": "pretrained",
     },
+    "features": {
+        "task": "feature_extraction",
+        "architecture": "densenet121",
+        "weights": "checkpoint",
+        "deploy": ["monitoring"],
+    },
+    "features in base64": {
+        "task": "feature_extraction",
+        "architecture": "timm/resnet18",
+        "weights": "wrapped",
+        "l2_normalize": True,
+        "response_format": "base64",
+        "backend": "onnxruntime",
+        "precision": "int8",
+    },
+    "features of a file": {
+        "task": "feature_extraction",
+        "architecture": "custom",
+        "weights": "torchscript",
+    },
+    "features of weights that nothing brings": {
+        "task": "feature_extraction",
+        "architecture": "vit_b_16",
+        "weights": "pretrained",
+        "color_mode": "L",
+    },
     "awkward names": {
         "project_name": 'Katzen & "Hunde" – it\'s 猫 🐱 \\n',
         "model_name": "A" + "b-_9" * 15,

@@ -249,11 +249,11 @@ def bring_files(reading: Reading, stage: Path, scratch: Path, chosen: Mapping[st
     """
     service = reading.service
     labels = service.labels
-    if service.names and chosen["label_format"] == "list":
+    if service.names and chosen.get("label_format") == "list":
         labels = scratch / "names.json"
         names = json.dumps(service.names, ensure_ascii=False, indent=2)
         labels.write_text(f"{names}\n", encoding="utf-8")
-    if chosen["label_format"] == "none":
+    if chosen.get("label_format", "none") == "none":
         labels = None
     weights = service.weights
     if weights is not None and is_in_place(weights, service.root):
@@ -373,7 +373,7 @@ def beginnings(chosen: Mapping[str, Any], network: NetworkFile, has_labels: bool
     names = set(BLANK)
     if not network.written:
         names.add(MODEL)
-    if not has_labels and (file := facts.labels()[chosen["label_format"]]["file"]):
+    if not has_labels and (file := facts.labels()[chosen.get("label_format", "none")]["file"]):
         names.add(file)
     return names
 

@@ -219,7 +219,8 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     if is_known and len(possible) == 1:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
-    found = [(task, task.evidence_in_weights(names, inspection.classes)) for task in possible]
+    classes, head = inspection.classes, inspection.head
+    found = [(task, task.evidence_in_weights(names, classes, head)) for task in possible]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")

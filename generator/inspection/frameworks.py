@@ -13,6 +13,7 @@ from typing import Any
 
 from generator.inspection.class_names import parsed
 from generator.inspection.pickles import Tensor
+from generator.tasks import tasks
 
 # What fastai puts in place of a network's last layers: a pooling, a normalisation, ..., a matrix.
 FASTAI = {"0.0.weight", "1.2.running_mean", "1.8.weight"}
@@ -59,10 +60,7 @@ def advice_on(
             + f"\n{SERVE}"
         )
     if any(map(UNLABELLED.search, names)):
-        return (
-            "it was trained without labels (as by MoCo or BYOL), and its last layer gives features "
-            "to compare, not classes. Train a classifier on it, and serve the checkpoint of that"
-        )
+        return without_labels()
     if any(map(OBSERVER.search, names)):
         return (
             "it was trained for quantisation, and its weights by themselves compute something "
@@ -150,3 +148,13 @@ def preparation_in(texts: Mapping[str, str]) -> dict[str, Any]:
         "std": [1.0, 1.0, 1.0],
         "interpolation": "bilinear",
     }
+
+
+def without_labels() -> str:
+    """Return the advice for weights of MoCo, BYOL and the like."""
+    headless = "|".join(task.value for task in tasks().values() if task.facts["is_headless"])
+    return (
+        "it was trained without labels (as by MoCo or BYOL), and its last layer gives features to "
+        "compare, not classes. Train a classifier on it, and serve the checkpoint of that; or "
+        f"serve what comes before that layer: -d task={headless}"
+    )

@@ -46,7 +46,6 @@ FILES = frozenset(
         "tools/checkpoint.py",
         "tools/file_start.py",
         "tools/inprocess.py",
-        "tools/labels.py",
         "tools/launcher.py",
         "tools/load.py",
         "tools/outputs.py",
@@ -72,7 +71,7 @@ CONVERTED = frozenset(
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
     task = facts.tasks()[answers["task"]]
-    label = facts.labels()[answers["label_format"]]
+    label = facts.labels()[answers.get("label_format", "none")]
     checkpoint = facts.checkpoints()[answers["weights"]]
     targets = [facts.targets()[name] for name in answers["deploy"]]
     source = answers["architecture"].partition("/")[0]  # as in timm/resnet18
@@ -81,6 +80,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files.add(label["file"])
     if label["modules"]:
         files |= {f"tools/label_files/{name}.py" for name in ("__init__", *label["modules"])}
+    if task["has_labels"]:
+        files.add("tools/labels.py")
     if checkpoint["loader"] == "state_dict":  # other formats have no names to compare
         files.add("tools/mismatch.py")
         has_kinds = task["has_heads"] and answers.get("head") != "layers"

@@ -53,6 +53,8 @@ SAMPLES: dict[str, list[Any]] = {
     "max_pictures": [64, 1],
     "max_label_length": [200, 30],
 }
+# How many numbers these return without their last layer.
+TIMM_FEATURES = {"resnet18": 512, "mobilenetv3_small_050.lamb_in1k": 1024}
 NOT_ASKED = facts.ways()  # they leave no trace in a project
 
 # What the network depends on, besides its architecture and classes. These are dealt out over the
@@ -90,6 +92,8 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = [task]
         elif name == "architecture":
             values[name] = architectures(task)
+        elif name == "label_format" and not fact["has_labels"]:
+            values[name] = ["none"]
         elif name in OF_THE_TASK:
             values[name] = fact[OF_THE_TASK[name]]
         elif "choices" in question:
@@ -184,7 +188,9 @@ def made_possible(answers: Answers) -> Answers:
         changes["head"] = "linear"  # the other heads replace a linear layer
     if "head" in answers and not arch.whole_in:
         changes["head_place"] = "last"
-    if answers["weights"] == "pretrained":
+    if task["is_headless"] and answers["architecture"] == "timm":
+        changes["num_classes"] = TIMM_FEATURES[answers["timm_name"]]
+    elif answers["weights"] == "pretrained":
         changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
     if "model_output" in answers:
         changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})

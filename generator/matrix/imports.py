@@ -196,14 +196,14 @@ def check_predictions(path: Path) -> None:
     import torch
 
     answers = answers_of(path)
-    classes, task = module("service").NUM_CLASSES, module("service.task")
+    task = module("service.task")
     prepared = items()[:2]
-    sizes = {"N": len(prepared), "num_classes": outputs_of(classes)}
+    sizes = {"N": len(prepared), "num_classes": num_outputs(), "features": num_outputs()}
     shape = [sizes.get(name, 8) for name in output_dimensions(answers)]
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     outputs = as_returned(numbers, answers)
     module("tools.outputs").check_outputs(list(outputs))
-    labels = read_labels(path, answers["label_format"], classes)
+    labels = read_labels(path, answers["label_format"]) if "label_format" in answers else []
     predictions = task.predictions(task.scores(outputs), prepared, labels)
     assert len(predictions) == len(prepared)
     for prediction in predictions:
@@ -215,7 +215,7 @@ def check_predictions(path: Path) -> None:
 def as_returned(numbers: Tensor, answers: Mapping[str, Any]) -> Tensor:
     """Return random scores as a network with this `model_output` would return them."""
     outputs = {x["value"]: x for x in facts.tasks()[answers["task"]]["outputs"]}
-    layer = outputs[answers.get("model_output", "logits")].get("layer", "")
+    layer = outputs[answers.get("model_output", next(iter(outputs)))].get("layer", "")
     if "Sigmoid" in layer:
         return numbers.sigmoid()
     if "LogSoftmax" in layer:
@@ -223,8 +223,9 @@ def as_returned(numbers: Tensor, answers: Mapping[str, Any]) -> Tensor:
     return numbers.softmax(dim=1) if layer else numbers
 
 
-def read_labels(path: Path, label_format: str, classes: int) -> list[str]:
+def read_labels(path: Path, label_format: str) -> list[str]:
     """Return the labels that the project was rendered with."""
+    classes = module("service").NUM_CLASSES
     read = module("tools.labels").read_labels
     if facts.labels()[label_format]["is_folder"]:
         with tempfile.TemporaryDirectory() as folder:
@@ -242,10 +243,10 @@ def check_network(path: Path) -> None:
     import torch
 
     answers = answers_of(path)
-    classes, task = module("service").NUM_CLASSES, module("service.task")
+    task = module("service.task")
     batch = task.normalize(task.collate([task.example(), task.example()]))
     with catalogue.on_meta(), uninitialised():
-        network = module("service.model").build_model(outputs_of(classes)).eval()
+        network = module("service.model").build_model(num_outputs()).eval()
     with torch.inference_mode():
         outputs = catalogue.without_norms(network)(batch.to("meta"))
     if isinstance(outputs, Mapping):
@@ -253,13 +254,14 @@ def check_network(path: Path) -> None:
     dimensions = output_dimensions(answers)
     assert outputs.ndim == len(dimensions), outputs.shape
     for size, name in zip(outputs.shape, dimensions, strict=True):
-        expected = {"N": 2, "num_classes": outputs_of(classes)}
+        expected = {"N": 2, "num_classes": num_outputs(), "features": num_outputs()}
         assert size == expected.get(name, size), outputs.shape
 
 
-def outputs_of(classes: int) -> int:
-    """Return how many numbers the network returns for so many classes: one may tell two apart."""
-    return int(getattr(module("service"), "NUM_OUTPUTS", classes))
+def num_outputs() -> int:
+    """Return how many numbers the network of the project returns for an image or a pixel."""
+    names = ("NUM_OUTPUTS", "NUM_CLASSES", "NUM_FEATURES")
+    return next(int(getattr(service, x)) for x in names if hasattr(service := module("service"), x))
 
 
 def answers_of(path: Path) -> dict[str, Any]:

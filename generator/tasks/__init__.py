@@ -14,10 +14,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from generator import facts
 from generator.source import Source, argument, called
+
+if TYPE_CHECKING:
+    from generator.inspection import Inspection
 
 
 @dataclass(frozen=True)
@@ -93,14 +96,26 @@ class Task:
             return {"num_classes": outputs + 1, "model_output": kind}
         return {"num_classes": outputs}
 
-    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+    def evidence_in_weights(
+        self, names: Collection[str], classes: int | None, head: str | None
+    ) -> str:
         """Return what in a checkpoint speaks for this task alone, "" if nothing does.
 
         Args:
             names: of all tensors beside and in the network.
             classes: how many the network tells apart; None if that is not known.
+            head: what the last layer of a known network is, as `Inspection.head` has it.
         """
         return ""
+
+    def answers_on_weights(self, found: Inspection, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answers that follow from a checkpoint, for this task.
+
+        Args:
+            found: what the checkpoint is.
+            known: the answers that follow from it for tasks whose network has its last layer.
+        """
+        return dict(known)
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
         """Return what in a handler speaks for this task; None if nothing does.

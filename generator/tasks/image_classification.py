@@ -25,7 +25,9 @@ class ImageClassification(Task):
         {"log_softmax": "log_probabilities", "softmax": "probabilities"}
     )
 
-    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+    def evidence_in_weights(
+        self, names: Collection[str], classes: int | None, head: str | None
+    ) -> str:
         """Return that one output tells two classes apart."""
         return "one output tells two classes apart" if classes == 1 else ""
 

@@ -20,7 +20,9 @@ class MultiLabelClassification(Task):
     endings: ClassVar[Mapping[str, str]] = MappingProxyType({"sigmoid": "probabilities"})
     decisive: ClassVar[Mapping[str, str]] = MappingProxyType({"thresholds": "0.3"})
 
-    def evidence_in_weights(self, names: Collection[str], classes: int | None) -> str:
+    def evidence_in_weights(
+        self, names: Collection[str], classes: int | None, head: str | None
+    ) -> str:
         """Return the traces of a loss on each class by itself."""
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
