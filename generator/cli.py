@@ -338,6 +338,10 @@ def matrix(
     sample: Annotated[
         int, typer.Option(help="Check only so many combinations, drawn at random. 0: all.")
     ] = 0,
+    of: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Only those with this answer: question=value."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides how values are dealt and drawn.")] = 0,
     processes: Annotated[int, typer.Option(help="How many work at once.")] = 2,
     benchmark: Annotated[
@@ -348,7 +352,8 @@ def matrix(
 
     Each failure comes with the `copier copy` line that shows it again.
 
-    Example: ts-template matrix --sample 500
+    Examples: ts-template matrix --sample 500 / ts-template matrix --sample 100 --with
+    backend=openvino
     """
     import random
     import statistics
@@ -369,6 +374,11 @@ def matrix(
             )
         return
     combinations = module.combinations(seed)
+    for word in of or ():
+        name, _, value = word.partition("=")
+        combinations = [x for x in combinations if str(x.get(name)) == value]
+        if not combinations:
+            raise UserError(f"no combination has {word}; see ts-template options")
     if sample:
         drawn = random.Random(seed).sample(range(len(combinations)), min(sample, len(combinations)))
         combinations = [combinations[i] for i in sorted(drawn)]  # neighbours have much in common

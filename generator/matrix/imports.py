@@ -93,7 +93,10 @@ def steps(path: Path) -> Iterator[tuple[Key, Callable[[], object]]]:
     yield ("handler", on["service/handler.py"]), check_handler
     yield ("items", on["service/task.py"], on["tools/samples.py"]), check_items
     files = ("service/task.py", "tools/labels.py", "tools/outputs.py")
-    yield ("predictions", *(on[file] for file in files if file in on)), partial(check_predictions, path)
+    yield (
+        ("predictions", *(on[file] for file in files if file in on)),
+        partial(check_predictions, path),
+    )
 
 
 # What modules read. All name README.md as well, but for the reader.
