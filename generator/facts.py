@@ -49,6 +49,11 @@ def tasks() -> Facts:
     return by_value(read(template_root(), "template/tasks/*/task.yml"))
 
 
+def inputs() -> Facts:
+    """Return what a service may take: the values of `input` in the facts of a task."""
+    return by_value(read(template_root(), "template/inputs/*/input.yml"))
+
+
 def responses(task: str) -> Facts:
     """Return the response formats of a task."""
     found = read(template_root(), "template/tasks/*/responses/*/response.yml")
@@ -80,6 +85,11 @@ def questions_of_tasks() -> set[str]:
     root = template_root()
     paths = (root / task["path"] for task in tasks().values())
     return {name for path in paths for name in merged(path.with_name("questions.yml"), root)}
+
+
+def questions_of_inputs() -> set[str]:
+    """Return the questions that are not asked for every input."""
+    return {name for fact in inputs().values() for name in fact["questions"]}
 
 
 def deciding_questions() -> set[str]:
@@ -133,7 +143,9 @@ def text_of(template: Any, task: str, answers: Mapping[str, Any] | None = None) 
         for name, entry in questions().items()
         if isinstance(entry.get("default"), list) and entry.get("when") is False
     }
-    variables |= {**(answers or {}), "task": task, "task_facts": tasks()[task]}
+    fact = tasks()[task]
+    variables |= {**(answers or {}), "task": task, "task_facts": fact}
+    variables["input_facts"] = inputs()[fact["input"]]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_root()),
         undefined=jinja2.StrictUndefined,
