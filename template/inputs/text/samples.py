@@ -28,7 +28,7 @@ def unlike_texts() -> list[bytes]:
         b"I love this, it is great",
         b"bad, boring, awful",
         b"The train leaves at 9:15",
-        "Das ist ein deutscher Satz".encode(),
+        "Größe und Güte zählen".encode(),
         "これは日本語の文です".encode(),
         b"x = y + 1;",
         b"no",
