@@ -96,7 +96,8 @@ def deciding_questions() -> set[str]:
     """Return the questions whose answers decide what a service predicts, computed ones included."""
     root = template_root()
     names = ("network", "weights", "labels", "images", "predictions")
-    paths = (root / "template" / "questions" / f"{name}.yml" for name in names)
+    paths = [root / "template" / "questions" / f"{name}.yml" for name in names]
+    paths += [root / Path(item["path"]).with_name("questions.yml") for item in inputs().values()]
     return {"task", *(name for path in paths for name in merged(path, root)), *questions_of_tasks()}
 
 
