@@ -231,6 +231,7 @@ def text_classifier(folder: TextFolder) -> Inspection:
         notes=tuple(map(printable, folder.notes)),
         likely={},
         answers={"task": task.value, **folder.answers},
+        open_questions=dict(folder.open_questions),
         folder=folder,
     )
 

@@ -26,7 +26,6 @@ NEEDED = re.compile(
     r"(?!trainer_state|all_results|(train|eval)_results).*\.(json|txt|model|jinja)"
     r"|model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin"
 )
-PROBLEM_TYPES = ("single_label_classification", "multi_label_classification")
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,14 @@ class TextFolder:
         network: its class in transformers.
         answers: that follow.
         notes: what else people should know.
+        open_questions: the questions that it cannot answer, each with why.
     """
 
     path: Path
     network: str
     answers: Mapping[str, Any]
     notes: tuple[str, ...]
+    open_questions: Mapping[str, str]
 
 
 def text_folder(path: Path) -> TextFolder | None:
@@ -89,14 +90,19 @@ def text_folder(path: Path) -> TextFolder | None:
         "num_classes": count,
         "max_tokens": min(USUAL, positions(config) or USUAL),
     }
-    if problem_type in PROBLEM_TYPES:
+    open_questions = {"long_texts": "no file tells what becomes of texts with more tokens"}
+    if isinstance(problem_type, str):
         answers["problem_type"] = problem_type
+    else:
+        open_questions["problem_type"] = (
+            "config.json does not tell; transformers then takes classes that exclude one another"
+        )
     notes = [f"config.json tells that it is transformers' {name}"]
     if positions(config) > USUAL:
         notes.append(f"it takes up to {positions(config)} tokens: -d max_tokens=N for more")
     if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
         notes.append("its id2label names no classes: a label file does, with --labels")
-    return TextFolder(folder, name, answers, tuple(notes))
+    return TextFolder(folder, name, answers, tuple(notes), open_questions)
 
 
 def refuse_adapter(folder: Path) -> None:

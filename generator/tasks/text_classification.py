@@ -17,8 +17,8 @@ class TextClassification(Task):
     built_in = "text_classifier"
     decisive: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
-            "problem_type": "single_label_classification|multi_label_classification",
-            "long_texts": "refuse|truncate",
+            "problem_type": "multi_label_classification",
+            "long_texts": "truncate",
         }
     )
 
