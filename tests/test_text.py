@@ -352,6 +352,63 @@ def test_inspect_refuses_what_archive_would(
     assert message in result.stdout + result.stderr
 
 
+# As tutorials write it: pads every text to one length, and answers the name alone.
+HANDLER = """
+import json
+import os
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class SeqClassifierHandler(BaseHandler):
+    def initialize(self, ctx):
+        model_dir = ctx.system_properties.get("model_dir")
+        self.model = AutoModelForSequenceClassification.from_pretrained(model_dir)
+        self.tokenizer = AutoTokenizer.from_pretrained(model_dir, do_lower_case=True)
+        with open(os.path.join(model_dir, "setup_config.json")) as file:
+            self.setup_config = json.load(file)
+
+    def preprocess(self, requests):
+        text = requests[0].get("body").decode("utf-8")
+        length = self.setup_config["max_length"]
+        return self.tokenizer.encode_plus(text, max_length=length, pad_to_max_length=True)
+
+    def inference(self, inputs):
+        return self.model(torch.tensor([inputs["input_ids"]]))[0].argmax(1).tolist()
+"""
+BUILT_IN = """
+from ts.torch_handler.text_classifier import TextClassifier
+
+
+class Handler(TextClassifier):
+    def preprocess(self, data):
+        return super().preprocess(data)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "messages"),
+    [
+        (HANDLER, ["run", "-d max_tokens=48", "-d long_texts=truncate"]),
+        (HANDLER.replace('self.setup_config["max_length"]', "32"), ["-d max_tokens=32"]),
+        (BUILT_IN, ["torchtext", "ts-template new PROJECT --weights"]),
+    ],
+    ids=["settings", "number", "built in"],
+)
+def test_adopt_names_what_replaces_a_service_for_texts(
+    folders: Path, tmp_path: Path, code: str, messages: list[str]
+) -> None:
+    shutil.copytree(folders / "bert", tmp_path / "service" / "run")
+    (tmp_path / "service" / "handler.py").write_text(code)
+    (tmp_path / "service" / "setup_config.json").write_text('{"max_length": "48"}')
+    result = ts_template("adopt", str(tmp_path / "service"), "--defaults")
+    assert result.returncode
+    for message in messages:
+        assert message in result.stdout + result.stderr
+    assert len(list((tmp_path / "service").iterdir())) == 3
+
+
 @pytest.mark.serve
 def test_a_bad_text_costs_no_other_its_prediction(project: Project, folders: Path) -> None:
     project.archive("--weights", str(folders / "bert"))
