@@ -48,8 +48,9 @@ def refuse_texts(service: Service) -> None:
             continue
         options = "".join(f" -d {name}={value}" for name, value in answers_in(source, root).items())
         raise UserError(
-            f"{found} classifies texts with a network of transformers. Nothing of such a handler is "
-            "carried over: the folder that it loads makes a project, with what the handler sets:\n"
+            f"{found} classifies texts with a network of transformers. Nothing of such a handler "
+            "is carried over: the folder that it loads makes a project, with what the handler "
+            "sets:\n"
             f"    ts-template new PROJECT --weights {folder}{options}\n"
             "Its predictions name every class with its probability (response_format), where such "
             "handlers mostly return the best name alone"
@@ -57,7 +58,7 @@ def refuse_texts(service: Service) -> None:
 
 
 def folder_of(root: Path) -> str:
-    """Return the folder of transformers in a folder, for a command line; FOLDER if there is none."""
+    """Return the folder of transformers in a folder, for a command line; else FOLDER."""
     for path in files_below(root):
         names = read_json(path).get("architectures") if path.name == CONFIG else None
         if isinstance(names, list) and names and CLASS.fullmatch(str(names[0])):
@@ -71,9 +72,9 @@ def network_in(source: Source) -> str | None:
         if NETWORK.fullmatch(full):
             return f"{source.name} ({name})"
     for call in calls_of(source.nodes):
-        if called(call) == "pipeline" and call.args:
-            if source.value_or(call.args[0], None) in PIPELINE:
-                return source.at(call)
+        task = source.value_or(call.args[0], None) if call.args else None
+        if called(call) == "pipeline" and task in PIPELINE:
+            return source.at(call)
     return None
 
 
