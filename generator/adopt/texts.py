@@ -18,6 +18,7 @@ from generator.errors import UserError
 from generator.inspection.hub import CONFIG, read_json
 from generator.inspection.text_folders import CLASS
 from generator.source import Source, called, calls_of
+from generator.tasks import serving
 
 if TYPE_CHECKING:
     from generator.adopt.reading import Service
@@ -89,7 +90,8 @@ def answers_in(source: Source, root: Path) -> dict[str, Any]:
     if known or any(x.arg in ("truncation", "max_length") for x in keywords_in(source)):
         answers["long_texts"] = "truncate"
     if any(called(call) in ("sigmoid", "Sigmoid") for call in calls_of(source.nodes)):
-        answers["problem_type"] = "multi_label_classification"
+        (task,) = serving("text classifier")
+        answers["problem_type"] = task.decisive["problem_type"]
     return answers
 
 
