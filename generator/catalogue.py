@@ -84,7 +84,7 @@ class Kind:
     """A kind of network: what it computes from a batch of images.
 
     Attributes:
-        module: torchvision's module that registers the builders.
+        module: torchvision's module that registers the builders; "" if there is none.
         classes: number of classes of torchvision's weights.
         metric: keys that lead to the figure in the weights' metadata, below ``_metrics``.
         unit: what a menu writes after that figure.
@@ -105,6 +105,8 @@ KINDS = {
     "segmenter": Kind(
         "torchvision.models.segmentation", 21, ("COCO-val2017-VOC-labels", "miou"), "% mIoU", 4
     ),
+    # Logits (N, classes) of texts. torchvision has none.
+    "text classifier": Kind("", 0, ("", ""), "", 2),
 }
 
 # Classes of the trial networks. Any two numbers that differ show which layer gives the classes.
@@ -231,8 +233,15 @@ TIMM = replace(
     min_size=1,
 )
 
+HUGGINGFACE = replace(
+    CUSTOM,
+    kinds=("text classifier",),
+    family="huggingface",
+    title="huggingface (a network of transformers; its folder tells which)",
+)
+
 # What torchvision does not register; last in every menu.
-OTHERS = {"timm": TIMM, "custom": CUSTOM}
+OTHERS = {"timm": TIMM, "huggingface": HUGGINGFACE, "custom": CUSTOM}
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -299,7 +308,7 @@ def names() -> list[str]:
     """Return the names of torchvision's networks of every kind, in torchvision's order."""
     from torchvision import models
 
-    modules = [importlib.import_module(kind.module) for kind in KINDS.values()]
+    modules = [importlib.import_module(kind.module) for kind in KINDS.values() if kind.module]
     return [name for module in modules for name in models.list_models(module=module)]
 
 

@@ -49,6 +49,11 @@ def tasks() -> Facts:
     return by_value(read(template_root(), "template/tasks/*/task.yml"))
 
 
+def inputs() -> Facts:
+    """Return what a service may take: the values of `input` in the facts of a task."""
+    return by_value(read(template_root(), "template/inputs/*/input.yml"))
+
+
 def responses(task: str) -> Facts:
     """Return the response formats of a task."""
     found = read(template_root(), "template/tasks/*/responses/*/response.yml")
@@ -82,11 +87,17 @@ def questions_of_tasks() -> set[str]:
     return {name for path in paths for name in merged(path.with_name("questions.yml"), root)}
 
 
+def questions_of_inputs() -> set[str]:
+    """Return the questions that are not asked for every input."""
+    return {name for fact in inputs().values() for name in fact["questions"]}
+
+
 def deciding_questions() -> set[str]:
     """Return the questions whose answers decide what a service predicts, computed ones included."""
     root = template_root()
     names = ("network", "weights", "labels", "images", "predictions")
-    paths = (root / "template" / "questions" / f"{name}.yml" for name in names)
+    paths = [root / "template" / "questions" / f"{name}.yml" for name in names]
+    paths += [root / Path(item["path"]).with_name("questions.yml") for item in inputs().values()]
     return {"task", *(name for path in paths for name in merged(path, root)), *questions_of_tasks()}
 
 
@@ -133,7 +144,9 @@ def text_of(template: Any, task: str, answers: Mapping[str, Any] | None = None) 
         for name, entry in questions().items()
         if isinstance(entry.get("default"), list) and entry.get("when") is False
     }
-    variables |= {**(answers or {}), "task": task, "task_facts": tasks()[task]}
+    fact = tasks()[task]
+    variables |= {**(answers or {}), "task": task, "task_facts": fact}
+    variables["input_facts"] = inputs()[fact["input"]]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_root()),
         undefined=jinja2.StrictUndefined,

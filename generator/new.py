@@ -31,6 +31,7 @@ from generator.inspection.hub import Hub
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
+from generator.inspection.text_folders import needed
 from generator.inspection.transforms import as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
@@ -103,7 +104,8 @@ def make_project(
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Inspect {weights}{f' and {labels}' if labels else ''}")
     found = inspect_file(weights)
-    weights = found.path  # of a folder, the file in it
+    # Of a folder, the file in it, unless it is served as a whole.
+    weights = found.path if found.folder is None else found.folder.path
     for note in found.notes:
         console.print(f"   {printable(note)}")
     refuse_unreadable(found)
@@ -188,19 +190,24 @@ def make_project(
         )
         scripts.run(destination, "archive.py", advice=advice)
 
-        console.print("4. Predict for an image: python predict.py")
-        sample = picture.resolve() if picture else noise(destination)
-        scripts.run(destination, "predict.py", str(sample), advice=advice)
-        if picture is None:
-            sample.unlink()
-            console.print("   (an image of noise, so any prediction will do)")
+        item = item_of(answers_in(destination))
+        console.print(f"4. Predict for {item['one']}: python predict.py")
+        if item["is_written"]:
+            words = ["--files", str(picture.resolve())] if picture else ["This is a good one."]
+            scripts.run(destination, "predict.py", *words, advice=advice)
+        else:
+            sample = picture.resolve() if picture else noise(destination)
+            scripts.run(destination, "predict.py", str(sample), advice=advice)
+            if picture is None:
+                sample.unlink()
+                console.print("   (an image of noise, so any prediction will do)")
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
         f"    cd {shlex.quote(str(destination))}\n"
         '    git init && git add -A && git commit -m "Start"\n'
         f"    {runner()}python serve.py\n"
-        f"    curl -T IMAGE http://127.0.0.1:8080/predictions/{name}\n"
+        f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
 
 
@@ -359,6 +366,8 @@ def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str
     task = tasks().get(answers.get("task", ""))
     if task is None or answers.get("transforms", "custom") != "custom":
         return {}
+    if "transforms" not in item_of(answers)["questions"]:
+        return {}
     likely, whole = proposed(found, str(answers["architecture"]), task.facts)
     if whole is None:
         return {}
@@ -406,6 +415,11 @@ def put_network(project: Path, weights: Path, hub: Hub) -> None:
         raise UserError(f"transformers does not load {weights}: {printable(reason)}")
 
 
+def item_of(answers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is known of the items that a project takes."""
+    return facts.inputs()[tasks()[answers["task"]].facts["input"]]
+
+
 def answers_in(project: Path) -> dict[str, Any]:
     """Return the answers of a project."""
     answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
@@ -435,6 +449,8 @@ def assumptions(
             "head: dropout (assumed, as the file shows no more than that a layer without weights "
             "comes first; another: -d head=layers -d 'head_layers=[relu, linear]')"
         )
+    if "transforms" not in answers:  # it takes no images
+        return
     transforms = as_answered(answers)
     task = tasks()[answers["task"]]
     is_cut = not task.facts["keeps_whole_image"]
@@ -475,7 +491,7 @@ def other_answers(found: Inspection, answers: Mapping[str, Any]) -> dict[str, st
     others = {
         "task": "|".join(kinds),
         "num_classes": "N",
-        "color_mode": "L" if answers["color_mode"] == "RGB" else "RGB",
+        "color_mode": "L" if answers.get("color_mode") == "RGB" else "RGB",
         "checkpoint_key": "|".join(dict.fromkeys(keys)),
         "transform_input": "false" if answers.get("transform_input") else "true",
         "model_output": "|".join(outputs),
@@ -548,7 +564,9 @@ def put_files(
     """
     if weights is not None:
         for name, source in files_of(weights).items():
-            shutil.copyfile(source, project / "weights" / name)
+            target = project / "weights" / name
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, target)
     answers = answers_in(project)
     file = facts.labels()[answers.get("label_format", "none")]["file"]
     if names is not None and names.is_written and file:
@@ -563,8 +581,11 @@ def put_files(
 def files_of(weights: Path) -> dict[str, Path]:
     """Return the files of a checkpoint by the names that they have in a project.
 
-    They are several if an ONNX file keeps its tensors in others.
+    They are several if it is a folder, or an ONNX file that keeps its tensors in others.
     """
+    if weights.is_dir():
+        folder = weights.resolve()
+        return {f"{folder.name.lstrip('.') or 'folder'}/{x.name}": x for x in needed(folder)}
     name = weights.name.lstrip(".")  # hidden files do not count there
     with weights.open("rb") as file:
         may_be_onnx = file.read(1) == b"\x08"  # the first field's tag

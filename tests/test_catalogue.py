@@ -101,7 +101,8 @@ def test_every_network_has_its_kinds() -> None:
             assert hasattr(importlib.import_module(arch.module), name)
             assert (arch.acc1 is None) == (arch.miou is not None) == (name in SEGMENTERS)
     assert ARCHS["timm"].kinds == ("classifier",)
-    assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS)
+    assert ARCHS["huggingface"].kinds == ("text classifier",)
+    assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS) - {"text classifier"}
 
 
 def test_families_stand_together_and_grow() -> None:

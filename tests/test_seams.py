@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import torch
 from copier import Settings, run_copy
 
 from conftest import REPOSITORY, Project, encode, noise
-from generator import facts
+from generator import catalogue, facts
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy
 
@@ -84,12 +85,20 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str
     return render
 
 
+def architecture(task: str) -> str:
+    """Return the last network in the menu that a task takes."""
+    kind = facts.tasks()[task]["networks"]
+    return [name for name, arch in catalogue.load().items() if kind in arch.kinds][-1]
+
+
 def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str]]) -> None:
     speeds: list[dict[str, Any]] = [{}, {"backend": "onnxruntime", "precision": "int8"}]
-    for speed in speeds:
+    for speed, item in itertools.product(speeds, facts.inputs()):
         shared: dict[tuple[str, bool], set[str]] = {}
         for task, fact in facts.tasks().items():
-            answers = {"task": task, "architecture": "custom", "num_classes": 3, **speed}
+            if fact["input"] != item:
+                continue
+            answers = {"task": task, "architecture": architecture(task), "num_classes": 3, **speed}
             answers |= {"project_name": "Service", "label_format": "none", "image_size": 64}
             for name, text in rendered(**answers, deploy=EVERYWHERE).items():
                 if name not in OF_THE_TASK:
@@ -112,7 +121,7 @@ SIGNATURES = {
     "compare_scores": ["expected", "found"],
     "normalize": ["batch"],
     "preprocess": ["image"],
-    "prepare": ["image"],
+    "prepare": ["image|text"],
     "batches": ["items"],
     "collate": ["items"],
     "scores": ["outputs"],
@@ -123,23 +132,30 @@ SIGNATURES = {
 
 def projects() -> Iterator[dict[str, Any]]:
     """Yield answers that take each task, backend and way to save weights at least once."""
-    for task in facts.tasks():
+    for task, fact_of_task in facts.tasks().items():
+        item = fact_of_task["input"]
         for backend, fact in facts.backends().items():
+            if item not in fact.get("inputs", ["image"]):
+                continue
             precision = next(iter(fact["precisions"].values()))[-1]
             yield {"task": task, "backend": backend, "precision": precision}
-        for weights in set(facts.checkpoints()) - {"pretrained"}:
-            yield {"task": task, "weights": weights}
+        for weights, fact in facts.checkpoints().items():
+            if weights != "pretrained" and item in fact.get("inputs", ["image"]):
+                yield {"task": task, "weights": weights}
 
 
 def test_functions_have_one_signature(rendered: Callable[..., dict[str, str]]) -> None:
     seen: dict[str, set[tuple[str, ...]]] = {}
     for answers in projects():
-        for path, text in rendered(architecture="custom", num_classes=3, **answers).items():
+        network = architecture(answers["task"])
+        for path, text in rendered(architecture=network, num_classes=3, **answers).items():
             if not re.fullmatch(r"service/\w+\.py|tools/(?!samples)\w+\.py", path):
                 continue
             for node in ast.parse(text).body:
                 if isinstance(node, ast.FunctionDef) and node.name in SIGNATURES:
                     names = tuple(x.arg for x in node.args.args)
+                    if node.name == "prepare":
+                        names = tuple(re.sub("^(image|text)$", "image|text", x) for x in names)
                     seen.setdefault(node.name, set()).add(names)
     assert seen == {name: {tuple(names)} for name, names in SIGNATURES.items() if name in seen}
     assert seen.keys() == SIGNATURES.keys()

@@ -28,6 +28,7 @@ from generator.adopt.model_file import (
     packages,
 )
 from generator.adopt.reading import Reading, find_service, read_service, settings
+from generator.adopt.texts import refuse_texts
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
@@ -94,6 +95,7 @@ def adopt(
     try:
         service = find_service(folder, handler=handler, weights=weights, labels=labels)
         service.label_order = label_order
+        refuse_texts(service)
         reading = read_service(service, answers)
     except RecursionError:
         raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None

@@ -36,6 +36,7 @@ from generator.inspection.modules import is_inert
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
+from generator.inspection.text_folders import TextFolder, text_folder, weights_in
 from generator.inspection.training import Training
 from generator.tasks import Task, serving, tasks
 
@@ -97,6 +98,7 @@ class Inspection:
         timm_name: the name that a pickled network of timm's or its training gives; "" if none does.
         training: what the file tells of the network's training.
         hub: what lies beside weights of transformers.
+        folder: of transformers, with a network that classifies texts; it is served as a whole.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -151,6 +153,7 @@ class Inspection:
     timm_name: str = ""
     training: Training = field(default_factory=Training)
     hub: Hub | None = None
+    folder: TextFolder | None = None
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -159,6 +162,8 @@ def inspect_file(path: Path) -> Inspection:
     Raises:
         UserError: It is no checkpoint, or damaged; the message says what it is.
     """
+    if (folder := text_folder(path)) is not None:
+        return text_classifier(folder)
     path = (hub.weights_of(path) if path.is_dir() else None) or path
     reading = read(path)
     if (training := hub.timm_training(path)).script:
@@ -200,6 +205,34 @@ def inspect_file(path: Path) -> Inspection:
         advice="\n".join(map(printable, reading.advice.split("\n"))),
         answers=answers,
         open_questions={name: printable(why) for name, why in open_questions.items()},
+    )
+
+
+def text_classifier(folder: TextFolder) -> Inspection:
+    """Describe a folder of transformers with a network that classifies texts.
+
+    Raises:
+        UserError: Its weights cannot be read.
+    """
+    path = weights_in(folder.path)
+    found = unknown(path, read(path))
+    kind = "text classifier"
+    (task,) = serving(kind)
+    return replace(
+        found,
+        network_kind=kind,
+        task=task.value,
+        architecture=None,
+        prefix="",
+        classes=folder.answers["num_classes"],
+        channels=None,
+        image_size=None,
+        nearest=(),
+        notes=tuple(map(printable, folder.notes)),
+        likely={},
+        answers={"task": task.value, **folder.answers},
+        open_questions=dict(folder.open_questions),
+        folder=folder,
     )
 
 

@@ -143,6 +143,8 @@ def show(
 def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     """Yield what is known, as titles and texts."""
     what = f", {inspection.what}" if inspection.what else ""
+    if inspection.folder is not None:
+        yield "folder", str(inspection.folder.path)
     yield "file", str(inspection.path)
     yield "kind", f"{KINDS[inspection.kind]}{what}"
     size = inspection.size
@@ -161,7 +163,8 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
         yield "nearest" if not number else "", str(near)
     yield "classes", str(inspection.classes or NOT_KNOWN)
     colors = {3: " (colour)", 1: " (grayscale)"}.get(inspection.channels or 0, "")
-    yield "channels", f"{inspection.channels or NOT_KNOWN}{colors}"
+    if inspection.folder is None:
+        yield "channels", f"{inspection.channels or NOT_KNOWN}{colors}"
     if inspection.image_size:
         yield "image size", f"{inspection.image_size} pixels, no other"
     yield from head_rows(inspection)
@@ -182,6 +185,8 @@ def architecture(inspection: Inspection) -> str:
     """Return the row of the architecture."""
     if inspection.architecture:
         return f"torchvision's {inspection.architecture}"
+    if inspection.folder is not None:
+        return f"transformers' {inspection.folder.network}"
     if inspection.timm:
         return f"timm's {' or '.join(inspection.timm)}"
     if inspection.kind == "onnx":
@@ -254,7 +259,8 @@ def commands(
     if inspection.task is None and "task" not in inspection.likely:
         yield f"nothing: no task of this template takes a {inspection.network_kind}"
         return
-    name = inspection.path.name.removesuffix(".tar")  # as in model_best.pth.tar
+    source = inspection.folder.path if inspection.folder else inspection.path
+    name = source.resolve().name.removesuffix(".tar")  # as in model_best.pth.tar
     project = shlex.quote(f"{Path(name).stem or 'my'}-service")
     template = shlex.quote(str(template_root()))
     if answers_file is not None:
@@ -266,12 +272,12 @@ def commands(
         plain = shlex.quote(str(inspection.path.with_name(plain_name(inspection.path))))
         yield f"{runner()}ts-template convert {shlex.quote(str(inspection.path))} {plain}"
     yield f"{runner()}copier copy {given} {template} {project}"
-    new = f"{runner()}ts-template new {project} --weights {shlex.quote(str(inspection.path))}"
+    new = f"{runner()}ts-template new {project} --weights {shlex.quote(str(source))}"
     if labels_file is not None:
         new += f" --labels {shlex.quote(str(labels_file))}"
     # A network that is known in part or not at all is built by a file of the user's.
     own = inspection.answers.get("architecture") == "custom" or not (
-        inspection.architecture or inspection.timm
+        inspection.architecture or inspection.timm or inspection.folder
     )
     yield f"{new} --model model.py" if own and inspection.kind not in GRAPHS else new
 

@@ -35,16 +35,13 @@ FILES = frozenset(
         "service/__init__.py",
         "service/cores.py",
         "service/handler.py",
-        "service/images.py",
         "service/loading.py",
         "service/model.py",
-        "service/preprocessing.py",
         "service/response.py",
         "service/task.py",
         "tests/test_smoke.py",
         "tools/__init__.py",
         "tools/checkpoint.py",
-        "tools/file_start.py",
         "tools/inprocess.py",
         "tools/launcher.py",
         "tools/load.py",
@@ -71,18 +68,21 @@ CONVERTED = frozenset(
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
     task = facts.tasks()[answers["task"]]
+    item = facts.inputs()[task["input"]]
     label = facts.labels()[answers.get("label_format", "none")]
     checkpoint = facts.checkpoints()[answers["weights"]]
     targets = [facts.targets()[name] for name in answers["deploy"]]
     source = answers["architecture"].partition("/")[0]  # as in timm/resnet18
-    files = set(FILES)
+    files = set(FILES) | set(item["brings"])
     if label["file"]:
         files.add(label["file"])
     if label["modules"]:
         files |= {f"tools/label_files/{name}.py" for name in ("__init__", *label["modules"])}
     if task["has_labels"]:
         files.add("tools/labels.py")
-    if checkpoint["loader"] == "state_dict":  # other formats have no names to compare
+    if "is_folder" not in checkpoint:
+        files.add("tools/file_start.py")
+    if checkpoint["loader"] == "state_dict" and "is_folder" not in checkpoint:  # else no names
         files.add("tools/mismatch.py")
         has_kinds = task["has_heads"] and answers.get("head") != "layers"
         if has_kinds and source not in catalogue.OTHERS:
@@ -91,7 +91,7 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {"tools/inert.py", "tools/states.py"}
     if is_converted(answers):
         files |= CONVERTED
-    if (source, answers["transforms"]) != ("timm", "pretrained"):
+    if "transforms" in answers and (source, answers["transforms"]) != ("timm", "pretrained"):
         files.add("service/pixels.py")  # else timm prepares the images
     for fact in (task, label, checkpoint, *targets):
         files |= set(fact.get("files", ()))

@@ -2,7 +2,7 @@
 
 Values come from the questions and from the facts of the tasks, backends and the like, so that the
 matrix grows with them. A question that is answered in free text needs values in `SAMPLES` or, if it
-is of one task alone, under `samples` in this task's task.yml.
+is of one task or one input alone, under `samples` in its task.yml or input.yml.
 """
 
 from __future__ import annotations
@@ -80,8 +80,10 @@ def questions(task: str) -> dict[str, list[Any]]:
         LookupError: A free-text question has no values to try.
     """
     fact = facts.tasks()[task]
-    samples = SAMPLES | fact.get("samples", {})
+    item = facts.inputs()[fact["input"]]
+    samples = SAMPLES | item["samples"] | fact.get("samples", {})
     skipped = NOT_ASKED | facts.questions_of_tasks() - set(fact.get("questions", []))
+    skipped |= facts.questions_of_inputs() - set(item["questions"])
     if not fact["has_heads"]:
         skipped |= {"head", "head_units", "head_place", "head_layers"}
     values: dict[str, list[Any]] = {}
@@ -168,11 +170,12 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
         for arch in values["architecture"]
     }
     networks: dict[tuple[Any, ...], Answers] = {}
-    for combination in itertools.product(*(values[name] for name in AXES)):
-        answers = zipped(AXES, combination)
+    axes = [name for name in AXES if name in values]
+    for combination in itertools.product(*(values[name] for name in axes)):
+        answers = zipped(axes, combination)
         answers |= {name: next(pack) for name, pack in packs.items() if name not in of_the_network}
         answers |= zipped(SPEED, next(packs_of_speeds[answers["weights"]]))
-        key = tuple(answers[name] for name in NETWORK_AXES)
+        key = tuple(answers.get(name) for name in NETWORK_AXES)
         if key not in networks:
             of_this = packs_of_networks[answers["architecture"]]
             networks[key] = {name: next(pack) for name, pack in of_this.items()}
@@ -194,7 +197,7 @@ def made_possible(answers: Answers) -> Answers:
         changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
     if "model_output" in answers:
         changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})
-    if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):
+    if (answers["accelerator"], answers.get("decode")) == ("cpu", "gpu"):
         changes["decode"] = "exact"
     return answers | changes
 
@@ -238,6 +241,8 @@ def is_forbidden(answers: Mapping[str, Any]) -> bool:
         answers["architecture"] in catalogue.OTHERS or not task["pretrained_classes"]
     ):
         return True
+    if "transforms" not in answers:  # it takes no images
+        return False
     if answers["transforms"] not in task["transforms"]:
         return True
     return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
@@ -267,5 +272,5 @@ def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
     for answers in matrix:
         others = [(name, json.dumps(x)) for name, x in answers.items() if name not in AXES]
         for axis in AXES:
-            met |= {(axis, str(answers[axis]), *other) for other in others}
+            met |= {(axis, str(answers[axis]), *other) for other in others if axis in answers}
     return met

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import json
 import re
 import sys
 import tempfile
@@ -174,16 +175,19 @@ def check_handler() -> None:
 
 
 def items() -> list[Any]:
-    """Return the items of the project's sample images."""
+    """Return items of the project: those of its sample images; texts of several lengths."""
+    import torch
     from PIL import Image
 
-    task = module("service.task")
-    files = module("tools.samples").sample_images().values()
+    task, samples = module("service.task"), module("tools.samples")
+    if hasattr(samples, "sample_texts"):  # whose tokenizer comes with the weights
+        return [torch.ones(2, 3 + len(text), dtype=torch.int64) for text in samples.unlike_texts()]
+    files = samples.sample_images().values()
     return [task.prepare(Image.open(io.BytesIO(data))) for data in files]
 
 
 def check_items() -> None:
-    """Prepare images, and put them and the example together as the network takes them."""
+    """Prepare items, and put them and the example together as the network takes them."""
     task = module("service.task")
     prepared = [task.example(), *items()]
     numbered = dict(enumerate(prepared))
@@ -191,7 +195,8 @@ def check_items() -> None:
     assert sorted(number for batch in batches for number in batch) == sorted(numbered), batches
     for batch in batches:
         tensor = task.normalize(task.collate([numbered[number] for number in batch]))
-        assert tensor.is_floating_point() and len(tensor) == len(batch), tensor.shape
+        is_right = tensor.is_floating_point() or prepared[0].ndim == 2  # of tokens
+        assert is_right and len(tensor) == len(batch), tensor.shape
 
 
 def check_predictions(path: Path) -> None:
@@ -206,7 +211,7 @@ def check_predictions(path: Path) -> None:
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     outputs = as_returned(numbers, answers)
     module("tools.outputs").check_outputs(list(outputs))
-    labels = read_labels(path, answers["label_format"]) if "label_format" in answers else []
+    labels = read_labels(path, answers) if "label_format" in answers else []
     predictions = task.predictions(task.scores(outputs), prepared, labels)
     assert len(predictions) == len(prepared)
     for prediction in predictions:
@@ -226,11 +231,16 @@ def as_returned(numbers: Tensor, answers: Mapping[str, Any]) -> Tensor:
     return numbers.softmax(dim=1) if layer else numbers
 
 
-def read_labels(path: Path, label_format: str) -> list[str]:
+def read_labels(path: Path, answers: Mapping[str, Any]) -> list[str]:
     """Return the labels that the project was rendered with."""
     classes = module("service").NUM_CLASSES
-    read = module("tools.labels").read_labels
-    if facts.labels()[label_format]["is_folder"]:
+    read, label_format = module("tools.labels").read_labels, answers["label_format"]
+    if label_format == "none" and "is_folder" in facts.checkpoints()[answers["weights"]]:
+        with tempfile.TemporaryDirectory() as folder:
+            names = {"id2label": {str(index): f"class {index}" for index in range(classes)}}
+            Path(folder, "config.json").write_text(json.dumps(names), encoding="utf-8")
+            labels, _ = read(classes, Path(folder))
+    elif facts.labels()[label_format]["is_folder"]:
         with tempfile.TemporaryDirectory() as folder:
             for index in range(classes):
                 Path(folder, f"class {index:03}").mkdir()

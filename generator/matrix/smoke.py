@@ -53,7 +53,8 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
     archs = {name: catalogue.load()[name] for name in values["architecture"]}
     small = sorted(archs, key=lambda name: archs[name].params or 0)
     # To convert a network takes long: each way once, by the smallest that there are.
-    ways = [speed for speed in speeds(task, "state_dict") if speed[0] == "cpu"]
+    plain = next(name for name in values["weights"] if loads_state_dict(name))
+    ways = [speed for speed in speeds(task, plain) if speed[0] == "cpu"]
     quick = [name for name in small if every or (archs[name].params or 0) < LARGE]
     ways_by_name = dict(zip(quick, ways, strict=False))
     families = {archs[name].family: name for name in reversed(small)}
@@ -64,16 +65,22 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
         answers |= zipped(SPEED, ways_by_name.get(name, ("cpu", "eager", "fp32")))
-        # The others would mean the full size.
-        if answers["transforms"] != "to_tensor":
-            answers["transforms"] = "custom"
-        answers |= {"resize_size": 0, "image_size": small_size(arch)}
-        if is_converted(answers | {"weights": "state_dict"}) or is_forbidden(answers):
-            answers["weights"] = "state_dict"
+        if "transforms" in answers:
+            # The others would mean the full size.
+            if answers["transforms"] != "to_tensor":
+                answers["transforms"] = "custom"
+            answers |= {"resize_size": 0, "image_size": small_size(arch)}
+        if is_converted(answers | {"weights": plain}) or is_forbidden(answers):
+            answers["weights"] = plain
         if (arch.params or 0) > 150e6 and answers["weights"] in ("exported_program", "onnx"):
             answers["weights"] = "safetensors"  # to export a gigabyte takes minutes
         sample.append(made_possible(answers))
     return sample
+
+
+def loads_state_dict(weights: str) -> bool:
+    """Tell whether weights saved in a way are read as a state_dict."""
+    return bool(facts.checkpoints()[weights]["loader"] == "state_dict")
 
 
 def small_size(arch: catalogue.Arch) -> int:

@@ -1,0 +1,154 @@
+"""Reads a folder of transformers whose network classifies texts: config.json, and what lies beside.
+
+Nothing in the folder is run, and no tensor is read. What would not be served is refused here in the
+words of a project's archive.py, which checks the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.inspection.hub import CONFIG, WEIGHTS, read_json
+from generator.inspection.refusals import RefusedFileError
+
+CLASS = re.compile(r"\w+ForSequenceClassification")
+SHARDS = tuple(f"{name}.index.json" for name in WEIGHTS)
+TOKENIZER = "tokenizer.json"
+ADAPTER = "adapter_config.json"
+USUAL = 512  # tokens, where a network takes more or does not say
+# What a project needs of a folder; checkpoints of training hold much else.
+NEEDED = re.compile(
+    r"(?!trainer_state|all_results|(train|eval)_results).*\.(json|txt|model|jinja)"
+    r"|model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin"
+)
+
+
+@dataclass(frozen=True)
+class TextFolder:
+    """A folder with a network that classifies texts.
+
+    Attributes:
+        path: the folder.
+        network: its class in transformers.
+        answers: that follow.
+        notes: what else people should know.
+        open_questions: the questions that it cannot answer, each with why.
+    """
+
+    path: Path
+    network: str
+    answers: Mapping[str, Any]
+    notes: tuple[str, ...]
+    open_questions: Mapping[str, str]
+
+
+def text_folder(path: Path) -> TextFolder | None:
+    """Return what a folder, or the weights in one, tell; None if it holds no such network.
+
+    Raises:
+        RefusedFileError: It does, and cannot be served as it is.
+    """
+    is_weights = path.name in WEIGHTS and path.is_file()
+    folder = path.parent if is_weights else path
+    if (folder / ADAPTER).is_file() and (not is_weights) and not (folder / CONFIG).is_file():
+        refuse_adapter(folder)
+    config = read_json(folder / CONFIG) if folder.is_dir() else {}
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    if not CLASS.fullmatch(name):
+        return None
+    if (folder / ADAPTER).is_file():
+        refuse_adapter(folder)
+    if "auto_map" in config:
+        raise RefusedFileError(
+            f"{folder} brings code of its own (auto_map in config.json), which is never run here. "
+            "If transformers has the network by now, save it from there"
+        )
+    classes = config.get("id2label")
+    count = len(classes) if isinstance(classes, dict) else config.get("num_labels", 2)
+    problem_type = config.get("problem_type")
+    if problem_type == "regression" or count == 1:
+        raise RefusedFileError(
+            f"{folder} returns a number for each text: a regression (num_labels {count}, "
+            f"problem_type {problem_type}), which no task of this template serves"
+        )
+    if not (folder / TOKENIZER).is_file():
+        code = f"from transformers import AutoTokenizer as A; A.from_pretrained({str(folder)!r})"
+        raise RefusedFileError(
+            f"there is no {TOKENIZER} in {folder}, which a service reads texts with. If the folder "
+            "has the older files, such as vocab.txt, this makes it of them: "
+            f"python -c {shlex.quote(f'{code}.save_pretrained({str(folder)!r})')}"
+        )
+    answers = {
+        "architecture": "huggingface",
+        "weights": "huggingface",
+        "num_classes": count,
+        "max_tokens": min(USUAL, positions(config) or USUAL),
+    }
+    open_questions = {"long_texts": "no file tells what becomes of texts with more tokens"}
+    if isinstance(problem_type, str):
+        answers["problem_type"] = problem_type
+    else:
+        open_questions["problem_type"] = (
+            "config.json does not tell; transformers then takes classes that exclude one another"
+        )
+    notes = [f"config.json tells that it is transformers' {name}"]
+    if positions(config) > USUAL:
+        notes.append(f"it takes up to {positions(config)} tokens: -d max_tokens=N for more")
+    if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
+        notes.append("its id2label names no classes: a label file does, with --labels")
+    return TextFolder(folder, name, answers, tuple(notes), open_questions)
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raise RefusedFileError with the lines that merge an adapter into its network."""
+    merged = str(folder.with_name(f"{folder.name}-merged"))
+    raise RefusedFileError(
+        f"{folder} is an adapter (LoRA), whose weights are not all there. Merge it where it was "
+        "trained, in Python:\n"
+        "    from peft import AutoPeftModelForSequenceClassification as Model\n"
+        f"    merged = Model.from_pretrained({str(folder)!r}).merge_and_unload()\n"
+        f"    merged.save_pretrained({merged!r})\n"
+        f"and put the tokenizer's files there, too. Then: --weights {shlex.quote(merged)}"
+    )
+
+
+def positions(config: Mapping[str, Any]) -> int:
+    """Return how many tokens a network has places for, as config.json tells; 0 if it does not."""
+    limit = config.get("max_position_embeddings") or config.get("n_positions")
+    if type(limit) is not int or limit < 1:
+        return 0
+    # Those derived from RoBERTa begin to count after the number of the padding.
+    shifted = "roberta", "camembert", "longformer", "mpnet", "esm", "xmod", "data2vec-text"
+    padding = config.get("pad_token_id")
+    is_shifted = any(name in str(config.get("model_type")) for name in shifted)
+    return limit - (padding if type(padding) is int else 1) - 1 if is_shifted else limit
+
+
+def weights_in(folder: Path) -> Path:
+    """Return the weights in a folder; the first part, if they are in several files.
+
+    Raises:
+        RefusedFileError: There are none.
+    """
+    for name, shards in zip(WEIGHTS, SHARDS, strict=True):
+        if (folder / name).is_file():
+            return folder / name
+        parts = read_json(folder / shards).get("weight_map")
+        if isinstance(parts, dict) and parts:
+            first = str(min(map(str, parts.values())))
+            if Path(first).name == first and (folder / first).is_file():
+                return folder / first
+    raise RefusedFileError(f"{folder} has a config.json, but no {' or '.join(WEIGHTS)}")
+
+
+def needed(folder: Path) -> list[Path]:
+    """Return the files of a folder that a project needs."""
+    found = sorted(x for x in folder.iterdir() if x.is_file() and NEEDED.fullmatch(x.name))
+    has_safetensors = any(path.suffix == ".safetensors" for path in found)
+    return [path for path in found if path.suffix != ".bin" or not has_safetensors]
