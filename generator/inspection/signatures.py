@@ -40,10 +40,13 @@ class Signature:
         shapes: by name, in order, without the counters of batches; None is a dimension that may
             have any size.
         buffers: names of what is not trained.
+        rows: how many rows each class has in the weights of the layers that it reaches, by name;
+            empty for classifiers and segmenters, where it is one row.
     """
 
     shapes: Mapping[str, Shape]
     buffers: frozenset[str]
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def load() -> dict[str, Signature]:
         name: Signature(
             {key: tuple(shape) for key, shape in entry["shapes"].items()},
             frozenset(entry["buffers"]),
+            entry.get("rows", {}),
         )
         for name, entry in stored.items()
     }
@@ -203,9 +207,15 @@ def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
         for other in others:
             shape = [n if n == m else None for n, m in zip(shape, other[key].shape, strict=True)]
         shapes[key] = shape
+    rows = {
+        key: len(network.get_parameter(key)) // catalogue.IMAGENET_CLASSES
+        for key, shape in shapes.items()
+        if shape[:1] == [None]
+    }
     shapes[f"{arch.first_conv}.weight"][1] = None
     trained = {key for key, _ in network.named_parameters()}
-    return {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
+    entry = {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
+    return entry | ({"rows": rows} if arch.detection else {})
 
 
 def build_timm() -> dict[str, Any]:
