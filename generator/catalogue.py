@@ -1,9 +1,9 @@
 """Catalogue of the networks that a project can be generated for.
 
 Every classifier, segmenter and detector registered in torchvision is described by one
-:class:`Arch`, plus the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside this module,
-one line per architecture. The questionnaire, the generator and the tests read that file; ``build``
-derives it anew from the installed torchvision and ``write`` stores it.
+:class:`Arch`, plus the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside
+this module, one line per architecture. The questionnaire, the generator and the tests read that
+file; ``build`` derives it anew from the installed torchvision and ``write`` stores it.
 
 Nothing here imports torch until a network has to be built, so that reading the catalogue is quick.
 Networks are built on the meta device: no memory, no initialisation; no weights are downloaded.
@@ -428,10 +428,10 @@ def detection(name: str) -> dict[str, Any]:
 def family_of(name: str) -> str:
     """Return the family of a torchvision network, derived from its name and its module.
 
-    Segmenters and detectors are named for their heads and backbones, and the head is the family. A classifier's
-    family is the leading word of the name (with ``wide_``), and its version (``_v2``) where that
-    tells families apart: where the module is named for it (``mobilenetv2``), or where the module
-    holds variants without it too (``efficientnet``, but not ``inception``).
+    Segmenters and detectors are named for their heads and backbones, and the head is the family. A
+    classifier's family is the leading word of the name (with ``wide_``), and its version (``_v2``)
+    where that tells families apart: where the module is named for it (``mobilenetv2``), or where
+    the module holds variants without it too (``efficientnet``, but not ``inception``).
     """
     from torchvision import models
 

@@ -30,7 +30,7 @@ from generator.inspection.hub import Hub
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
-from generator.inspection.transforms import as_answered, average, proposed
+from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
 from generator.tasks import serving, tasks
@@ -326,6 +326,13 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{found.path} is of one of several networks that weights cannot tell apart. Add "
                 f"the one that it is:{commands}"
             )
+        if found.others:
+            names = [str(found.architecture), *found.others]
+            commands = "".join(f"\n    -d architecture={name}" for name in names)
+            raise UserError(
+                f"{found.path} is of one of several networks that weights cannot tell apart, and "
+                f"that predict otherwise. Add the one that it is:{commands}"
+            )
         known["architecture"] = "custom"
     return known
 
@@ -430,6 +437,8 @@ def assumptions(
     unknown = [
         name for name in TRANSFORMS if name not in known and (is_cut or name != "resize_size")
     ]
+    if "preprocessing" in task.facts:  # the network does the rest, as its code has it
+        unknown = [name for name in unknown if name in ASKED and transforms is not None]
     if known.get("transforms", "custom") != "custom" or not unknown:
         return
     _, whole = proposed(found, str(answers["architecture"]), task.facts)

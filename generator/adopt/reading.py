@@ -652,7 +652,7 @@ def add_classes(reading: Reading, place: str) -> None:
         findings.propose("num_classes", network.classes, network.classes_at)
     elif network is not None and findings.answer("weights") == "pretrained":
         arch = catalogue.load()[network.architecture]
-        findings.propose("num_classes", catalogue.KINDS[arch.kinds[0]].classes, network.where)
+        findings.propose("num_classes", arch.classes, network.where)
 
 
 def add_colours(reading: Reading, place: str) -> None:
