@@ -185,11 +185,17 @@ def made_possible(answers: Answers) -> Answers:
     if "head" in answers and not arch.whole_in:
         changes["head_place"] = "last"
     if answers["weights"] == "pretrained":
-        changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
+        known = task["pretrained_classes"] and arch.classes
+        changes["num_classes"] = known or answers["num_classes"]
     if "model_output" in answers:
         changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})
-    if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu"):
+    decodes = task.get("decodes", [answers["decode"]])
+    if (answers["accelerator"], answers["decode"]) == ("cpu", "gpu") or (
+        answers["decode"] not in decodes
+    ):
         changes["decode"] = "exact"
+    if arch.size_rule == "fixed" and "preprocessing" in task:
+        changes["image_size"] = 0
     return answers | changes
 
 
@@ -233,6 +239,12 @@ def is_forbidden(answers: Mapping[str, Any]) -> bool:
     ):
         return True
     if answers["transforms"] not in task["transforms"]:
+        return True
+    loader = facts.checkpoints()[answers["weights"]]["loader"]
+    if loader not in task.get("loaders", [loader]):
+        return True
+    is_custom = (answers["architecture"], answers["transforms"]) == ("custom", "custom")
+    if "preprocessing" in task and is_custom:  # the network prepares images, as its code has it
         return True
     return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
 
