@@ -406,6 +406,7 @@ def detection(name: str) -> dict[str, Any]:
     it finds nothing else; ``coco_eps`` tells whether torchvision's COCO weights set the eps of its
     normalisations to 0; ``has_background`` whether class 0 is the background and never returned.
     ``heads`` names the modules that all numbers pass through which boxes are found by.
+    ``wide_tail`` tells whether the backbone is another one when it is built with ImageNet weights.
     """
     from torchvision import models
 
@@ -422,6 +423,7 @@ def detection(name: str) -> dict[str, Any]:
         "coco_eps": "overwrite_eps" in inspect.getsource(models.get_model_builder(name)),
         "has_background": is_rcnn or family_of(name) in ("ssd", "ssdlite"),
         "heads": ["rpn.head", "roi_heads.box_predictor"] if is_rcnn else ["head"],
+        "wide_tail": "reduce_tail" in inspect.getsource(models.get_model_builder(name)),
     }
 
 
@@ -518,6 +520,29 @@ def structure(name: str, input_size: int, classes: int) -> dict[str, Any]:
         "aux": _auxiliary(name, trial),
         "kwargs": kwargs,
     }
+
+
+def wide_tailed(name: str, num_classes: int) -> nn.Module:
+    """Build an SSDlite on the meta device as torchvision does with ImageNet weights.
+
+    Its backbone then has a last stage of full width; torchvision would fetch these weights.
+    """
+    from functools import partial
+
+    from torch import nn
+    from torchvision.models import mobilenet_v3_large
+    from torchvision.models.detection import _utils, ssdlite
+
+    model: Any = meta_model(name, num_classes, **serving_kwargs(name))
+    norm_layer = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
+    with on_meta():
+        layers = mobilenet_v3_large(norm_layer=norm_layer).features
+        model.backbone = ssdlite.SSDLiteFeatureExtractorMobileNet(layers, 13, norm_layer)
+        channels = _utils.retrieve_out_channels(model.backbone, (320, 320))
+        anchors = model.anchor_generator.num_anchors_per_location()
+        model.head = ssdlite.SSDLiteHead(channels, anchors, num_classes, norm_layer)
+    built: nn.Module = model.eval()
+    return built
 
 
 def _constructor(name: str) -> Mapping[str, inspect.Parameter]:

@@ -25,7 +25,7 @@ from generator.inspection.heads import Described, describe
 from generator.inspection.modules import Modules
 from generator.inspection.pickles import Tensor
 from generator.inspection.refusals import printable
-from generator.inspection.signatures import COUNTER, Shape
+from generator.inspection.signatures import COUNTER, WIDE, Shape
 from generator.shared.heads import HEADS
 
 State = Mapping[str, Tensor]
@@ -223,7 +223,7 @@ def known() -> dict[str, Known]:
     archs = catalogue.load()
     networks = {}
     for name, signature in signatures.load().items():
-        arch = archs[name]
+        arch = archs[name.removesuffix(WIDE)]
         shapes = signature.shapes
         last: tuple[str, ...] = (f"{arch.classifier}.",)
         region: tuple[str, ...] = (arch.classifier.partition(".")[0] + ".",)
@@ -367,11 +367,14 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
         told = {
             "coco_eps": False
         }  # with COCO weights, torchvision builds layers that count nothing
+    if network.name.endswith(WIDE):
+        told = {**told, "wide_tail": True}
     if shown is not None and not is_timm:
         last = (f"{arch.classifier}.",) if head.place == "last" else network.region
-        differences = pickled.differences(network.name, shown, (*last, *network.auxiliary), told)
+        outside = (*last, *network.auxiliary)
+        differences = pickled.differences(network.name.removesuffix(WIDE), shown, outside, told)
     return Match(
-        name=None if is_timm else network.name,
+        name=None if is_timm else network.name.removesuffix(WIDE),
         kind=network.kind,
         timm=tuple(timm),
         prefix=prefix,
@@ -804,7 +807,7 @@ def differences(network: Known, state: State, prefix: str, share: float) -> Near
     """Return what differs between a network and what is below a prefix."""
     own = network.own(state, prefix)
     return Near(
-        name=network.name,
+        name=network.name.removesuffix(WIDE),
         prefix=prefix,
         share=share,
         missing=tuple(key for key in network.body if key not in own),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ Shape = tuple[int | None, ...]
 
 # Which torch before 0.4.1 did not save, and which no two architectures differ in.
 COUNTER = "num_batches_tracked"
+WIDE = " with a wide tail"  # after the name of a detector, for the answer wide_tail=true
 
 
 @dataclass(frozen=True)
@@ -184,14 +185,22 @@ def store(content: Any, path: Path) -> bool:
 def build() -> dict[str, Any]:
     """Derive the content of signatures.json.gz from the installed torchvision."""
     archs = catalogue.load()
-    return {name: build_one(name, archs[name]) for name in archs if name not in catalogue.OTHERS}
+    names = [name for name in archs if name not in catalogue.OTHERS]
+    built = {name: build_one(name, archs[name]) for name in names}
+    for name in names:
+        if (archs[name].detection or {}).get("wide_tail"):
+            built[f"{name}{WIDE}"] = build_one(name, archs[name], catalogue.wide_tailed)
+    return built
 
 
-def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
+def build_one(
+    name: str, arch: catalogue.Arch, make: Callable[[str, int], Any] | None = None
+) -> dict[str, Any]:
     """Derive one entry of signatures.json.gz: what changes with the classes and sizes is null."""
     kwargs = dict(arch.kwargs)
-    network = catalogue.meta_model(name, catalogue.IMAGENET_CLASSES, **kwargs)
-    others = [catalogue.meta_model(name, catalogue.TRIAL_CLASSES, **kwargs).state_dict()]
+    make = make or (lambda name, classes: catalogue.meta_model(name, classes, **kwargs))
+    network: Any = make(name, catalogue.IMAGENET_CLASSES)
+    others = [make(name, catalogue.TRIAL_CLASSES).state_dict()]
     if arch.size_rule == "argument":
         size: Any = arch.min_size
         others.append(

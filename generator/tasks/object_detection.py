@@ -28,6 +28,7 @@ class ObjectDetection(Task):
             "nms_threshold": "0.3",
             "max_size": "PIXELS",
             "coco_eps": "false",
+            "wide_tail": "true",
         }
     )
 
