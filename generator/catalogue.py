@@ -437,8 +437,9 @@ def family_of(name: str) -> str:
     """
     from torchvision import models
 
-    if kind_of(name) != "classifier":
-        return name.partition("_")[0].rstrip("0123456789")
+    kind, head = kind_of(name), name.partition("_")[0]
+    if kind != "classifier":  # ssd300 is made for 300 pixels
+        return head.rstrip("0123456789") if kind == "detector" else head
     match = re.match(r"((?:wide_)?[a-z]+)(?:_(v\d+))?", name)
     if match is None:
         raise CatalogueError(f"{name}: no family can be read from this name")

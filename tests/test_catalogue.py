@@ -302,7 +302,7 @@ def test_serving_networks_have_no_auxiliary_heads_and_no_surprises(name: str) ->
 
 def test_only_classifiers_with_auxiliary_heads_need_arguments() -> None:
     found = {n for n in ARCHS if ARCHS[n].kwargs or ARCHS[n].aux}
-    assert found - set(SEGMENTERS) == {"googlenet", "inception_v3"}
+    assert found - set(SEGMENTERS) - set(DETECTORS) == {"googlenet", "inception_v3"}
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
@@ -354,6 +354,8 @@ def test_segmenters_give_logits_for_each_pixel(name: str) -> None:
         ("deeplabv3_mobilenet_v3_large", "deeplabv3"),
         ("fcn_resnet50", "fcn"),
         ("lraspp_mobilenet_v3_large", "lraspp"),
+        ("ssd300_vgg16", "ssd"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn"),
     ],
 )
 def test_family(name: str, family: str) -> None:

@@ -22,6 +22,7 @@ from torchvision.transforms import functional as transforms
 
 from conftest import Project, encode, ts_template
 from engines import config_for, ray_cluster, send
+from generator import catalogue
 from generator.inspection import Inspection, inspect_file
 
 LABELS = '{"0": "background", "1": "red", "2": "score"}'
@@ -343,6 +344,13 @@ def test_a_network_of_another_architecture_or_class_count_is_named(
     result = project.run("archive.py")
     assert "it has 7 classes, the project expects 3" in result.stderr
     assert "-d num_classes=7" in result.stderr
+    wide = catalogue.wide_tailed("ssdlite320_mobilenet_v3_large", 3).to_empty(device="cpu")
+    torch.save(wide.state_dict(), path)
+    assert inspect_file(path).answers["wide_tail"] is True
+    assert "-d wide_tail=true" in project.run("archive.py").stderr
+    built = copy_project("wide", task="object_detection", wide_tail=True, **answers)
+    code = "from service.model import build_model; import torch; build_model(3).load_state_dict("
+    assert built.run("-c", f"{code}torch.load({str(path)!r}))").returncode == 0
     other = detection.fasterrcnn_mobilenet_v3_large_fpn(**BARE, num_classes=5)
     torch.save(other.state_dict(), path)
     result = project.run("archive.py")
