@@ -40,6 +40,7 @@ OF_THE_TASK = {
 }
 # And of a task whose networks scale images themselves and may find nothing in them.
 OF_ITS_NETWORKS = {
+    "model-config.yaml",  # whether images go through the network alone
     "service/pixels.py",
     "service/preprocessing.py",
     "tools/checkpoint.py",  # as service/loading.py
