@@ -316,7 +316,8 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: value for name, value in found.answers.items() if name not in given}
     for name, dependents in DEPENDENT.items():
         if given.get(name, known.get(name)) != found.answers.get(name):
-            known = {key: value for key, value in known.items() if key not in dependents}
+            left_out = {*dependents, *(found.told if name == "architecture" else ())}
+            known = {key: value for key, value in known.items() if key not in left_out}
     if str(given.get("head")).startswith("mlp") and found.head_units:
         known["head_units"] = found.head_units
     if "architecture" not in known and "architecture" not in given:

@@ -213,6 +213,26 @@ def test_an_output_that_is_none_of_a_detector_is_refused(
     assert message in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"backend": "onnxruntime"}, "choose eager"),
+        ({"precision": "bf16"}, "choose fp32"),
+        ({"weights": "torchscript"}, "choose a file of weights, such as state_dict"),
+        ({"decode": "draft"}, "choose exact or gpu"),
+        ({"architecture": "custom", "transforms": "custom"}, "choose to_tensor"),
+        ({"architecture": "resnet18"}, "choose another task or architecture"),
+        ({"score_threshold": 1}, "from 0 to less than 1"),
+        ({"transforms": "custom", "image_size": 800, "max_size": 400}, "or at least image_size"),
+    ],
+)
+def test_what_a_detector_cannot_do_is_refused(
+    copy_project: Callable[..., Project], answers: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        copy_project(task="object_detection", **answers)
+
+
 # ------------------------------------------------------------------ torchvision's own networks
 
 BARE: dict[str, Any] = {"weights": None, "weights_backbone": None}
@@ -418,6 +438,23 @@ def test_detectors_are_recognised_with_what_their_files_tell(tmp_path: Path) -> 
         assert answers.items() <= found.answers.items(), name
         asked = {"coco_eps", "nms_threshold", "architecture"} & found.open_questions.keys()
         assert asked == open_questions, name
+
+
+def test_a_file_that_builds_the_network_comes_before_what_weights_tell(tmp_path: Path) -> None:
+    network = detection.ssdlite320_mobilenet_v3_large(**BARE, num_classes=3)
+    torch.save(seeded(network).state_dict(), tmp_path / "w.pth")
+    (tmp_path / "m.py").write_text(
+        "from torchvision.models.detection import ssdlite320_mobilenet_v3_large\n\n\n"
+        "def build_model(num_classes):\n"
+        "    return ssdlite320_mobilenet_v3_large(\n"
+        "        num_classes=num_classes, weights_backbone=None, nms_thresh=0.3\n"
+        "    )\n"
+    )
+    words = ("--weights", "w.pth", "--model", "m.py", "--defaults")
+    result = ts_template("new", "p", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "score_threshold: 0.5 (assumed" in result.stdout
+    assert "nms_threshold" not in result.stdout
 
 
 def two_alike(path: Path, content: Callable[[Any], Any]) -> Inspection:

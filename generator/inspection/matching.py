@@ -367,8 +367,8 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
         told = {
             "coco_eps": False
         }  # with COCO weights, torchvision builds layers that count nothing
-    if network.name.endswith(WIDE):
-        told = {**told, "wide_tail": True}
+    if arch.detection and arch.detection["wide_tail"]:
+        told = {**told, "wide_tail": network.name.endswith(WIDE)}
     if shown is not None and not is_timm:
         last = (f"{arch.classifier}.",) if head.place == "last" else network.region
         outside = (*last, *network.auxiliary)
