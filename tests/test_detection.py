@@ -380,6 +380,17 @@ def test_a_network_of_another_architecture_or_class_count_is_named(
     assert "-d architecture=fasterrcnn_mobilenet_v3_large_fpn -d num_classes=5" in result.stderr
 
 
+def test_an_eps_against_the_evidence_is_refused(copy_project: Callable[..., Project]) -> None:
+    answers = {"architecture": "retinanet_resnet50_fpn", "num_classes": 3, "coco_eps": True}
+    project = copy_project(task="object_detection", label_format="none", **answers)
+    state = detection.retinanet_resnet50_fpn(**BARE, num_classes=3).state_dict()
+    state["backbone.body.bn1.num_batches_tracked"] += 9  # COCO weights have no such layers
+    torch.save(state, project.path / "weights" / "w.pth")
+    result = project.run("archive.py")
+    assert result.returncode == 1
+    assert "-d coco_eps=false" in result.stderr
+
+
 # ------------------------------------------------------------------ recognising
 
 
