@@ -201,6 +201,10 @@ def test_only_the_best_objects_above_the_threshold_are_returned(
          "-d num_classes=4"),
         (RETURNED.replace("torch.stack(boxes)", "torch.stack(boxes) * torch.tensor([1, 1, 0, 0])"),
          "x1, y1, x2, y2"),
+        (
+            RETURNED.replace("torch.stack(boxes)", "torch.stack(boxes) / 200"),
+            "must be in pixels of the image",
+        ),
         (RETURNED.replace("torch.stack(scores)", "torch.stack(scores) / 0"), "NaN or infinity"),
     ],
 )  # fmt: skip
