@@ -1,9 +1,9 @@
 """Catalogue of the networks that a project can be generated for.
 
-Every classifier and every segmenter registered in torchvision is described by one :class:`Arch`,
-plus the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside this module,
-one line per architecture. The questionnaire, the generator and the tests read that file; ``build``
-derives it anew from the installed torchvision and ``write`` stores it.
+Every classifier, segmenter and detector registered in torchvision is described by one
+:class:`Arch`, plus the hand-written :data:`OTHERS`. The descriptions live in ``archs.json`` beside
+this module, one line per architecture. The questionnaire, the generator and the tests read that
+file; ``build`` derives it anew from the installed torchvision and ``write`` stores it.
 
 Nothing here imports torch until a network has to be built, so that reading the catalogue is quick.
 Networks are built on the meta device: no memory, no initialisation; no weights are downloaded.
@@ -26,6 +26,8 @@ networks, on the meta device and on real ones.
    accepted size and bisecting down from there. Bisection supposes that whatever is accepted once
    is accepted from there on, so one pixel above ``min_size``, the ``input_size``, one pixel above
    that and its double must be accepted too, else the build stops with :class:`CatalogueError`.
+
+A detector scales images itself, and how it is built tells its sizes: it takes any image.
 """
 
 from __future__ import annotations
@@ -76,6 +78,13 @@ FAMILY_ORDER = (
     "deeplabv3",
     "fcn",
     "lraspp",
+    "fasterrcnn",
+    "retinanet",
+    "fcos",
+    "ssd",
+    "ssdlite",
+    "maskrcnn",
+    "keypointrcnn",
 )
 
 
@@ -85,34 +94,37 @@ class Kind:
 
     Attributes:
         module: torchvision's module that registers the builders; "" if there is none.
-        classes: number of classes of torchvision's weights.
         metric: keys that lead to the figure in the weights' metadata, below ``_metrics``.
         unit: what a menu writes after that figure.
-        dimensions: number of dimensions of the logits.
+        dimensions: number of dimensions of the logits; None if there are no logits.
     """
 
     module: str
-    classes: int
     metric: tuple[str, str]
     unit: str
-    dimensions: int
+    dimensions: int | None
 
 
 KINDS = {
     # Logits (N, classes).
-    "classifier": Kind("torchvision.models", 1000, ("ImageNet-1K", "acc@1"), "% top-1", 2),
+    "classifier": Kind("torchvision.models", ("ImageNet-1K", "acc@1"), "% top-1", 2),
     # Logits (N, classes, H, W); the background is a class.
     "segmenter": Kind(
-        "torchvision.models.segmentation", 21, ("COCO-val2017-VOC-labels", "miou"), "% mIoU", 4
+        "torchvision.models.segmentation", ("COCO-val2017-VOC-labels", "miou"), "% mIoU", 4
+    ),
+    # A dict of boxes, labels and scores for each image.
+    "detector": Kind(
+        "torchvision.models.detection", ("COCO-val2017", "box_map"), "% box mAP", None
     ),
     # Logits (N, classes) of texts. torchvision has none.
-    "text classifier": Kind("", 0, ("", ""), "", 2),
+    "text classifier": Kind("", ("", ""), "", 2),
 }
 
 # Classes of the trial networks. Any two numbers that differ show which layer gives the classes.
 IMAGENET_CLASSES = 1000
 TRIAL_CLASSES = 7
 TRIAL_BATCH = 2
+DETECTOR_MIN_SIZE = 32  # pixels; detectors pad images to a multiple of as many
 
 
 class CatalogueError(RuntimeError):
@@ -133,8 +145,11 @@ class Arch:
         acc1: ImageNet-1K top-1 accuracy of ``weights`` in percent. None for all but classifiers.
         miou: mean intersection over union of ``weights`` in percent, for the classes of Pascal VOC
             in COCO's val2017. None for all but segmenters.
+        box_map: mean average precision of the boxes of ``weights`` in percent, on COCO's val2017.
+            None for all but detectors.
+        classes: number of classes of ``weights``. None for ``OTHERS``.
         input_size: side of the centre crop that the network was trained for, in pixels; of a
-            segmenter, whose images are not cropped, the same as ``resize_size``.
+            segmenter and a detector, whose images are not cropped, the same as ``resize_size``.
         resize_size: length of the image's shorter side before that crop, in pixels.
         mean: per-channel mean subtracted from RGB values in [0, 1] (one value if grayscale).
         std: per-channel divisor, in the same order and scale.
@@ -162,6 +177,7 @@ class Arch:
             built with ``kwargs`` do not have them.
         kwargs: constructor arguments, besides ``num_classes`` and perhaps ``image_size``, for a
             network that serves: without auxiliary heads, slow initialisation and downloads.
+        detection: what a detector does beside its layers; None for all else.
     """
 
     kinds: tuple[str, ...]
@@ -171,6 +187,8 @@ class Arch:
     params: int | None
     acc1: float | None
     miou: float | None
+    box_map: float | None
+    classes: int | None
     input_size: int
     resize_size: int
     mean: tuple[float, ...]
@@ -190,16 +208,19 @@ class Arch:
     transform_input: bool
     aux: tuple[str, ...]
     kwargs: Mapping[str, bool | None]
+    detection: Mapping[str, Any] | None
 
 
 CUSTOM = Arch(
-    kinds=("classifier", "segmenter"),
+    kinds=tuple(KINDS),
     module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
     params=None,
     acc1=None,
     miou=None,
+    box_map=None,
+    classes=None,
     input_size=28,
     resize_size=28,
     mean=(0.5,),
@@ -219,6 +240,7 @@ CUSTOM = Arch(
     transform_input=False,
     aux=(),
     kwargs={},
+    detection=None,
 )
 
 TIMM = replace(
@@ -323,17 +345,15 @@ def kind_of(name: str) -> str:
 def build_one(name: str) -> Arch:
     """Derive the catalogue's entry for one torchvision network."""
     fields = preset(name)
-    fields |= structure(name, fields["input_size"])
+    fields |= structure(name, fields["input_size"], fields["classes"])
     fields |= sizes(name, fields["input_size"])
     return Arch(title=title(name, **fields), **fields)
 
 
-def title(
-    name: str, *, params: int, input_size: int, acc1: float | None, miou: float | None, **_: Any
-) -> str:
+def title(name: str, *, params: int, input_size: int, **fields: Any) -> str:
     """Return what a person sees in a menu: the name, and what helps to choose."""
     millions = f"{params / 1e6:.1f} M parameters"
-    figure = miou if acc1 is None else acc1
+    figure = next(x for key in ("acc1", "miou", "box_map") if (x := fields[key]) is not None)
     return f"{name} ({millions}, {input_size} px, {figure:.1f} {KINDS[kind_of(name)].unit})"
 
 
@@ -343,37 +363,92 @@ def preset(name: str) -> dict[str, Any]:
 
     kind = kind_of(name)
     weights = models.get_model_weights(name).DEFAULT
-    transforms = weights.transforms()
     dataset, metric = KINDS[kind].metric
     figure = weights.meta["_metrics"][dataset][metric]
-    resize_size = transforms.resize_size[0]
-    return {
+    stated = {
         "kinds": (kind,),
         "module": KINDS[kind].module,
         "family": family_of(name),
         "acc1": figure if kind == "classifier" else None,
         "miou": figure if kind == "segmenter" else None,
+        "box_map": figure if kind == "detector" else None,
+        "classes": len(weights.meta["categories"]),
+        "weights": f"{type(weights).__name__}.{weights.name}",
+        "detection": detection(name) if kind == "detector" else None,
+    }
+    if kind == "detector":
+        return stated | own_transform(name)
+    transforms = weights.transforms()
+    resize_size = transforms.resize_size[0]
+    return stated | {
         "input_size": transforms.crop_size[0] if kind == "classifier" else resize_size,
         "resize_size": resize_size,
         "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),
         "interpolation": transforms.interpolation.value,
-        "weights": f"{type(weights).__name__}.{weights.name}",
+    }
+
+
+def own_transform(name: str) -> dict[str, Any]:
+    """Return the fields about how a detector scales and normalises its images."""
+    transform: Any = meta_model(name, TRIAL_CLASSES, **serving_kwargs(name)).transform
+    size = transform.min_size[-1]
+    return {
+        "input_size": size,
+        "resize_size": size,
+        "mean": tuple(transform.image_mean),
+        "std": tuple(transform.image_std),
+        "interpolation": "bilinear",
+    }
+
+
+# What the builders call the constructor arguments of a detector that `detection` has.
+LIMITS = ("score_thresh", "nms_thresh", "detections_per_img")
+
+
+def detection(name: str) -> dict[str, Any]:
+    """Return the field `detection` of a detector.
+
+    ``max_size`` is the greatest length in pixels of the longer side of a scaled image, 0 if images
+    become squares. Of ``LIMITS`` it has the defaults, and ``arguments`` has what the constructor
+    calls them. ``boxes_alone`` names the module without which the network finds boxes alone, "" if
+    it finds nothing else; ``coco_eps`` tells whether torchvision's COCO weights set the eps of its
+    normalisations to 0; ``has_background`` whether class 0 is the background and never returned.
+    ``heads`` names the modules that all numbers pass through which boxes are found by.
+    ``wide_tail`` tells whether the backbone is another one when it is built with ImageNet weights.
+    """
+    from torchvision import models
+
+    network: Any = meta_model(name, TRIAL_CLASSES, **serving_kwargs(name))
+    is_rcnn = hasattr(network, "roi_heads")
+    holder = network.roi_heads if is_rcnn else network
+    pools = ("mask_roi_pool", "keypoint_roi_pool")
+    alone = [x for x in pools if is_rcnn and getattr(holder, x) is not None]
+    return {
+        "max_size": 0 if network.transform.fixed_size else network.transform.max_size,
+        **{key: getattr(holder, key) for key in LIMITS},
+        "arguments": [f"box_{key}" if is_rcnn else key for key in LIMITS],
+        "boxes_alone": "".join(alone),
+        "coco_eps": "overwrite_eps" in inspect.getsource(models.get_model_builder(name)),
+        "has_background": is_rcnn or family_of(name) in ("ssd", "ssdlite"),
+        "heads": ["rpn.head", "roi_heads.box_predictor"] if is_rcnn else ["head"],
+        "wide_tail": "reduce_tail" in inspect.getsource(models.get_model_builder(name)),
     }
 
 
 def family_of(name: str) -> str:
     """Return the family of a torchvision network, derived from its name and its module.
 
-    A segmenter is named for its head and its backbone, and the head is its family. A classifier's
-    family is the leading word of the name (with ``wide_``), and its version (``_v2``) where that
-    tells families apart: where the module is named for it (``mobilenetv2``), or where the module
-    holds variants without it too (``efficientnet``, but not ``inception``).
+    Segmenters and detectors are named for their heads and backbones, and the head is the family. A
+    classifier's family is the leading word of the name (with ``wide_``), and its version (``_v2``)
+    where that tells families apart: where the module is named for it (``mobilenetv2``), or where
+    the module holds variants without it too (``efficientnet``, but not ``inception``).
     """
     from torchvision import models
 
-    if kind_of(name) == "segmenter":
-        return name.partition("_")[0]
+    kind, head = kind_of(name), name.partition("_")[0]
+    if kind != "classifier":  # ssd300 is made for 300 pixels
+        return head.rstrip("0123456789") if kind == "detector" else head
     match = re.match(r"((?:wide_)?[a-z]+)(?:_(v\d+))?", name)
     if match is None:
         raise CatalogueError(f"{name}: no family can be read from this name")
@@ -439,12 +514,12 @@ def on_meta() -> Iterator[None]:
             handle.remove()
 
 
-def structure(name: str, input_size: int) -> dict[str, Any]:
+def structure(name: str, input_size: int, classes: int) -> dict[str, Any]:
     """Return the fields of ``Arch``, except sizes, that inspection of the built network gives."""
     kwargs = serving_kwargs(name)
     sized = {"image_size": input_size} if "image_size" in _constructor(name) else {}
     trial = meta_model(name, TRIAL_CLASSES, **kwargs, **sized)
-    full = meta_model(name, KINDS[kind_of(name)].classes, **kwargs, **sized)
+    full = meta_model(name, classes, **kwargs, **sized)
     classifier = _classifier(name, trial, full)
     return {
         "params": sum(p.numel() for p in full.parameters()),
@@ -455,6 +530,29 @@ def structure(name: str, input_size: int) -> dict[str, Any]:
         "aux": _auxiliary(name, trial),
         "kwargs": kwargs,
     }
+
+
+def wide_tailed(name: str, num_classes: int) -> nn.Module:
+    """Build an SSDlite on the meta device as torchvision does with ImageNet weights.
+
+    Its backbone then has a last stage of full width; torchvision would fetch these weights.
+    """
+    from functools import partial
+
+    from torch import nn
+    from torchvision.models import mobilenet_v3_large
+    from torchvision.models.detection import _utils, ssdlite
+
+    model: Any = meta_model(name, num_classes, **serving_kwargs(name))
+    norm_layer = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
+    with on_meta():
+        layers = mobilenet_v3_large(norm_layer=norm_layer).features
+        model.backbone = ssdlite.SSDLiteFeatureExtractorMobileNet(layers, 13, norm_layer)
+        channels = _utils.retrieve_out_channels(model.backbone, (320, 320))
+        anchors = model.anchor_generator.num_anchors_per_location()
+        model.head = ssdlite.SSDLiteHead(channels, anchors, num_classes, norm_layer)
+    built: nn.Module = model.eval()
+    return built
 
 
 def _constructor(name: str) -> Mapping[str, inspect.Parameter]:
@@ -469,9 +567,9 @@ def serving_kwargs(name: str) -> dict[str, bool | None]:
 
     Classifiers with auxiliary heads also initialise slowly, and warn, unless told not to.
     Segmenters have no auxiliary heads unless asked for, and download their backbone unless told not
-    to.
+    to, as detectors do.
     """
-    if kind_of(name) == "segmenter":
+    if kind_of(name) != "classifier":
         return {"weights_backbone": None}
     known = _constructor(name)
     if "aux_logits" not in known:
@@ -500,7 +598,8 @@ def _classifier(name: str, trial: nn.Module, full: nn.Module) -> dict[str, Any]:
     paths = list(dict.fromkeys(key.rpartition(".")[0] for key in changed))
     if len(paths) != 1 and kind_of(name) == "classifier":
         raise CatalogueError(f"{name}: the classes reach {sorted(paths)}, not one layer")
-    path = paths[-1]
+    # A detector's first such layer gives the classes, others boxes and masks of each.
+    path = paths[0] if kind_of(name) == "detector" else paths[-1]
     layer: Any = trial.get_submodule(path)
     kind = type(layer).__name__
     if kind not in ("Linear", "Conv2d"):
@@ -580,6 +679,14 @@ def accepts(model: nn.Module, size: int) -> bool:
 
 def sizes(name: str, input_size: int) -> dict[str, Any]:
     """Return ``min_size``, ``size_step`` and ``size_rule``, as the module's docstring explains."""
+    if kind_of(name) == "detector":
+        is_fixed = not detection(name)["max_size"]
+        smallest = input_size if is_fixed else DETECTOR_MIN_SIZE
+        return {
+            "min_size": smallest,
+            "size_step": 1,
+            "size_rule": "fixed" if is_fixed else "free",
+        }
     if "image_size" in _constructor(name):
         return _sizes_by_argument(name)
     model = without_norms(meta_model(name, TRIAL_CLASSES, **serving_kwargs(name)))

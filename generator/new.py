@@ -32,7 +32,7 @@ from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
-from generator.inspection.transforms import as_answered, average, proposed
+from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
 from generator.tasks import serving, tasks
@@ -334,7 +334,8 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: value for name, value in found.answers.items() if name not in given}
     for name, dependents in DEPENDENT.items():
         if given.get(name, known.get(name)) != found.answers.get(name):
-            known = {key: value for key, value in known.items() if key not in dependents}
+            left_out = {*dependents, *(found.told if name == "architecture" else ())}
+            known = {key: value for key, value in known.items() if key not in left_out}
     if str(given.get("head")).startswith("mlp") and found.head_units:
         known["head_units"] = found.head_units
     if "architecture" not in known and "architecture" not in given:
@@ -343,6 +344,13 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UserError(
                 f"{found.path} is of one of several networks that weights cannot tell apart. Add "
                 f"the one that it is:{commands}"
+            )
+        if found.others:
+            names = [str(found.architecture), *found.others]
+            commands = "".join(f"\n    -d architecture={name}" for name in names)
+            raise UserError(
+                f"{found.path} is of one of several networks that weights cannot tell apart, and "
+                f"that predict otherwise. Add the one that it is:{commands}"
             )
         known["architecture"] = "custom"
     return known
@@ -457,6 +465,8 @@ def assumptions(
     unknown = [
         name for name in TRANSFORMS if name not in known and (is_cut or name != "resize_size")
     ]
+    if "preprocessing" in task.facts:  # the network does the rest, as its code has it
+        unknown = [name for name in unknown if name in ASKED and transforms is not None]
     if known.get("transforms", "custom") != "custom" or not unknown:
         return
     _, whole = proposed(found, str(answers["architecture"]), task.facts)

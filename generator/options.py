@@ -157,7 +157,7 @@ def architectures_markdown() -> str:
         steps = f", multiples of {arch.size_step}" if arch.size_step > 1 else ""
         only = ", no other" if arch.size_rule == "fixed" else ""
         (kind,) = arch.kinds
-        figure = arch.miou if arch.acc1 is None else arch.acc1
+        figure = next(x for x in (arch.acc1, arch.miou, arch.box_map) if x is not None)
         lines.append(
             f"| `{name}` | {arch.family} | {kind} | {arch.params / 1e6:.1f} M | {arch.input_size} "
             f"| {smallest}{steps}{only} | {figure:.1f} {catalogue.KINDS[kind].unit} "

@@ -763,19 +763,110 @@ class ImageClassifier(SqueezeNet):
     }.items() <= answers_of(folder).items()
 
 
+DETECTOR = """
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FasterRCNN
+
+
+class PeopleDetector(FasterRCNN):
+    def __init__(self, num_classes=2, **kwargs):
+        backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
+        super().__init__(backbone, num_classes, min_size=128, **kwargs)
+"""
+BY_HAND = """
+import io
+import torch
+from PIL import Image
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.transforms import functional as F
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class Handler(BaseHandler):
+    def initialize(self, context):
+        self.model = fasterrcnn_resnet50_fpn(weights=None, min_size=600, box_nms_thresh=0.3)
+        self.model.roi_heads.box_predictor = FastRCNNPredictor(1024, 4)
+        self.model.load_state_dict(torch.load("weights.pth"))
+        self.model.eval()
+
+    def preprocess(self, data):
+        images = [Image.open(io.BytesIO(row["body"])).convert("RGB") for row in data]
+        return [F.to_tensor(image) for image in images]
+
+    def postprocess(self, outputs):
+        return [
+            [
+                {"class": int(label), "box": box.tolist()}
+                for box, label, score in zip(x["boxes"], x["labels"], x["scores"])
+                if score >= 0.6
+            ]
+            for x in outputs
+        ]
+"""
+
+
+def test_torchserves_own_detector(service: Services) -> None:
+    command = "torch-model-archiver --model-name people -v 1 --model-file m.py"
+    command += " --serialized-file p.pth --handler object_detector"
+    folder = service({"m.py": DETECTOR, "README": f"    {command}\n"})
+    (folder / "index_to_name.json").write_text('{"0": "background", "1": "person"}')
+    network: Any = network_of(folder, "m.py", "PeopleDetector", 2)
+    save_random_weights(network, folder / "p.pth")
+    with torch.no_grad():  # else boxes are at the borders, and few of them
+        heads, proposals = network.roi_heads.box_predictor, network.rpn.head
+        for layer in (heads.bbox_pred, proposals.bbox_pred, proposals.cls_logits):
+            layer.weight *= 0.01
+        heads.cls_score.weight *= 0.05
+    torch.save(network.state_dict(), folder / "p.pth")
+    samples = noises(folder, (200, 120), (90, 110))
+    archive = ["--model-file", "m.py", "--serialized-file", "p.pth"]
+    archive += ["--extra-files", "index_to_name.json"]
+    expected = theirs(folder, archive, "object_detector", *samples)
+    result = adopt(folder, "--defaults")
+    assert "NOT CARRIED OVER" not in result.stdout
+    assert {
+        "task": "object_detection",
+        "architecture": "custom",
+        "num_classes": 2,
+        "response_format": "torchserve",
+        "score_threshold": 0.5,
+        "transforms": "to_tensor",
+    }.items() <= answers_of(folder).items()
+    project = Project(folder)
+    project.archive()
+    for prediction, known in zip(project.predict(*samples), expected, strict=True):
+        assert len(prediction) == len(known) > 3
+        for one, other in zip(prediction, known, strict=True):
+            assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+            assert one["person"] == pytest.approx(other["person"], rel=1e-4, abs=0.01)
+
+
+def test_a_handler_that_builds_a_detector(service: Services) -> None:
+    folder = service({"h.py": BY_HAND})
+    printed = adopt(folder, "--defaults").stdout
+    assert {
+        "task": "object_detection",
+        "architecture": "fasterrcnn_resnet50_fpn",
+        "num_classes": 4,
+        "transforms": "custom",
+        "image_size": 600,
+        "mean": [0.485, 0.456, 0.406],
+        "nms_threshold": 0.3,
+        "score_threshold": 0.6,
+        "coco_eps": False,
+    }.items() <= answers_of(folder).items()
+    assert "predictions will have the project's form" in printed
+
+
 def test_what_no_task_is_for_is_refused(service: Services, tmp_path: Path) -> None:
-    handler = "from ts.torch_handler.object_detector import ObjectDetector\n"
-    folder = service({"handler.py": f"{handler}class Mine(ObjectDetector):\n    pass\n"})
+    handler = "from ts.torch_handler.text_classifier import TextClassifier\n"
+    folder = service({"handler.py": f"{handler}class Mine(TextClassifier):\n    pass\n"})
     (tmp_path / "empty").mkdir()
     broken = {"broken.py": "print 'Python 2'\n"}
     assert "no handler" in adopt(folder, "--defaults", code=1).stderr
     given = ("--handler", str(folder / "handler.py"))
-    assert "ObjectDetector" in adopt(folder, "--defaults", *given, code=1).stderr
-    (folder / "handler.py").write_text(handwritten.BASE["handler.py"])
-    state = {"roi_heads.box_predictor.cls_score.weight": torch.zeros(3, 4, 1, 1)}
-    torch.save(state, folder / "flowers_mobilenet.pth")
-    assert "is of a detector, which no task" in adopt(folder, "--defaults", code=1).stderr
-    (folder / "flowers_mobilenet.pth").unlink()
+    assert "TextClassifier" in adopt(folder, "--defaults", *given, code=1).stderr
     (folder / "handler.py").write_text(handler)
     assert "ts-template new" in adopt(tmp_path / "empty", "--defaults", code=1).stderr
     assert "no folder" in adopt(tmp_path / "absent", "--defaults", code=1).stderr

@@ -27,8 +27,10 @@ from generator.catalogue import CUSTOM, TRIAL_BATCH, TRIAL_CLASSES, Arch, Catalo
 ARCHS = catalogue.load()
 NAMES = [name for name in ARCHS if name not in catalogue.OTHERS]
 SEGMENTERS = [name for name in NAMES if ARCHS[name].kinds == ("segmenter",)]
+DETECTORS = [name for name in NAMES if ARCHS[name].kinds == ("detector",)]
+# Those whose layers get images of a size that the service makes.
 BY_RULE = {
-    rule: [name for name in NAMES if ARCHS[name].size_rule == rule]
+    rule: [name for name in NAMES if ARCHS[name].size_rule == rule and name not in DETECTORS]
     for rule in ("free", "argument", "fixed")
 }
 
@@ -94,12 +96,17 @@ def test_every_torchvision_network_of_the_kinds_is_there_in_menu_order() -> None
 
 def test_every_network_has_its_kinds() -> None:
     assert set(SEGMENTERS) == set(models.list_models(module=models.segmentation))
-    assert set(NAMES) - set(SEGMENTERS) == set(models.list_models(module=models))
+    assert set(DETECTORS) == set(models.list_models(module=models.detection))
+    others = set(NAMES) - set(SEGMENTERS) - set(DETECTORS)
+    assert others == set(models.list_models(module=models))
     for name, arch in ARCHS.items():
         if name in NAMES:
             assert arch.module == catalogue.KINDS[arch.kinds[0]].module
             assert hasattr(importlib.import_module(arch.module), name)
-            assert (arch.acc1 is None) == (arch.miou is not None) == (name in SEGMENTERS)
+            assert (arch.acc1 is not None) == (name in others)
+            assert (arch.miou is not None) == (name in SEGMENTERS)
+            assert (arch.box_map is not None) == (name in DETECTORS)
+            assert (arch.detection is not None) == (name in DETECTORS)
     assert ARCHS["timm"].kinds == ("classifier",)
     assert ARCHS["huggingface"].kinds == ("text classifier",)
     assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS) - {"text classifier"}
@@ -140,6 +147,10 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
     if name in SEGMENTERS and ARCHS[name].aux:  # which is counted in what is published
         network = catalogue.meta_model(name, 21, **ARCHS[name].kwargs, aux_loss=True)
         params += sum(x.numel() for x in network.get_submodule(ARCHS[name].aux[0]).parameters())
+    if name in DETECTORS and params != published:  # whose normalisations are frozen there
+        modules = trial(name).modules()
+        norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+        params -= sum(x.numel() for module in norms for x in module.parameters())
     # What is published for inception_v3 counts its auxiliary head, for googlenet it does not.
     assert params < published if name == "inception_v3" else params == published
 
@@ -182,6 +193,25 @@ def test_fixed_size_is_the_only_one_promised(name: str) -> None:
     assert catalogue.accepts(model, arch.input_size)
     for other in (32, 128, 192, 225, 256, 448):
         assert not catalogue.accepts(model, other)
+
+
+def test_what_a_detector_is_built_with_is_known() -> None:
+    for name in DETECTORS:
+        network: Any = trial(name)
+        known = ARCHS[name].detection
+        assert known is not None
+        assert ARCHS[name].input_size == network.transform.min_size[-1]
+        for head in known["heads"]:
+            assert isinstance(network.get_submodule(head), nn.Module)
+        arguments = dict(zip(known["arguments"], (0.125, 0.25, 7), strict=True))
+        other: Any = trial(name, **arguments)
+        holder = getattr(other, "roi_heads", other)
+        assert [getattr(holder, key) for key in catalogue.LIMITS] == [0.125, 0.25, 7]
+    with_eps = {name for name in DETECTORS if (ARCHS[name].detection or {})["coco_eps"]}
+    assert with_eps == {
+        f"{family}_resnet50_fpn"
+        for family in ("fasterrcnn", "keypointrcnn", "maskrcnn", "retinanet")
+    }
 
 
 # --------------------------------------------------------------------- the meta device and reality
@@ -273,7 +303,7 @@ def test_serving_networks_have_no_auxiliary_heads_and_no_surprises(name: str) ->
 
 def test_only_classifiers_with_auxiliary_heads_need_arguments() -> None:
     found = {n for n in ARCHS if ARCHS[n].kwargs or ARCHS[n].aux}
-    assert found - set(SEGMENTERS) == {"googlenet", "inception_v3"}
+    assert found - set(SEGMENTERS) - set(DETECTORS) == {"googlenet", "inception_v3"}
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
@@ -325,6 +355,8 @@ def test_segmenters_give_logits_for_each_pixel(name: str) -> None:
         ("deeplabv3_mobilenet_v3_large", "deeplabv3"),
         ("fcn_resnet50", "fcn"),
         ("lraspp_mobilenet_v3_large", "lraspp"),
+        ("ssd300_vgg16", "ssd"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn"),
     ],
 )
 def test_family(name: str, family: str) -> None:

@@ -653,17 +653,13 @@ def test_renamed_weights_are_not_loaded_by_order(tmp_path: Path) -> None:
 
 
 STRANGERS: dict[str, Callable[[], nn.Module]] = {
-    "detection": lambda: models.detection.fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=5
+    "detection": lambda: models.detection.FasterRCNN(
+        models.detection.backbone_utils.resnet_fpn_backbone(backbone_name="resnet18", weights=None),
+        num_classes=5,
     ),
-    "mobile detection": lambda: models.detection.ssdlite320_mobilenet_v3_large(
-        weights=None, weights_backbone=None, num_classes=5
-    ),
-    "mask detection": lambda: models.detection.maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=5
-    ),
-    "dense detection": lambda: models.detection.fcos_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=5
+    "dense detection": lambda: models.detection.RetinaNet(
+        models.detection.backbone_utils.resnet_fpn_backbone(backbone_name="resnet18", weights=None),
+        num_classes=5,
     ),
     "video": lambda: models.video.r3d_18(num_classes=5),
     "own": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 5)),
@@ -684,12 +680,9 @@ def test_other_networks_are_not_taken_for_classifiers(name: str, tmp_path: Path)
         assert "architecture" not in found.answers
     if "detection" in name:
         assert found.network_kind == "detector"
-        assert (found.task, found.likely, found.answers, found.nearest) == (None, {}, {}, ())
-        assert found.open_questions == {"task": "none takes a detector"}
-        assert "it is a detector, which no task of this template takes" in found.notes[-1]
-        printed = run(tmp_path / "x.pth")
-        assert "Next nothing: no task of this template takes a detector" in printed
-        assert "copier copy" not in printed
+        assert found.task is None and found.likely["task"] == "object_detection"
+        assert "is what a detector has" in " ".join(found.notes)
+        assert "--model model.py" in run(tmp_path / "x.pth")
 
 
 # ------------------------------------------------------------------------------------- segmenters

@@ -216,7 +216,7 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
         ("p", *good, "--labels", "two.txt"): "error: two.txt names 2 classes, the network has 3",
         ("p", *own["p4"]): "x = torch.load('p4.pth', weights_only=False)",
         ("p", *own["own"]): "    network.classifier = ...",
-        ("p", *own["detector"]): "detector.pth is of a detector, which no task",
+        ("p", *own["detector"]): "detector.pth is of a network of your own",
         ("p", *own["head"]): "    network = lraspp_mobilenet_v3_large(weights_backbone=None)",
         ("p", *good, "-d", "task=semantic_segmentation"): "squeezenet1_1, which is a classifier",
         ("p", *good, "-d", "task=segmentation"): "segmentation",

@@ -47,6 +47,15 @@ OF_LABELS = {
     "tools/conversion.py",
     "tools/mismatch.py",
 }
+# And of a task whose networks scale images themselves and may find nothing in them.
+OF_ITS_NETWORKS = {
+    "model-config.yaml",  # whether images go through the network alone
+    "service/pixels.py",
+    "service/preprocessing.py",
+    "tools/checkpoint.py",  # as service/loading.py
+    "tools/mismatch.py",  # how its last layers follow the classes
+    "tools/trial.py",  # whether all may look the same
+}
 EVERYWHERE = list(facts.targets())
 
 
@@ -96,12 +105,15 @@ def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str
     for speed, item in itertools.product(speeds, facts.inputs()):
         shared: dict[tuple[str, bool], set[str]] = {}
         for task, fact in facts.tasks().items():
-            if fact["input"] != item:
+            if fact["input"] != item or (speed and "speeds" in fact):  # it refuses others
                 continue
-            answers = {"task": task, "architecture": architecture(task), "num_classes": 3, **speed}
+            network = "custom" if "preprocessing" in fact else architecture(task)
+            answers = {"task": task, "architecture": network, "num_classes": 3, **speed}
             answers |= {"project_name": "Service", "label_format": "none", "image_size": 64}
+            answers |= {"color_mode": "L"}
+            own = OF_THE_TASK | (OF_ITS_NETWORKS if "preprocessing" in fact else set())
             for name, text in rendered(**answers, deploy=EVERYWHERE).items():
-                if name not in OF_THE_TASK:
+                if name not in own:
                     kind = (name, fact["has_labels"] if name in OF_LABELS else True)
                     shared.setdefault(kind, set()).add(text)
         assert len(shared) > 30
@@ -132,15 +144,18 @@ SIGNATURES = {
 
 def projects() -> Iterator[dict[str, Any]]:
     """Yield answers that take each task, backend and way to save weights at least once."""
-    for task, fact_of_task in facts.tasks().items():
-        item = fact_of_task["input"]
+    for task, own in facts.tasks().items():
+        item = own["input"]
         for backend, fact in facts.backends().items():
             if item not in fact.get("inputs", ["image"]):
                 continue
             precision = next(iter(fact["precisions"].values()))[-1]
-            yield {"task": task, "backend": backend, "precision": precision}
+            if "speeds" not in own:
+                yield {"task": task, "backend": backend, "precision": precision}
         for weights, fact in facts.checkpoints().items():
-            if weights != "pretrained" and item in fact.get("inputs", ["image"]):
+            takes = item in fact.get("inputs", ["image"])
+            is_loaded = fact["loader"] in own.get("loaders", [fact["loader"]])
+            if weights != "pretrained" and takes and is_loaded:
                 yield {"task": task, "weights": weights}
 
 

@@ -86,6 +86,7 @@ class Network:
         own: what makes it in the user's own code, if that is a class or a function.
         attribute: where in the class the architecture is, if the class does nothing but call it.
         last: the attribute of the class that is its last linear layer.
+        answers: on a detector, that its construction gives, each with its place.
     """
 
     where: str
@@ -103,6 +104,7 @@ class Network:
     own: Maker | None = None
     attribute: str = ""
     last: str = ""
+    answers: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
     def unlike(self, change: str) -> Network:
         """Return the same with one more change."""
@@ -378,12 +380,16 @@ def read_construction(
         text = str(source.value_or(given, chain(given)))
         version = "IMAGENET1K_V1" if text == "True" else text.rpartition(".")[2]
         network = replace(network, version=version)
+    arch = catalogue.load().get(architecture)
     for keyword in call.keywords:
         value = source.value_or(keyword.value, None)
         if keyword.arg == "num_classes" and isinstance(value, int):
             network = replace(network, classes=value, classes_at=source.at(keyword))
         elif keyword.arg == "in_chans" and isinstance(value, int):
             network = replace(network, channels=value, channels_at=source.at(keyword))
+        elif arch is not None and arch.detection and keyword.arg in DETECTION_ANSWERS and value:
+            answer = {DETECTION_ANSWERS[keyword.arg]: (value, source.at(keyword))}
+            network = replace(network, answers={**network.answers, **answer})
         elif keyword.arg not in HARMLESS:
             network = network.unlike(f"{source.at(keyword)}: {ast.unparse(keyword)[:60]}")
     return network
@@ -405,11 +411,25 @@ ONLY = {"alexnet", "googlenet", "inception_v3", "maxvit_t", "mobilenet_v2"}  # o
 SEGMENTATION_HEADS = {"deeplabv3": ("DeepLabHead", 1), "fcn": ("FCNHead", 1),
                       "lraspp": ("LRASPPHead", 2)}  # fmt: skip
 
+# Heads of torchvision's detectors, and the position of num_classes.
+DETECTION_HEADS = {
+    "FastRCNNPredictor": 1, "MaskRCNNPredictor": 2, "RetinaNetClassificationHead": 2,
+    "FCOSClassificationHead": 2, "SSDHead": 2, "SSDClassificationHead": 2, "SSDLiteHead": 2,
+    "SSDLiteClassificationHead": 2,
+}  # fmt: skip
+# Arguments of constructors of detectors, and the answers that say the same.
+DETECTION_ANSWERS = {
+    "min_size": "image_size", "max_size": "max_size", "image_mean": "mean", "image_std": "std",
+    "box_score_thresh": "score_threshold", "score_thresh": "score_threshold",
+    "box_nms_thresh": "nms_threshold", "nms_thresh": "nms_threshold",
+    "box_detections_per_img": "max_detections", "detections_per_img": "max_detections",
+}  # fmt: skip
 # Arguments of constructors that the weights show, or that matter to training alone.
 HARMLESS = {
     "num_classes", "weights", "pretrained", "progress", "aux_logits", "init_weights", "dropout",
     "drop_rate", "drop_path_rate", "stochastic_depth_prob", "attention_dropout", "in_chans",
     "checkpoint_path", "transform_input", "aux_loss", "weights_backbone", "pretrained_backbone",
+    "trainable_backbone_layers",
 }  # fmt: skip
 
 
@@ -466,6 +486,8 @@ def with_assignment(network: Network, source: Source, path: str, node: ast.Assig
         return network.unlike(shown)
     if arch.kinds == ("segmenter",) and not path.startswith("backbone"):
         return with_segmentation_head(network, source, path, node.value, shown)
+    if arch.detection and path.startswith(("roi_heads.", "head.")):
+        return with_detection_head(network, source, path, node.value, shown)
     if is_at(path, arch.classifier, arch.classifier_kind == "Linear"):
         return with_head(network, source, node.value, shown)
     if path == arch.first_conv and isinstance(node.value, ast.Call):
@@ -496,6 +518,27 @@ def with_head(network: Network, source: Source, value: ast.expr, shown: str) -> 
     if head := HEADS.get(tuple(kinds)):
         return replace(network, head=head)
     return network.unlike(shown)
+
+
+def with_detection_head(
+    network: Network, source: Source, path: str, value: ast.expr, shown: str
+) -> Network:
+    """Add what a detector's head, or a part of it, is replaced by."""
+    last = path.rpartition(".")[2]
+    plain = source.value_or(value, None)
+    if last == "num_classes" or (last == "cls_logits" and isinstance(value, ast.Call)):
+        return network  # the weights show it
+    if last in DETECTION_ANSWERS and plain:
+        answer = {DETECTION_ANSWERS[last]: (plain, source.at(value))}
+        return replace(network, answers={**network.answers, **answer})
+    kind = source.full_name(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    if kind not in DETECTION_HEADS:
+        return network.unlike(shown)
+    assert isinstance(value, ast.Call)
+    classes = source.value_or(argument(value, DETECTION_HEADS[kind], "num_classes"), 0)
+    if isinstance(classes, int) and not isinstance(classes, bool) and classes > 0:
+        return replace(network, classes=classes, classes_at=source.at(value))
+    return network
 
 
 def with_segmentation_head(

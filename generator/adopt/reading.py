@@ -652,7 +652,7 @@ def add_classes(reading: Reading, place: str) -> None:
         findings.propose("num_classes", network.classes, network.classes_at)
     elif network is not None and findings.answer("weights") == "pretrained":
         arch = catalogue.load()[network.architecture]
-        findings.propose("num_classes", catalogue.KINDS[arch.kinds[0]].classes, network.where)
+        findings.propose("num_classes", arch.classes, network.where)
 
 
 def add_colours(reading: Reading, place: str) -> None:
@@ -694,6 +694,8 @@ def add_code(reading: Reading, network: Network) -> None:
         if arch.transform_input and network.pretrained is not None:
             findings.propose("transform_input", network.pretrained, network.where)
         found = findings.answer("head")
+        if arch.detection:
+            add_detector(reading, network, arch)
         alike = {network.head, found} <= {"linear", "dropout"}  # without training
         if network.head and (inspection is None or (found and not alike)):
             findings.propose("head", network.head, network.where)
@@ -703,6 +705,30 @@ def add_code(reading: Reading, network: Network) -> None:
             f"{network.where}: the class fetches pretrained weights each time it is made; the "
             "checkpoint replaces them, so make it without (weights=None)"
         )
+
+
+def add_detector(reading: Reading, network: Network, arch: catalogue.Arch) -> None:
+    """Propose what the code that makes a detector says of its sizes and limits."""
+    findings, detection = reading.findings, arch.detection or {}
+    for name, (answer, where) in network.answers.items():
+        size = answer[-1] if name == "image_size" and isinstance(answer, (list, tuple)) else answer
+        findings.propose(name, list(size) if isinstance(size, tuple) else size, where)
+    places = [where for name, (_, where) in network.answers.items() if name in PREPARED]
+    if places:
+        own = {"mean": list(arch.mean), "std": list(arch.std)}
+        findings.propose("transforms", "custom", places[0])
+        for name, answer in own.items():
+            if findings.answer(name) is None:
+                findings.propose(name, answer, f"torchvision's {network.architecture}")
+    elif reading.inspection is None or "transforms" not in reading.inspection.answers:
+        findings.propose("transforms", "pretrained", network.where)
+    if detection["coco_eps"] and network.pretrained is not None:
+        # What the code computes with, whatever training did.
+        findings.propose("coco_eps", network.pretrained, network.where)
+
+
+# What is answered of how a detector scales and normalises images.
+PREPARED = ("image_size", "max_size", "mean", "std")
 
 
 def add_ending(reading: Reading, network: Network) -> None:
@@ -806,6 +832,9 @@ def named_labels(service: Service) -> Path | None:
 def add_images(reading: Reading) -> None:
     """Propose how images are prepared."""
     service, findings = reading.service, reading.findings
+    if "preprocessing" in reading.task.facts:
+        add_whole_images(reading)
+        return
     found = preparations(service)
     add_modes(service, found, findings)
     inspection = reading.inspection
@@ -830,6 +859,28 @@ def add_images(reading: Reading) -> None:
         findings.propose("image_size", size, service.name(inspection.path))
         if resize_mode := inspection.answers.get("resize_mode"):
             findings.propose("resize_mode", resize_mode, service.name(inspection.path))
+
+
+def add_whole_images(reading: Reading) -> None:
+    """Tell what a handler does to images that the network of its task prepares itself."""
+    service, findings = reading.service, reading.findings
+    found = images.find_preparations(service.handler) if service.handler is not None else []
+    for preparation in found:
+        work = "scales" if preparation.resize or preparation.crop else "normalises"
+        if preparation.resize or preparation.crop or preparation.mean:
+            findings.dropped.append(
+                f"{preparation.where}: the handler {work} images before the network does; the "
+                "project gives it all pixels, from 0 to 1"
+            )
+        findings.dropped += preparation.unclear
+    add_modes(service, found, findings)
+    if findings.answer("architecture") == "custom":
+        findings.propose("transforms", "to_tensor", service.handler_name)
+    if service.handler is not None and (place := images.blue_first(service.handler)):
+        findings.dropped.append(
+            f"{place}: the network gets images in the order blue, green, red, a project's in "
+            "red, green, blue; let preprocess in service/preprocessing.py end in .flip(0)"
+        )
 
 
 def add_modes(service: Service, found: list[images.Preparation], findings: Findings) -> None:

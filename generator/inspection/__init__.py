@@ -75,12 +75,14 @@ class Inspection:
         size: bytes.
         kind: a key of `reading.KINDS`, such as "torch" or "safetensors".
         what: what it is beyond its kind, such as "a training checkpoint".
-        network_kind: of the network: a key of `catalogue.KINDS`, or "detector".
+        network_kind: of the network: a key of `catalogue.KINDS`.
         task: the one that the network is for, where no other is possible.
         places: where weights of a network are. Where there are several, the first is described
             below, and it is for people to choose.
         prefix: what comes before the network's own names there.
         architecture: torchvision's name of the network.
+        others: torchvision's other networks with the same names and shapes.
+        told: answers on a detector that names or a pickled network give.
         timm: names of timm's networks with the same names and shapes, apart from the last layer.
         classes: how many the network tells apart.
         channels: of the image.
@@ -150,6 +152,8 @@ class Inspection:
     is_shown: bool = False
     differences: tuple[str, ...] = ()
     transform_input: bool | None = None
+    others: tuple[str, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
     timm_name: str = ""
     training: Training = field(default_factory=Training)
     hub: Hub | None = None
@@ -278,6 +282,9 @@ def likely_outputs(task: Task, inspection: Inspection, likely: Mapping[str, Any]
 def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> Inspection:
     """Describe the first of the networks that were found."""
     key, match = found[0]
+    names = [match.name, *match.others]
+    if match.others and reading.training.network in names:  # which the training tells
+        match = replace(match, name=reading.training.network, others=())
     differences = [*match.differences, *normalising(reading, key, match)]
     places = [
         Place(k, m.prefix, m.name or (m.timm[0] if len(m.timm) == 1 else None), copied(k, m.prefix))
@@ -293,6 +300,8 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         places=tuple(places),
         prefix=match.prefix,
         architecture=match.name,
+        others=match.others,
+        told=match.told,
         timm=match.timm,
         classes=match.head.classes or classes_of(reading),
         channels=match.channels or channels_of(reading),
@@ -507,6 +516,11 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
             )
     if match is None:
         return notes
+    if match.kind == "detector" and not match.told.get("transforms"):
+        notes.append(
+            "weights do not show the sizes of a detector's anchors: they are torchvision's own, "
+            "else bring the file that builds the network"
+        )
     head = match.head
     training = reading.training
     if training.script or training.tells_transforms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +78,28 @@ def answers_of(inspection: Inspection, reading: Reading) -> tuple[dict[str, Any]
                 f"weights do not show whether the network returns {' or '.join(outputs)}"
             )
     add_transforms(answers, questions, inspection, arch.input_size if arch and known else None)
+    if architecture not in (None, "custom"):
+        answers |= inspection.told
+        questions = {name: why for name, why in questions.items() if name not in inspection.told}
+        if arch is not None and arch.detection is not None:
+            add_detection(answers, questions, arch.detection)
     questions["label_format"] = "weights do not name the classes"
     if lists := agreed(reading.class_names, inspection.classes):
         questions["label_format"] = f"ts-template new writes down the names under {lists[0].place}"
     return answers, questions
+
+
+def add_detection(
+    answers: Mapping[str, Any], questions: dict[str, str], detection: Mapping[str, Any]
+) -> None:
+    """Add what weights do not show of a detector."""
+    if "nms_threshold" not in answers:
+        questions["nms_threshold"] = "weights do not show how far boxes of one class may overlap"
+    if detection["coco_eps"] and "coco_eps" not in answers:
+        questions["coco_eps"] = (
+            "networks that were built with torchvision's COCO weights have normalisations with "
+            "eps=0, which weights do not show"
+        )
 
 
 def meanings_of(possible: Sequence[Task]) -> str:
@@ -115,6 +133,10 @@ def architecture_of(inspection: Inspection, questions: dict[str, str]) -> str | 
             return "custom"  # the template builds no such network
         if inspection.timm_name:
             return f"timm/{inspection.timm_name}"
+        if inspection.others:
+            names = ", ".join([str(inspection.architecture), *inspection.others])
+            questions["architecture"] = f"these have the same names and shapes: {names}"
+            return None
         if inspection.architecture:
             return inspection.architecture
         if len(inspection.timm) == 1:

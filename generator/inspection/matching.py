@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from generator import catalogue
 from generator.catalogue import Arch
@@ -24,7 +25,7 @@ from generator.inspection.heads import Described, describe
 from generator.inspection.modules import Modules
 from generator.inspection.pickles import Tensor
 from generator.inspection.refusals import printable
-from generator.inspection.signatures import COUNTER, Shape
+from generator.inspection.signatures import COUNTER, WIDE, Shape
 from generator.shared.heads import HEADS
 
 State = Mapping[str, Tensor]
@@ -96,6 +97,8 @@ class Match:
         differences: in what a pickled network differs from the architecture, for people.
         transform_input: whether it rescales its input, which a pickled network shows.
         wrapper: the class of the pickled network that the network is a part of; "" if of none.
+        others: torchvision's other networks with the same names and shapes.
+        told: answers on a detector that names or a pickled network give.
     """
 
     name: str | None
@@ -110,6 +113,8 @@ class Match:
     differences: tuple[str, ...] = ()
     transform_input: bool | None = None
     wrapper: str = ""
+    others: tuple[str, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ class Known:
         body: names outside of the region.
         inner: names in the region, before the classifier.
         sized: names whose shape follows the image's size.
+        rows: how many rows each class has in a detector's last layers, by name.
     """
 
     name: str
@@ -179,6 +185,7 @@ class Known:
     body: tuple[str, ...]
     inner: tuple[str, ...]
     sized: tuple[str, ...]
+    rows: Mapping[str, int]
 
     @property
     def kind(self) -> str:
@@ -216,12 +223,12 @@ def known() -> dict[str, Known]:
     archs = catalogue.load()
     networks = {}
     for name, signature in signatures.load().items():
-        arch = archs[name]
+        arch = archs[name.removesuffix(WIDE)]
         shapes = signature.shapes
         last: tuple[str, ...] = (f"{arch.classifier}.",)
         region: tuple[str, ...] = (arch.classifier.partition(".")[0] + ".",)
-        if arch.kinds[0] == "segmenter":
-            # What comes before the last layers tells one of them from another.
+        if arch.kinds[0] != "classifier":
+            # What comes before a segmenter's last layers tells one of them from another.
             paths = (key.rpartition(".")[0] for key, x in shapes.items() if x[0] is None)
             last = region = tuple(dict.fromkeys(f"{path}." for path in paths))
         first = (f"{arch.first_conv}.",)
@@ -238,6 +245,7 @@ def known() -> dict[str, Known]:
                 for key, shape in shapes.items()
                 if None in shape and not key.startswith(last + first)
             ),
+            rows=signature.rows,
         )
     return networks
 
@@ -288,16 +296,29 @@ def recognise(state: State, modules: Modules | None = None) -> list[Match]:
         for network, prefix in complete[:MAX_MATCHES]
         if (match := verify(network, state, prefix, modules)) is not None
     ]
-    found = with_outer_heads(without_backbones(found), state)
+    found = with_outer_heads(together(without_backbones(found)), state)
     if not found:
         found = with_outer_heads(recognise_timm(state), state)
     return sorted(found, key=lambda match: (is_copy(match.prefix), match.prefix.count(".")))
 
 
 def without_backbones(matches: list[Match]) -> list[Match]:
-    """Leave out the classifiers that are part of a segmenter."""
-    whole = tuple(match.prefix for match in matches if match.kind == "segmenter")
-    return [m for m in matches if m.kind == "segmenter" or not m.prefix.startswith(whole)]
+    """Leave out the classifiers that are part of a segmenter or a detector."""
+    whole = tuple(match.prefix for match in matches if match.kind != "classifier")
+    return [m for m in matches if m.kind != "classifier" or not m.prefix.startswith(whole)]
+
+
+def together(matches: list[Match]) -> list[Match]:
+    """Make one match of those that are at one place: of networks with the same names and shapes."""
+    by_prefix: dict[str, list[Match]] = defaultdict(list)
+    for match in matches:
+        by_prefix[match.prefix].append(match)
+    found = []
+    for same in by_prefix.values():
+        shown = [match for match in same if match.told.get("transforms") == "pretrained"]
+        first, *rest = shown if len(shown) == 1 else same
+        found.append(replace(first, others=tuple(str(match.name) for match in rest)))
+    return found
 
 
 def is_copy(place: str) -> bool:
@@ -339,13 +360,21 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
     if is_classifier:
         head = head_of(network, own, prefix, shown)
     else:
-        head = segmentation_head_of(network, own, prefix)
+        head = head_by_rows(network, own, prefix)
     differences: list[str] = []
+    told = pickled.detection(arch, shown or {})
+    if arch.detection and arch.detection["coco_eps"] and not told and counts(state, prefix):
+        told = {
+            "coco_eps": False
+        }  # with COCO weights, torchvision builds layers that count nothing
+    if arch.detection and arch.detection["wide_tail"]:
+        told = {**told, "wide_tail": network.name.endswith(WIDE)}
     if shown is not None and not is_timm:
         last = (f"{arch.classifier}.",) if head.place == "last" else network.region
-        differences = pickled.differences(network.name, shown, (*last, *network.auxiliary))
+        outside = (*last, *network.auxiliary)
+        differences = pickled.differences(network.name.removesuffix(WIDE), shown, outside, told)
     return Match(
-        name=None if is_timm else network.name,
+        name=None if is_timm else network.name.removesuffix(WIDE),
         kind=network.kind,
         timm=tuple(timm),
         prefix=prefix,
@@ -357,7 +386,13 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
         differences=tuple(differences),
         transform_input=shown[""].transform_input if shown else None,
         wrapper=modules[""].cls if modules and prefix else "",
+        told=told,
     )
+
+
+def counts(state: State, prefix: str) -> bool:
+    """Tell whether layers below a prefix count batches, as plain batch normalisation does."""
+    return any(key.startswith(prefix) and key.endswith(COUNTER) for key in state)
 
 
 def modules_below(modules: Modules, prefix: str) -> Modules:
@@ -480,8 +515,8 @@ def simple_head(described: Described) -> str:
     return "layers"
 
 
-def segmentation_head_of(network: Known, own: Shapes, prefix: str) -> Head:
-    """Return the last layers of a segmenter whose body is there."""
+def head_by_rows(network: Known, own: Shapes, prefix: str) -> Head:
+    """Return the last layers of a segmenter or a detector whose body is there."""
     shown = {prefix + key: x for key, x in own.items() if key.startswith(network.region)}
     if not shown:
         return Head("none")
@@ -490,9 +525,13 @@ def segmentation_head_of(network: Known, own: Shapes, prefix: str) -> Head:
     is_plain = shown.keys() == {prefix + key for key in wanted} and all(
         fits(shown[prefix + key], shape) for key, shape in wanted.items()
     )
-    rows = {shape[0] for shape in shown.values() if shape}
-    if is_plain and len(rows) == 1:
-        return Head("linear", rows.pop(), None, shown, source)
+    classes = {
+        shape[0] / network.rows.get(key.removeprefix(prefix), 1)
+        for key, shape in shown.items()
+        if shape
+    }
+    if is_plain and len(classes) == 1 and (count := classes.pop()).is_integer():
+        return Head("linear", int(count), None, shown, source)
     source = last_matrix(shown, None) if len(network.region) == 1 else ""
     return Head("other", shown[source][0] if source else None, None, shown, source)
 
@@ -555,7 +594,7 @@ def with_outer_heads(matches: list[Match], state: State) -> list[Match]:
     is_classifier = all(len(shape) <= 2 for shape in outer.values())
     found = []
     for match in matches:
-        if match.kind == "segmenter":
+        if match.kind != "classifier":
             found.append(match)
         elif match.head.kind == "none" and outer:
             network = known().get(match.name or "")
@@ -593,7 +632,7 @@ def recognise_onnx(weights: State) -> list[Match]:
     found = [
         match
         for match in without_backbones(found)
-        if match.kind == "segmenter" or not convolves_beside(weights, match.prefix)
+        if match.kind != "classifier" or not convolves_beside(weights, match.prefix)
     ]
     return found if len(found) == 1 else []
 
@@ -768,7 +807,7 @@ def differences(network: Known, state: State, prefix: str, share: float) -> Near
     """Return what differs between a network and what is below a prefix."""
     own = network.own(state, prefix)
     return Near(
-        name=network.name,
+        name=network.name.removesuffix(WIDE),
         prefix=prefix,
         share=share,
         missing=tuple(key for key in network.body if key not in own),

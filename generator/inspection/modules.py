@@ -70,13 +70,18 @@ SAME = {
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
-def module_of(cls: str, state: Mapping[str, Any]) -> Module:
+def module_of(cls: str, state: dict[str, Any]) -> Module:
     """Return what is told of a module by its class and its `__dict__`."""
+    serving = {  # of a detector's proposals, for training and for serving
+        name.removeprefix("_"): value["testing"]
+        for name, value in state.items()
+        if name.endswith("_nms_top_n") and isinstance(value, dict) and "testing" in value
+    }
     return Module(
         cls,
         {
             name: plain(value)
-            for name, value in state.items()
+            for name, value in (state | serving).items()
             if not UNTOLD.fullmatch(name) and is_plain(value)
         },
         has_hooks=any(bool(state.get(name)) for name in HOOKS),
@@ -97,27 +102,77 @@ def timm_name(state: Mapping[str, Any]) -> str:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is a number, a text, None, or a short list of these."""
+    """Tell whether a value is a number, a text, None, or a short list of these or of such lists."""
     if isinstance(value, list | tuple):
-        return len(value) <= 8 and all(isinstance(x, bool | int | float | str) for x in value)
+        return len(value) <= 8 and all(x is not None and is_plain(x) for x in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 
 def plain(value: Any) -> Any:
     """Return a value as JSON has it."""
-    return list(value) if isinstance(value, tuple) else value
+    return [plain(x) for x in value] if isinstance(value, list | tuple) else value
 
 
 # ------------------------------------------------------------------------------------- comparing
 
 
-def differences(name: str, found: Modules, outside: tuple[str, ...]) -> list[str]:
+# What a detector is built with and weights do not show: attributes by the paths of modules.
+TRANSFORM = {
+    "min_size": "image_size",
+    "max_size": "max_size",
+    "image_mean": "mean",
+    "image_std": "std",
+}
+LIMITS = ("score_thresh", "nms_thresh", "detections_per_img")
+
+
+def detection(arch: catalogue.Arch, found: Modules) -> dict[str, Any]:
+    """Return the answers that a pickled detector gives; {} for other networks, and without one.
+
+    Args:
+        arch: what the weights fit.
+        found: its modules.
+    """
+    if not arch.detection or "transform" not in found:
+        return {}
+    own = {"image_size": arch.input_size, "max_size": arch.detection["max_size"]}
+    own |= {"mean": list(arch.mean), "std": list(arch.std)}
+    scaled = {
+        TRANSFORM[key]: x for key, x in found["transform"].attributes.items() if key in TRANSFORM
+    }
+    if sizes := scaled.get("image_size"):
+        scaled["image_size"] = sizes[-1] if isinstance(sizes, list) else sizes
+    if not own["max_size"]:  # images become squares of one size
+        scaled["max_size"] = 0
+    answers: dict[str, Any] = {"transforms": "pretrained"}
+    if own | scaled != own:
+        answers = {"transforms": "custom"} | own | scaled
+        if not own["max_size"]:
+            del answers["max_size"]
+    holder = found.get("roi_heads", found[""])
+    if (overlap := holder.attributes.get("nms_thresh")) is not None:
+        answers["nms_threshold"] = overlap
+    if arch.detection["coco_eps"]:
+        eps = {
+            x.attributes["eps"]
+            for x in found.values()
+            if "BatchNorm2d" in x.name and "eps" in x.attributes
+        }
+        if eps in ({0.0}, {1e-5}):
+            answers["coco_eps"] = eps == {0.0}
+    return answers
+
+
+def differences(
+    name: str, found: Modules, outside: tuple[str, ...], told: Mapping[str, Any]
+) -> list[str]:
     """Return in what a pickled network differs from torchvision's of this name, for people.
 
     Args:
         name: of the network.
         found: its modules.
         outside: what the paths begin with that are not compared: of the last layers.
+        told: answers that say in what it differs.
     """
     own = load(name)
     lines: list[str] = []
@@ -127,7 +182,7 @@ def differences(name: str, found: Modules, outside: tuple[str, ...]) -> list[str
         there = found.get(path)
         parent = own.get(path.rpartition(".")[0])
         if there is not None:
-            lines += compare(path, wanted, there)
+            lines += compare(path, wanted, there, told)
         elif parent is not None and parent.name == "Sequential" and not is_inert(wanted):
             lines.append(f"{path}, {wanted}, is missing")
     for path, there in found.items():
@@ -138,7 +193,16 @@ def differences(name: str, found: Modules, outside: tuple[str, ...]) -> list[str
     return lines
 
 
-def compare(path: str, wanted: Module, found: Module) -> Iterator[str]:
+def is_told(path: str, key: str, told: Mapping[str, Any]) -> bool:
+    """Tell whether an answer says what an attribute of a detector is."""
+    if path == "transform":
+        return key in TRANSFORM and "transforms" in told
+    if path in ("", "roi_heads") and key in LIMITS:
+        return "nms_threshold" in told
+    return key == "eps" and "coco_eps" in told
+
+
+def compare(path: str, wanted: Module, found: Module, told: Mapping[str, Any]) -> Iterator[str]:
     """Yield in what two modules at one path differ."""
     shown = path or "the network"
     if found.has_hooks:
@@ -151,13 +215,20 @@ def compare(path: str, wanted: Module, found: Module) -> Iterator[str]:
         yield f"{shown} is {found}, not {wanted}"
         return
     for key, value in wanted.attributes.items():
+        if is_told(path, key, told):
+            continue
         if key in found.attributes and not is_same(value, found.attributes[key]):
             yield f"{shown}.{key} is {written(found.attributes[key])}, not {written(value)}"
 
 
 def written(value: Any) -> str:
     """Return a value as people write it."""
-    return repr(tuple(value) if isinstance(value, list) else value)
+    return repr(as_tuples(value))
+
+
+def as_tuples(value: Any) -> Any:
+    """Return a value with tuples in place of lists."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def is_inert(module: Module) -> bool:
@@ -178,7 +249,8 @@ def is_same_class(wanted: Module, found: Module) -> bool:
 def is_same(wanted: Any, found: Any) -> bool:
     """Tell whether two values mean the same: 3 is as good as [3, 3]."""
     one, other = ([x] if not isinstance(x, list) else x for x in (wanted, found))
-    if len(one) != len(other) and 1 in (len(one), len(other)):
+    is_nested = any(isinstance(x, list) for x in (*one, *other))
+    if not is_nested and len(one) != len(other) and 1 in (len(one), len(other)):
         return len({*one, *other}) == 1
     return one == other
 

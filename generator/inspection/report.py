@@ -56,6 +56,7 @@ def as_json(inspection: Inspection, labels: Labels | None) -> str:
         ],
         "prefix": inspection.prefix,
         "architecture": inspection.architecture,
+        "others": inspection.others,
         "timm": inspection.timm,
         "classes": inspection.classes,
         "channels": inspection.channels,
@@ -184,7 +185,7 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
 def architecture(inspection: Inspection) -> str:
     """Return the row of the architecture."""
     if inspection.architecture:
-        return f"torchvision's {inspection.architecture}"
+        return f"torchvision's {' or '.join([inspection.architecture, *inspection.others])}"
     if inspection.folder is not None:
         return f"transformers' {inspection.folder.network}"
     if inspection.timm:
@@ -192,7 +193,7 @@ def architecture(inspection: Inspection) -> str:
     if inspection.kind == "onnx":
         return f"{NOT_KNOWN}: an ONNX file keeps some of the names alone"
     if inspection.precision:
-        return f"{NOT_KNOWN}: no classifier or segmenter of torchvision, no network of timm"
+        return f"{NOT_KNOWN}: no network of torchvision or timm"
     return NOT_KNOWN
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ Shape = tuple[int | None, ...]
 
 # Which torch before 0.4.1 did not save, and which no two architectures differ in.
 COUNTER = "num_batches_tracked"
+WIDE = " with a wide tail"  # after the name of a detector, for the answer wide_tail=true
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,13 @@ class Signature:
         shapes: by name, in order, without the counters of batches; None is a dimension that may
             have any size.
         buffers: names of what is not trained.
+        rows: how many rows each class has in the weights of the layers that it reaches, by name;
+            empty for classifiers and segmenters, where it is one row.
     """
 
     shapes: Mapping[str, Shape]
     buffers: frozenset[str]
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def load() -> dict[str, Signature]:
         name: Signature(
             {key: tuple(shape) for key, shape in entry["shapes"].items()},
             frozenset(entry["buffers"]),
+            entry.get("rows", {}),
         )
         for name, entry in stored.items()
     }
@@ -180,14 +185,22 @@ def store(content: Any, path: Path) -> bool:
 def build() -> dict[str, Any]:
     """Derive the content of signatures.json.gz from the installed torchvision."""
     archs = catalogue.load()
-    return {name: build_one(name, archs[name]) for name in archs if name not in catalogue.OTHERS}
+    names = [name for name in archs if name not in catalogue.OTHERS]
+    built = {name: build_one(name, archs[name]) for name in names}
+    for name in names:
+        if (archs[name].detection or {}).get("wide_tail"):
+            built[f"{name}{WIDE}"] = build_one(name, archs[name], catalogue.wide_tailed)
+    return built
 
 
-def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
+def build_one(
+    name: str, arch: catalogue.Arch, make: Callable[[str, int], Any] | None = None
+) -> dict[str, Any]:
     """Derive one entry of signatures.json.gz: what changes with the classes and sizes is null."""
     kwargs = dict(arch.kwargs)
-    network = catalogue.meta_model(name, catalogue.IMAGENET_CLASSES, **kwargs)
-    others = [catalogue.meta_model(name, catalogue.TRIAL_CLASSES, **kwargs).state_dict()]
+    make = make or (lambda name, classes: catalogue.meta_model(name, classes, **kwargs))
+    network: Any = make(name, catalogue.IMAGENET_CLASSES)
+    others = [make(name, catalogue.TRIAL_CLASSES).state_dict()]
     if arch.size_rule == "argument":
         size: Any = arch.min_size
         others.append(
@@ -203,9 +216,15 @@ def build_one(name: str, arch: catalogue.Arch) -> dict[str, Any]:
         for other in others:
             shape = [n if n == m else None for n, m in zip(shape, other[key].shape, strict=True)]
         shapes[key] = shape
+    rows = {
+        key: len(network.get_parameter(key)) // catalogue.IMAGENET_CLASSES
+        for key, shape in shapes.items()
+        if shape[:1] == [None]
+    }
     shapes[f"{arch.first_conv}.weight"][1] = None
     trained = {key for key, _ in network.named_parameters()}
-    return {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
+    entry = {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
+    return entry | ({"rows": rows} if arch.detection else {})
 
 
 def build_timm() -> dict[str, Any]:

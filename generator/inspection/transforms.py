@@ -19,6 +19,8 @@ from generator.inspection.training import Training
 if TYPE_CHECKING:
     from generator.inspection import Inspection
 
+# What is asked where the network scales images itself.
+ASKED = ("transforms", "image_size", "mean", "std")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -106,6 +108,8 @@ def of_architecture(name: str, task: Mapping[str, Any]) -> Transforms | None:
     if arch is None or arch.params is None:
         return None
     whole = bool(task["keeps_whole_image"])
+    if arch.detection and not arch.detection["max_size"]:
+        mode = "stretch"
     return Transforms(
         image_size=arch.resize_size if whole else arch.input_size,
         resize_size=arch.resize_size,
@@ -123,6 +127,8 @@ def base_of(
     """Return how images were likely prepared, by what the network is; None if nothing is likely."""
     if architecture and (found := of_architecture(architecture, task)):
         return found
+    if "preprocessing" in task:  # the network does it
+        return None
     if inspection.architecture and not inspection.timm_name:
         return of_architecture(inspection.architecture, task)
     if inspection.timm:
@@ -193,6 +199,8 @@ def proposed(
         if name in task["transforms"] and same(found, preset(name, architecture, task)):
             answers = {"transforms": name}
             break
+    if "preprocessing" in task:
+        answers = {key: x for key, x in answers.items() if key in ASKED}
     return answers, found
 
 
@@ -231,6 +239,8 @@ def as_answered(answers: Mapping[str, Any]) -> Transforms | None:
     if base is not None or name in ("pretrained", "imagenet"):
         return base
     arch = catalogue.load()[architecture.partition("/")[0]]
+    if "preprocessing" in task and arch.params is None:
+        return None
     own = task.get("own_image_size", arch.input_size) if arch.params is None else arch.input_size
     size = answers.get("image_size") or own
     if name == "to_tensor":
@@ -241,7 +251,7 @@ def as_answered(answers: Mapping[str, Any]) -> Transforms | None:
         resize_size=answers.get("resize_size") or size,
         mean=tuple(mean) if isinstance(mean, list) else (mean,),
         std=tuple(std) if isinstance(std, list) else (std,),
-        interpolation=answers["interpolation"],
-        resize_mode=answers["resize_mode"],
+        interpolation=answers.get("interpolation", "bilinear"),
+        resize_mode=answers.get("resize_mode", task["resize_modes"][0]),
         why="",
     )

@@ -194,11 +194,17 @@ def made_possible(answers: Answers) -> Answers:
     if task["is_headless"] and answers["architecture"] == "timm":
         changes["num_classes"] = TIMM_FEATURES[answers["timm_name"]]
     elif answers["weights"] == "pretrained":
-        changes["num_classes"] = task["pretrained_classes"] or answers["num_classes"]
+        known = task["pretrained_classes"] and arch.classes
+        changes["num_classes"] = known or answers["num_classes"]
     if "model_output" in answers:
         changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})
-    if (answers["accelerator"], answers.get("decode")) == ("cpu", "gpu"):
+    decode = answers.get("decode")
+    if (answers["accelerator"], decode) == ("cpu", "gpu") or (
+        decode not in task.get("decodes", [decode])
+    ):
         changes["decode"] = "exact"
+    if arch.size_rule == "fixed" and "preprocessing" in task:
+        changes["image_size"] = 0
     return answers | changes
 
 
@@ -244,6 +250,12 @@ def is_forbidden(answers: Mapping[str, Any]) -> bool:
     if "transforms" not in answers:  # it takes no images
         return False
     if answers["transforms"] not in task["transforms"]:
+        return True
+    loader = facts.checkpoints()[answers["weights"]]["loader"]
+    if loader not in task.get("loaders", [loader]):
+        return True
+    is_custom = (answers["architecture"], answers["transforms"]) == ("custom", "custom")
+    if "preprocessing" in task and is_custom:  # the network prepares images, as its code has it
         return True
     return (answers["architecture"], answers["transforms"]) == ("custom", "pretrained")
 

@@ -43,6 +43,7 @@ def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
 
 
 LARGE = 40e6  # parameters; to convert such a network takes a minute
+SLOW = 20e6  # of a detector, which takes seconds for an image
 
 
 def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
@@ -62,6 +63,8 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
     for name, arch in archs.items():
         if not (every or name in families.values() or name in ways_by_name):
             continue
+        if not every and arch.detection and (arch.params or 0) > SLOW:
+            continue
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
         answers |= zipped(SPEED, ways_by_name.get(name, ("cpu", "eager", "fp32")))
@@ -69,6 +72,8 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
             # The others would mean the full size.
             if answers["transforms"] != "to_tensor":
                 answers["transforms"] = "custom"
+            if is_forbidden(answers | {"weights": plain}):  # its network prepares images
+                answers["transforms"] = "to_tensor"
             answers |= {"resize_size": 0, "image_size": small_size(arch)}
         if is_converted(answers | {"weights": plain}) or is_forbidden(answers):
             answers["weights"] = plain

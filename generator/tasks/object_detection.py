@@ -1,0 +1,116 @@
+"""A box, a class and a score for each object in an image."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from generator.source import Source, calls_of
+from generator.tasks import Evidence, Response, Task
+
+LIBRARIES = ("torchvision.models.detection.",)
+KEYS = ("boxes", "scores", "labels")  # of what torchvision's detectors return
+THRESHOLD = 0.5  # of TorchServe's ObjectDetector
+
+
+class ObjectDetection(Task):
+    """Boxes, each of a class, with a score."""
+
+    meaning = "objects with boxes around them"
+    handler_class = "ObjectDetector"
+    built_in = "object_detector"
+    decisive: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "score_threshold": "0.05",
+            "max_detections": "N",
+            "nms_threshold": "0.3",
+            "max_size": "PIXELS",
+            "coco_eps": "false",
+            "wide_tail": "true",
+        }
+    )
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return the place of a detector, or of what it returns."""
+        for node in nodes:
+            match node:
+                case ast.Subscript(slice=ast.Constant(value="boxes")):
+                    return Evidence(source.at(node), '["boxes"]', sure=True)
+                case ast.Call():
+                    name = source.full_name(node.func)
+                    if name.startswith(LIBRARIES) or name.endswith("ForObjectDetection"):
+                        return Evidence(source.at(node), name, sure=True)
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return above which score a handler returns objects, and in what form."""
+        if is_inherited and base == self.handler_class:
+            place = "TorchServe's ObjectDetector"
+            answer = threshold_attribute(source) or (THRESHOLD, place)
+            return Response("torchserve", answer[1], True, {"score_threshold": answer})
+        found = list(limits(source, nodes))
+        answers = {}
+        if len({value for value, _ in found}) == 1:
+            answers["score_threshold"] = found[0]
+        draws = (call for call in calls_of(nodes) if is_drawing(source, call))
+        if (call := next(draws, None)) is not None:
+            return Response("image", source.at(call), answers=answers)
+        return Response(answers=answers)
+
+    @property
+    def built_in_response(self) -> Response:
+        """Boxes under the names of their classes, with scores."""
+        place = f"TorchServe's {self.built_in}"
+        return Response("torchserve", place, True, {"score_threshold": (THRESHOLD, place)})
+
+    def notes_on_classes(self, classes: int) -> list[str]:
+        """Return that the background is among them."""
+        note = (
+            f"{classes} classes include the background, which is class 0 and never returned; "
+            "RetinaNet and FCOS may have been trained without one"
+        )
+        return [note]
+
+    def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
+        """Return that the background needs a name, too."""
+        if len(names) == classes - 1:
+            return "the background is class 0: add a name for it, such as background, as the first"
+        return ""
+
+
+def threshold_attribute(source: Source) -> tuple[float, str] | None:
+    """Return the attribute `threshold` of TorchServe's ObjectDetector, and its place."""
+    for name in ("self.threshold", "threshold"):
+        for value in source.bindings.get(name, ()):
+            if value is not None and isinstance(number := source.value_or(value, None), float):
+                return number, source.at(value)
+    return None
+
+
+def limits(source: Source, nodes: Sequence[ast.AST]) -> list[tuple[float, str]]:
+    """Return the numbers between 0 and 1 that something is compared with, and where."""
+    found = []
+    for node in nodes:
+        match node:
+            case ast.Compare(ops=[ast.Gt() | ast.GtE()], comparators=[limit]):
+                value: Any = source.value_or(limit, None)
+            case ast.Compare(left=_, ops=[ast.Lt() | ast.LtE()], comparators=[limit]):
+                value = source.value_or(limit, None)
+            case _:
+                continue
+        if isinstance(value, float) and 0 < value < 1:
+            found.append((value, source.at(node)))
+    return found
+
+
+def is_drawing(source: Source, call: ast.Call) -> bool:
+    """Tell whether a call draws boxes into an image."""
+    name = source.full_name(call.func)
+    return name in ("cv2.rectangle", "torchvision.utils.draw_bounding_boxes")
+
+
+TASK = ObjectDetection
