@@ -101,8 +101,11 @@ def check_batches(base: str, image: bytes, prediction: Any) -> list[str]:
 def check_length(base: str) -> list[str]:
     """Return what is wrong where a request has more than 1 MB, announced or in chunks."""
     found = []
-    if (outcome := announce(base + PREDICT, 1_000_001)) != (413, b""):
-        found.append(f"1 MB and a byte, announced: {outcome}")
+    outcome = announce(base + PREDICT, 1_000_001)
+    if outcome[0] == 100:  # it looks at the length only when the body has come
+        outcome = send(base + PREDICT, b"x" * 1_000_001)
+    if outcome != (413, b""):
+        found.append(f"1 MB and a byte: {outcome}")
     connection = http.client.HTTPConnection(str(urlsplit(base).netloc), timeout=60)
     try:
         connection.request("POST", PREDICT, (b"x" * 100_000 for _ in range(11)))

@@ -37,6 +37,7 @@ class Connection(HttpToolsProtocol):
         self._on_end = on_end
         self._in_head = self._in_body = False
         self._head_size = self._unread = 0
+        self._is_over = False  # nothing more is read
         self._refusal: HTTPStatus | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,12 +67,16 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that sends no more what it has asked in full; then end the connection."""
+        self._is_over = True
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()
+            return True
         self.end_soon()
         return self._owes_response() and not self._in_body
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
-        if self._refusal is not None:
+        if self._is_over:
             return
         if self._timer is None and self.is_idle:
             self._wait_for_head()
@@ -104,13 +109,16 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Check what the parser lets through, and start the request."""
         fields = [name for name, _ in self.headers]
-        if self.parser.get_http_version() == "1.1" and fields.count(b"host") != 1:
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise ValueError("this is HTTP/1")
+        if version == "1.1" and fields.count(b"host") != 1:
             raise ValueError("a request has one Host")
         if b"transfer-encoding" in fields:
             coding = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
             if b"content-length" in fields or coding != [b"chunked"]:
                 raise ValueError("a body has one length")
-            if self.parser.get_http_version() != "1.1":
+            if version != "1.1":
                 raise ValueError("HTTP/1.0 has no chunks")
         super().on_headers_complete()
         self._stop_timer()
@@ -137,8 +145,8 @@ class Connection(HttpToolsProtocol):
         """Go on with the next request, or with what was refused."""
         is_last = not self.pipeline
         super().on_response_complete()
-        if self._refusal is not None and is_last:
-            self._write_refusal(self._refusal)
+        if self._is_over and is_last:
+            self._write_refusal()
         elif self._in_body and is_last:  # it did not want the rest
             self._stop_timer()
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -163,21 +171,22 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        if self._refusal is not None or self.transport.is_closing():
+        if self._is_over or self.transport.is_closing():
             return
-        self._refusal = status
+        self._is_over, self._refusal = True, status
         if not self._owes_response():
-            self._write_refusal(status)
+            self._write_refusal()
         elif self._in_body:
             if self.pipeline:  # it has not begun
                 self.pipeline.popleft()
             else:
-                self._write_refusal(status)
+                self._write_refusal()
 
-    def _write_refusal(self, status: HTTPStatus) -> None:
+    def _write_refusal(self) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        status = self._refusal
+        if status and not (self._owes_response() and self.cycle.response_started):
             error = {"code": status, "type": "BadRequestException", "message": status.description}
             body = json.dumps(error, indent=2).encode()
             fields = b"content-type: application/json\r\nconnection: close\r\n"
