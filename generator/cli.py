@@ -462,7 +462,8 @@ def bench(
         str,
         typer.Option(
             help="image-classifier, image-classifier-one-thread, tutorial, ours, limit (ours "
-            "without a server), litserve, ray, bentoml; ours-BACKEND, ours-BACKEND-PRECISION."
+            "without a server), asgi, litserve, ray, bentoml; ours-BACKEND, ours-BACKEND-PRECISION, "
+            "asgi-BACKEND."
         ),
     ] = "",
     targets: Annotated[

@@ -123,6 +123,8 @@ class App:
         except Refusal as refusal:
             reply = refusal.reply
             fields += refusal.fields
+            if b"expect" in headers:  # its body may come or not: nobody knows what comes next
+                fields.append((b"connection", b"close"))
         except Disconnected:
             return
         body = reply.body.encode() if isinstance(reply.body, str) else reply.body
