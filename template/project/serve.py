@@ -20,7 +20,17 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from tools.project import ARCHIVE, MODEL_NAME, ROOT, ProjectError, add_target, run
+import yaml
+
+from tools.project import (
+    ANSWERS_FILE,
+    ARCHIVE,
+    MODEL_NAME,
+    ROOT,
+    ProjectError,
+    change_answer,
+    run,
+)
 from tools.settings import PORTS, Settings, read_settings
 from tools.torchserve import (
     KEY_FILE,
@@ -123,9 +133,11 @@ def find_engine(name: str) -> ModuleType:
         ProjectError: This project has no such engine.
     """
     if not (ROOT / "deploy" / name / "server.py").is_file():
+        answers = yaml.safe_load((ROOT / ANSWERS_FILE).read_text(encoding="utf-8"))
+        deploy = ", ".join([*answers.get("deploy", []), name])
         raise ProjectError(
             f"this project has no --engine {name}; if the template has one, this adds it: "
-            f"{add_target(name)}"
+            f"{change_answer(deploy=f'[{deploy}]')}"
         )
     return importlib.import_module(f"deploy.{name}.server")
 
