@@ -396,7 +396,7 @@ class Images:
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._threads = [
-            threading.Thread(target=self._run, args=(url, expected, number))
+            threading.Thread(target=self._run, args=(url, expected, number), daemon=True)
             for number in range(clients)
         ]
         for thread in self._threads:
