@@ -99,12 +99,15 @@ def test_senders_that_are_too_slow_are_ended(service: Service) -> None:
                 pass
 
 
-def test_idle_connections_keep_nobody_out(service: Service) -> None:
+def test_idle_connections_keep_nobody_out_and_are_kept(service: Service) -> None:
     address = service.url.split("/")[2].split(":")
-    idle = [socket.create_connection((address[0], int(address[1]))) for _ in range(500)]
+    # More at once than a worker can be handed before it takes them.
+    idle = [socket.create_connection((address[0], int(address[1]))) for _ in range(700)]
     assert service.post(IMAGES[0]).status == 200
     for connection in idle:
-        connection.close()
+        connection.setblocking(False)
+        with connection, pytest.raises(BlockingIOError):
+            connection.recv(1)
 
 
 def test_requests_have_ids_and_health_has_three_paths(service: Service) -> None:
