@@ -139,7 +139,10 @@ def find_engine(name: str) -> ModuleType:
             f"this project has no --engine {name}; if the template has one, this adds it: "
             f"{change_answer(deploy=f'[{deploy}]')}"
         )
-    return importlib.import_module(f"deploy.{name}.server")
+    try:
+        return importlib.import_module(f"deploy.{name}.server")
+    except ImportError as error:  # it needs what this system does not have
+        raise ProjectError(f"--engine {name} does not run here: {error}") from error
 
 
 def report_readiness(management: str) -> int:
