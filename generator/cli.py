@@ -411,6 +411,9 @@ def torture(
     hostile: Annotated[int, typer.Option(help="How many of them are hostile.")] = 200,
     clients: Annotated[int, typer.Option(help="How many clients send at once.")] = 16,
     seed: Annotated[int, typer.Option(help="Decides what is sent.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="What serves it, as serve.py takes it. [default: TorchServe]")
+    ] = "",
     decode: Annotated[
         int, typer.Option(help="No server: only read so many hostile inputs in-process.")
     ] = 0,
@@ -447,7 +450,9 @@ def torture(
                 f"ts-template torture PROJECT --requests {requests} --hostile {hostile} "
                 f"--clients {clients} --seed {seed}"
             )
-            outcome = module.torture(project, requests, hostile, clients, seed, progress)
+            options = ["--engine", engine] if engine else []
+            command = " ".join([command, *options])
+            outcome = module.torture(project, requests, hostile, clients, seed, progress, options)
             text, failed = module.report(outcome, command), outcome.failed
     typer.echo(text)
     if report:
@@ -472,7 +477,8 @@ def bench(
         str,
         typer.Option(
             help="image-classifier, image-classifier-one-thread, tutorial, ours, limit (ours "
-            "without a server), litserve, ray, bentoml; ours-BACKEND, ours-BACKEND-PRECISION."
+            "without a server), asgi, litserve, ray, bentoml; ours-BACKEND, "
+            "ours-BACKEND-PRECISION, asgi-BACKEND."
         ),
     ] = "",
     targets: Annotated[

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,8 +114,9 @@ def torture(
     clients: int = 16,
     seed: int = 0,
     progress: Progress | None = None,
+    arguments: Sequence[str] = (),
 ) -> Outcome:
-    """Start a project's TorchServe, drive it, and check each reply.
+    """Start a project's server, drive it, and check each reply.
 
     Args:
         project: The project's folder, with an archive.
@@ -124,6 +125,7 @@ def torture(
         clients: How many send at once.
         seed: Decides what is sent, and in which order.
         progress: Called with (done, of how many).
+        arguments: Further ones of serve.py.
 
     Raises:
         UserError: The project has no archive, or its service does not start.
@@ -133,7 +135,7 @@ def torture(
     outcome = Outcome()
     files, predictions = distinct_predictions(project, seed)
     outcome.distinct = len(files)
-    with serving(project) as (url, management, _):
+    with serving(project, *arguments) as (url, management, _):
         path = urlsplit(url).path
         watch = Watch(model_address(url, management))
         plan = planned(files, predictions, requests, hostile_requests, seed, path)

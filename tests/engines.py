@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,12 @@ from urllib.parse import urlsplit
 import yaml
 
 from generator import hostile, torture
-from generator.torture import free_port
+from generator.torture import alike, free_port
+from generator.workers import workers_of
 
 STARTUP_SECONDS = 180
+BOUND = 60  # seconds within which a client must get something
+IMAGES = [hostile.encode(hostile.random_image(seed), "PNG") for seed in range(8)]
 BIN = Path(sys.executable).parent
 
 
@@ -380,3 +383,70 @@ class Clients:
             connection.close()
             return None, "end"
         return connection, reply.status
+
+
+class Images:
+    """Clients that send images one after another, and count what comes back.
+
+    "right" is a right prediction, "wrong" another one; else the status, "end" or "hang".
+    """
+
+    def __init__(self, url: str, expected: list[Any], clients: int = 8) -> None:
+        self.counts: Counter[str] = Counter()
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(url, expected, number), daemon=True)
+            for number in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, url: str, expected: list[Any], number: int) -> None:
+        client = torture.Client(url)
+        while not self._done.is_set():
+            number = (number + 1) % len(IMAGES)
+            status, body, _ = client.send(torture.Request("", IMAGES[number], "image/png"))
+            if status == "200":
+                status = "right" if alike(json.loads(body), expected[number]) else "wrong"
+            with self._lock:
+                self.counts[status] += 1
+            if status == "end":
+                time.sleep(0.05)  # nobody listens
+
+    def more(self, count: int) -> None:
+        """Wait until so many more predictions were right."""
+        with self._lock:
+            goal = self.counts["right"] + count
+        end = time.monotonic() + BOUND
+        while self.counts["right"] < goal:
+            assert time.monotonic() < end, self.counts
+            time.sleep(0.01)
+
+    def stop(self) -> Counter[str]:
+        """End the clients and return what they saw."""
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        return self.counts
+
+
+def ready(model: str) -> list[int]:
+    """Return the process ids of the workers that are ready; `model` is as for `workers_of`."""
+    return [x["pid"] for x in workers_of(model) if x["status"] == "READY"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + BOUND
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def certificate(folder: Path, name: str, key: str) -> None:
+    """Write a certificate for localhost, and its key."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-keyout", key, "-out", name, "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)

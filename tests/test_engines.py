@@ -1,49 +1,47 @@
-"""The archive on other engines than TorchServe: a real Ray, and KServe's own model server."""
+"""The archive on each engine: TorchServe, the one in Python, a real Ray, KServe's model server."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import http.client
 import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import contract
 import pytest
-import ways
 import yaml
 
-from conftest import Project, announce, build_and_save
+from conftest import Project, build_and_save
 from engines import (
     Clients,
     Cluster,
+    Comparison,
     compare,
     config_for,
     mixed_requests,
     ray_cluster,
     read_config,
-    same_body,
     send,
 )
 from generator import hostile
 from generator.rendering import render
-from generator.torture import alike, free_port, serving
+from generator.torture import free_port, serving
 
 pytestmark = pytest.mark.serve
+
+Sample = tuple[list[bytes], list[Any]]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project for Ray Serve and KServe, with its archive in two versions."""
+    """A project for all engines, with its archive in two versions."""
     path = tmp_path_factory.mktemp("engines") / "project"
     answers = {"architecture": "custom", "color_mode": "RGB", "num_classes": 10}
-    deploy = ["ray_serve", "kserve", "monitoring"]
+    deploy = ["asgi", "ray_serve", "kserve", "monitoring"]
     render(path, {**answers, "max_request_mb": 1, "deploy": deploy})
     project = Project(path)
     build_and_save(project)
@@ -82,48 +80,61 @@ def wait_for_metrics(cluster: Cluster) -> None:
             missing = [name for name in missing if not re.search(name, text.decode())]
 
 
-def test_ray_predicts_as_torchserve_does(project: Project) -> None:
+@pytest.fixture(scope="module")
+def torchserve(project: Project) -> Iterator[str]:
+    """The URL of the model in TorchServe."""
+    with serving(project.path) as (url, _, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def sample(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Images, and their predictions without a server."""
+    files = [hostile.good_file(seed) for seed in range(5)]
+    paths = [tmp_path_factory.mktemp("images") / str(number) for number in range(5)]
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    return files, project.predict(*paths)
+
+
+def test_torchserve_keeps_the_contract(torchserve: str, sample: Sample) -> None:
+    files, predictions = sample
+    assert not contract.check_torchserve(base_of(torchserve), files[0], predictions[0])
+
+
+def test_asgi_keeps_the_contracts(project: Project, torchserve: str, sample: Sample) -> None:
+    files, predictions = sample
     requests = mixed_requests(project.path, 250)
-    with ray_cluster(project.path) as cluster, serving(project.path) as (torchserve, _, _):
+    with serving(project.path, "--engine", "asgi") as (url, _, _):
+        assert not contract.check_torchserve(base_of(url), files[0], predictions[0])
+        assert not contract.check_kserve(base_of(url), files, predictions)
+        assert_same(compare(torchserve, url, requests), len(requests))
+
+
+def test_ray_keeps_the_contract(project: Project, torchserve: str, sample: Sample) -> None:
+    files, predictions = sample
+    requests = mixed_requests(project.path, 250)
+    with ray_cluster(project.path) as cluster:
         cluster.run(config_for(cluster))
         cluster.wait_until()
-        outcome = compare(torchserve, cluster.url, requests)
-        assert not outcome.different, outcome.different[:3]
-        assert outcome.equal.total() > 0.95 * len(requests)
-        assert {200, 400, 413, 415} <= outcome.equal.keys()
+        assert not contract.check_torchserve(cluster.base, files[0], predictions[0])
+        assert_same(compare(torchserve, cluster.url, requests), len(requests))
         wait_for_metrics(cluster)
-
-        image = hostile.good_file(0)
-        base = torchserve.rpartition("/predictions/")[0]
-        for path, body, method in [
-            ("/ping", b"", "GET"),
-            ("/predictions/image-classifier", image, "PUT"),
-            ("/predictions/image-classifier", b"", "GET"),
-            ("/predictions/image-classifier/1.0", image, "POST"),
-            ("/predictions/image-classifier/7", image, "POST"),
-            ("/predictions/nobody", image, "POST"),
-            ("/v1/models/image-classifier:predict", image, "POST"),
-            ("/v1/models/nobody:predict", image, "POST"),
-        ]:
-            one, two = (send(root + path, body, method=method) for root in (base, cluster.base))
-            assert one[0] == two[0], (path, one, two)
-            assert one[1] == two[1] or json.loads(one[1]) == json.loads(two[1]), path
-
-        for name, (body, content_type, *_) in {**ways.right(image), **ways.wrong(image)}.items():
-            one, two = (send(url, body, content_type) for url in (torchserve, cluster.url))
-            assert one[0] == two[0] and same_body(one[1], two[1]), (name, one, two)
-
-        assert send(cluster.url, b"x" * 1_000_001) == announce(torchserve, 1_000_001) == (413, b"")
-        # Without a Content-Length, too.
-        connection = http.client.HTTPConnection(str(urlsplit(cluster.url).netloc), timeout=60)
-        chunks = (b"x" * 100_000 for _ in range(11))
-        connection.request("POST", urlsplit(cluster.url).path, chunks)
-        assert connection.getresponse().status == 413
-
+        assert version(cluster) == "1.0"
         ready = send(f"{cluster.base}/v1/models/image-classifier", b"", method="GET")
         assert json.loads(ready[1]) == {"name": "image-classifier", "ready": True}
-        assert send(f"{cluster.base}/nowhere", b"", method="GET")[0] == 404
-        assert version(cluster) == "1.0"
+
+
+def assert_same(outcome: Comparison, count: int) -> None:
+    """Check that two engines replied the same to so many requests, half of them bad."""
+    assert not outcome.different, outcome.different[:3]
+    assert outcome.equal.total() > 0.95 * count
+    assert {200, 400, 413, 415} <= outcome.equal.keys()
+
+
+def base_of(url: str) -> str:
+    """Return a URL without its path."""
+    return url.rpartition("/predictions/")[0]
 
 
 def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(project: Project) -> None:
@@ -187,47 +198,8 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"KServe's model server is not ready; it ended with {process.poll()}")
 
 
-def test_kserve_speaks_v1_and_v2(project: Project, kserve: str, tmp_path: Path) -> None:
-    files = [hostile.good_file(seed) for seed in range(5)]
-    paths = [tmp_path / str(number) for number in range(5)]
-    for path, content in zip(paths, files, strict=True):
-        path.write_bytes(content)
-    expected = project.predict(*paths)
-    texts = [base64.b64encode(content).decode() for content in files]
-    texts.insert(2, "no image")
-
-    def post(path: str, body: Any) -> tuple[int, Any]:
-        status, text = send(kserve + path, json.dumps(body).encode(), hostile.JSON)
-        return status, json.loads(text)
-
-    def assert_right(predictions: list[Any]) -> None:
-        assert "base64" in predictions.pop(2)["error"]
-        assert all(alike(one, two) for one, two in zip(predictions, expected, strict=True))
-
-    v1 = "/v1/models/image-classifier:predict"
-    status, content = post(v1, {"instances": [{"data": text} for text in texts]})
-    assert status == 200
-    assert_right(content["predictions"])
-    v2 = "/v2/models/image-classifier/infer"
-    tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
-    status, content = post(v2, {"id": "seven", "inputs": [tensor]})
-    assert (status, content["id"], content["model_version"]) == (200, "seven", "1.0")
-    (output,) = content["outputs"]
-    assert (output["name"], output["datatype"]) == ("answers", "BYTES")
-    assert output["shape"] == [len(texts)]
-    assert_right([json.loads(text) for text in output["data"]])
-
-    named = ways.in_base64(files[0])
-    status, content = post(v1, {"instances": [{"data": text} for text in named.values()]})
-    for name, prediction in zip(named, content["predictions"], strict=True):
-        assert alike(prediction, expected[0]), name
-
-    assert post(v1, {"images": []})[0] == 400
-    assert post(v1, {"instances": [{"data": texts[0]}] * 65})[0] == 413
-    assert post(v2, {"inputs": [{**tensor, "datatype": "FP32", "data": [0.5] * 6}]})[0] == 400
-    assert post("/v1/models/nobody:predict", {"instances": []})[0] == 404
-    status, body = send(f"{kserve}/v2/models/image-classifier", b"", method="GET")
-    assert [tensor["datatype"] for tensor in json.loads(body)["inputs"]] == ["BYTES"]
+def test_kserve_keeps_the_contract(kserve: str, sample: Sample) -> None:
+    assert not contract.check_kserve(kserve, *sample)
 
 
 @pytest.mark.parametrize("name", ["x" * 64, "A_model-", "digits"])

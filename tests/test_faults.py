@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import resource
@@ -11,23 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from conftest import Project, Service, copy_of, encode, spoil_archive
-from generator.hostile import random_image
-from generator.torture import Client, Request, alike, free_port
-from generator.workers import workers_of
-
-IMAGES = [encode(random_image(seed)) for seed in range(8)]
-BOUND = 60  # seconds within which a client must get something
+from conftest import Project, copy_of, spoil_archive
+from engines import BOUND, IMAGES, Images, ready, wait_for
+from generator.torture import alike, free_port
 
 
 @pytest.fixture
@@ -39,81 +31,22 @@ def project(with_archive: Project, tmp_path: Path) -> Project:
 # -------------------------------------------------------------------------------------- the server
 
 
-class Load:
-    """Clients that send images one after another, and count what comes back.
-
-    "right" is a right prediction, "wrong" another one; else the status, "end" or "hang".
-    """
-
-    def __init__(self, url: str, expected: list[Any], clients: int = 8) -> None:
-        self.counts: Counter[str] = Counter()
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(url, expected, number))
-            for number in range(clients)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, url: str, expected: list[Any], number: int) -> None:
-        client = Client(url)
-        while not self._done.is_set():
-            number = (number + 1) % len(IMAGES)
-            status, body, _ = client.send(Request("", IMAGES[number], "image/png"))
-            if status == "200":
-                status = "right" if alike(json.loads(body), expected[number]) else "wrong"
-            with self._lock:
-                self.counts[status] += 1
-            if status == "end":
-                time.sleep(0.05)  # nobody listens
-
-    def more(self, count: int) -> None:
-        """Wait until so many more predictions were right."""
-        with self._lock:
-            goal = self.counts["right"] + count
-        end = time.monotonic() + BOUND
-        while self.counts["right"] < goal:
-            assert time.monotonic() < end, self.counts
-            time.sleep(0.01)
-
-    def stop(self) -> Counter[str]:
-        """End the clients and return what they saw."""
-        self._done.set()
-        for thread in self._threads:
-            thread.join()
-        return self.counts
-
-
-def ready(service: Service) -> list[int]:
-    """Return the process ids of the workers that are ready."""
-    return [x["pid"] for x in workers_of(service.model) if x["status"] == "READY"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 @pytest.mark.serve
 def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Project) -> None:
     with project.serve() as service:
         expected = [service.post(data).json for data in IMAGES]
-        number = len(ready(service))
-        load = Load(service.url, expected)
+        number = len(ready(service.model))
+        load = Images(service.url, expected)
         for _ in range(3):
             load.more(50)
-            victims = ready(service)
+            victims = ready(service.model)
             os.kill(victims[0], signal.SIGKILL)
-            wait_for(lambda gone=victims[0]: gone not in ready(service))  # type: ignore[misc]
-            wait_for(lambda: len(ready(service)) == number)
+            wait_for(lambda gone=victims[0]: gone not in ready(service.model))  # type: ignore[misc]
+            wait_for(lambda: len(ready(service.model)) == number)
         load.more(50)
-        for victim in ready(service):  # all at once
+        for victim in ready(service.model):  # all at once
             os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: len(ready(service)) == number)
+        wait_for(lambda: len(ready(service.model)) == number)
         load.more(50)
         counts = load.stop()
         assert set(counts) <= {"right", "500", "507"}, counts
@@ -126,7 +59,7 @@ def test_a_server_whose_workers_do_not_come_back_ends(project: Project) -> None:
         (java,) = psutil.Process(service.process.pid).children()
         # As a cleaner of temporary files does: new workers find nothing to load.
         shutil.rmtree(Path(java.environ()["TMPDIR"], "models"))
-        for victim in ready(service):
+        for victim in ready(service.model):
             os.kill(victim, signal.SIGKILL)
         assert service.process.wait(40 + BOUND) == 1
         assert service.process.stdout is not None
@@ -139,7 +72,7 @@ def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
     options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
     with project.serve(*options) as service:
         expected = [service.post(data).json for data in IMAGES]
-        load = Load(service.url, expected)
+        load = Images(service.url, expected)
         load.more(50)
     with project.serve(*options):
         load.more(50)

@@ -162,9 +162,11 @@ class Ours(Contender):
 
     Attributes:
         answers: which it is rendered with, besides those of the model.
+        engine: what serves it; empty for TorchServe.
     """
 
     answers: Mapping[str, Any]
+    engine: str = ""
 
     @property
     def is_exact(self) -> bool:
@@ -189,6 +191,8 @@ class Ours(Contender):
     def launch(self, model: Model, folder: Path, ports: Sequence[int]) -> Launch:
         """Return how its serve.py is started."""
         command = [sys.executable, "serve.py", "--timeout", str(FIRST_PREDICTION)]
+        if self.engine:
+            command += ["--engine", self.engine]
         names = ("--port", "--management-port", "--metrics-port")
         for name, port in zip(names, ports, strict=False):
             command += [name, str(port)]
@@ -269,7 +273,8 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
     """Return the contender of a name.
 
     Args:
-        name: One of NAMES, or ours-BACKEND, ours-BACKEND-PRECISION, or the same with limit.
+        name: One of NAMES, or ours-BACKEND, ours-BACKEND-PRECISION, or the same with limit, or
+            with an engine that serve.py starts.
         peers_python: The interpreter that has LitServe, Ray Serve and BentoML.
         data: Further answers for ours.
 
@@ -302,6 +307,10 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
             if kind == "ours":
                 return ours
             return Limit(name, " ".join(["the bare limit", *rest]), ours)
+        case [engine, *rest] if engine in engines() and len(rest) <= 2:
+            answers = {**dict(zip(("backend", "precision"), rest, strict=False)), **data}
+            answers["deploy"] = [engine]
+            return Ours(name, " ".join(["ours in", engine, *rest]), answers, engine)
     raise UserError(
         f"there is no contender {name}; there are {', '.join(NAMES)}, ours-BACKEND-PRECISION and "
         "limit-BACKEND-PRECISION"
@@ -324,6 +333,13 @@ NAMES = (
     "ray",
     "bentoml",
 )
+
+
+def engines() -> list[str]:
+    """Return the engines that serve.py starts in place of TorchServe, where they are chosen."""
+    from generator.facts import targets
+
+    return [name for name, fact in targets().items() if f"deploy/{name}/server.py" in fact["files"]]
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:

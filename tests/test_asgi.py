@@ -1,0 +1,331 @@
+"""The engine in Python: what it promises besides the contract of all engines."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import edge
+import psutil
+import pytest
+
+from conftest import Project, Service, build_and_save, copy_of, spoil_archive
+from engines import BOUND, IMAGES, Images, certificate, ready, send, wait_for
+from generator import hostile
+from generator.rendering import render
+from generator.torture import free_port, serving
+
+pytestmark = pytest.mark.serve
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with its archive, and another beside it."""
+    path = tmp_path_factory.mktemp("asgi") / "project"
+    answers = {"architecture": "custom", "color_mode": "RGB", "num_classes": 10}
+    render(path, {**answers, "max_request_mb": 1, "deploy": ["asgi", "monitoring"]})
+    project = Project(path)
+    build_and_save(project)
+    config = path / "model-config.yaml"
+    config.write_text(f"{config.read_text()}\njobQueueSize: 4\n")
+    project.archive("--version", "1.1", "--output", "model-store/1.1")
+    config.write_text(config.read_text().replace("jobQueueSize: 4", "jobQueueSize: 100"))
+    project.archive()
+    return project
+
+
+@pytest.fixture(scope="module")
+def service(project: Project) -> Iterator[Service]:
+    """The project, served without Java."""
+    with served(project) as service:
+        yield service
+
+
+def served(project: Project, *options: str) -> Any:
+    """Run the project's serve.py with this engine."""
+    return project.serve("--engine", "asgi", *options)
+
+
+def ask(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+    """Return status, header and body."""
+    connection = http.client.HTTPConnection(url.split("/")[2], timeout=BOUND)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=names)
+    reply = connection.getresponse()
+    return reply.status, reply.headers, reply.read()
+
+
+def test_no_java_runs(service: Service) -> None:
+    family = psutil.Process(service.process.pid).children(recursive=True)
+    assert not [process for process in family if "java" in process.name()]
+    wait_for(lambda: len(ready(service.model)) == (os.cpu_count() or 1))
+
+
+def test_requests_on_the_wire_have_one_outcome(service: Service) -> None:
+    forms = list(edge.forms(hostile.good_file(0)))
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda form: edge.exchange(service.url, form), forms))
+    found = {form.name: outcome for form, outcome in zip(forms, outcomes, strict=True)}
+    assert found == {form.name: (form.statuses, form.ends) for form in forms}
+    assert service.post(IMAGES[0]).status == 200
+
+
+def test_senders_that_are_too_slow_are_ended(service: Service) -> None:
+    address = service.url.split("/")[2].split(":")
+    starts = [b"", b"\r\n", b"POST / HT", edge.post(b"Content-Length: 9", body=b"x")]
+    sockets = [socket.create_connection((address[0], int(address[1]))) for _ in starts]
+    for connection, start in zip(sockets, starts, strict=True):
+        connection.sendall(start)
+        connection.settimeout(BOUND)
+    for connection in sockets:
+        with connection:
+            assert b" 408 " in connection.recv(1000)
+            while connection.recv(1000):
+                pass
+
+
+def test_idle_connections_keep_nobody_out_and_are_kept(service: Service) -> None:
+    address = service.url.split("/")[2].split(":")
+    # More at once than a worker can be handed before it takes them.
+    idle = [socket.create_connection((address[0], int(address[1]))) for _ in range(700)]
+    assert service.post(IMAGES[0]).status == 200
+    for connection in idle:
+        connection.setblocking(False)
+        with connection, pytest.raises(BlockingIOError):
+            connection.recv(1)
+
+
+def test_requests_have_ids_and_health_has_three_paths(service: Service) -> None:
+    for path in ("/health/startup", "/health/live", "/health/ready", "/v2/health/ready"):
+        assert ask(service.url, path)[0] == 200
+    for given, kept in (("abc-1", True), ("x" * 129, False), ("a b", False)):
+        _, headers, _ = ask(service.url, "/ping", X_Request_ID=given)
+        assert (headers["x-request-id"] == given) is kept
+        assert len(headers["x-request-id"]) in (len(given), 36)
+    status, headers, _ = ask(service.url, "/predictions/image-classifier", "DELETE")
+    assert (status, headers["allow"]) == (405, "GET, POST, PUT")
+
+
+def test_the_description_is_whole(service: Service) -> None:
+    status, _, body = ask(service.url, "/openapi.json")
+    content = json.loads(body)
+    assert (status, content["openapi"], content["info"]["version"]) == (200, "3.1.0", "1.0")
+    assert "http" not in json.dumps(content["paths"])  # it refers to nothing elsewhere
+    for path, operations in content["paths"].items():
+        for method in {"get", "post"} & operations.keys():
+            place = path.replace("{version}", "1.0")
+            assert ask(service.url, place, method.upper())[0] not in (404, 405), path
+
+
+def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
+    assert service.post(IMAGES[0]).status == 200
+    assert service.post(b"%PDF-1.7").status == 415
+    port = service.process.args[service.process.args.index("--metrics-port") + 1]  # type: ignore[union-attr, arg-type]
+    _, _, body = ask(f"http://127.0.0.1:{port}", "/metrics")
+    labels = r'\{model_name="image-classifier",model_version="1.0"'
+    for name in (
+        *(rf"image_{x}_count{labels}" for x in ("decode_seconds", "inference_seconds")),
+        *(rf"image_{x}_count{labels}" for x in ("batch_size", "top1_confidence")),
+        rf'image_errors_total{labels},status="415"',
+        *("ts_inference_requests_total", "ts_inference_latency_microseconds"),
+        *("ts_queue_latency_microseconds", "Requests2XX", "Requests4XX", "Requests5XX"),
+    ):
+        assert re.search(rf"(?m)^{name}[ ,{{}}]", body.decode()), name
+
+
+def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path / "project")
+    certificate(other.path, "cert.pem", "key.pem")
+    config = other.path / "config.properties"
+    text = config.read_text().replace("inference_address=http:", "inference_address=https:")
+    config.write_text(f"{text}\ncertificate_file=cert.pem\nprivate_key_file=key.pem\n")
+    with served(other, "--tokens") as service:
+        file = other.path / "key_file.json"
+        assert file.stat().st_mode & 0o777 == 0o600
+        keys = json.loads(file.read_text())
+        context = ssl.create_default_context(cafile=str(other.path / "cert.pem"))
+        place = service.url.split("/")[2].replace("127.0.0.1", "localhost")
+
+        def predict(key: str) -> int:
+            connection = http.client.HTTPSConnection(place, context=context, timeout=BOUND)
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            connection.request("POST", edge.PATH, IMAGES[0], headers)
+            return connection.getresponse().status
+
+        inference, management = keys["inference"]["key"], keys["management"]["key"]
+        assert [predict(key) for key in ("", "wrong", management)] == [401] * 3
+        assert predict(inference) == 200
+
+        def manage(path: str, key: str) -> int:
+            return ask(service.management, path, Authorization=f"Bearer {key}")[0]
+
+        assert manage("/models", inference) == 401
+        assert manage("/models", management) == 200
+        assert manage("/token?type=inference", management) == 401
+        assert manage("/token?type=inference", keys["API"]["key"]) == 200
+        changed = json.loads(file.read_text())["inference"]["key"]
+        assert [predict(key) for key in (inference, changed)] == [401, 200]
+        # Whoever speaks no TLS gets nothing, and costs nobody anything.
+        assert edge.exchange(service.url, edge.Form("", edge.post(), (), ends=True)) == ((), True)
+        assert predict(changed) == 200
+    assert not file.exists()
+
+
+def workers(service: Service) -> list[int]:
+    """Return the process ids of the workers that are ready; who is asked may be one that dies."""
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return ready(service.model)
+        time.sleep(0.05)
+
+
+def test_workers_die_archives_change_and_nothing_is_lost(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path / "project")
+    store = other.path / "model-store"
+    with served(other) as service:
+        expected = [service.post(data).json for data in IMAGES]
+        number = len(workers(service))
+        load = Images(service.url, expected)
+
+        def replace(archive: Path) -> None:
+            shutil.copy(archive, store / "next")
+            (store / "next").replace(store / "image-classifier.mar")
+
+        def version() -> str:
+            _, _, body = ask(service.management, "/models/image-classifier")
+            return str(json.loads(body)[0]["modelVersion"])
+
+        # An archive that does not load changes nothing; one that does loses no request.
+        first = tmp_path / "first.mar"
+        shutil.copy(store / "image-classifier.mar", first)
+        (store / "broken.mar").write_bytes(b"PK\x03\x04 is all there is")
+        before = workers(service)
+        replace(store / "broken.mar")
+        time.sleep(4)
+        assert set(workers(service)) == set(before)
+        replace(store / "1.1" / "image-classifier.mar")
+        wait_for(lambda: not set(workers(service)) & set(before))
+        wait_for(lambda: len(workers(service)) == number and version() == "1.1")
+        load.more(50)
+        assert load.counts.keys() <= {"right", "503"}, load.counts
+
+        # The dead end their connections at once, and come back.
+        replace(first)
+        wait_for(lambda: version() == "1.0" and len(workers(service)) == number)
+        for _ in range(3):
+            load.more(50)
+            victim = workers(service)[0]
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda gone=victim: gone not in workers(service))  # type: ignore[misc]
+            wait_for(lambda: len(workers(service)) == number)
+        load.more(50)
+        counts = load.stop()
+        assert set(counts) <= {"right", "end", "503"}, counts
+        assert [service.post(data).json for data in IMAGES] == expected
+
+
+def test_a_stop_answers_all_that_was_accepted(project: Project) -> None:
+    with served(project) as service:
+        address = service.url.split("/")[2].split(":")
+        body = many(40)
+        request = edge.post(b"Content-Length: %d" % len(body), body=body)
+        sockets = [socket.create_connection((address[0], int(address[1]))) for _ in range(12)]
+        for connection in sockets:
+            connection.sendall(request)
+        service.process.send_signal(signal.SIGTERM)
+        for connection in sockets:
+            connection.settimeout(BOUND)
+            received = b""
+            while part := connection.recv(65536):
+                received += part
+            assert received.startswith(b"HTTP/1.1 200 "), received[:300]
+            assert b"connection: close" in received
+        assert service.process.wait(BOUND) == 0
+
+
+def many(count: int) -> bytes:
+    """Return a request for so many images."""
+    data = base64.b64encode(IMAGES[0]).decode()
+    return json.dumps({"instances": [{"data": data}] * count}).encode()
+
+
+def test_when_too_many_wait_others_are_told_to_come_again(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path / "project")
+    store = other.path / "model-store"
+    (store / "1.1" / "image-classifier.mar").replace(store / "image-classifier.mar")
+    with served(other) as service, ThreadPoolExecutor(60) as pool:
+        statuses = list(pool.map(lambda _: refused(service, many(60)), range(120)))
+        assert set(statuses) == {(200, None), (503, "1")}
+        assert service.post(IMAGES[0]).status == 200
+
+
+def refused(service: Service, body: bytes) -> tuple[int, str | None]:
+    """Send a request; return status and Retry-After."""
+    connection = http.client.HTTPConnection(service.url.split("/")[2], timeout=BOUND)
+    connection.request("POST", edge.PATH, body)
+    reply = connection.getresponse()
+    reply.read()
+    return reply.status, reply.headers["retry-after"]
+
+
+def test_a_server_that_is_killed_takes_its_workers_with_it(project: Project) -> None:
+    with served(project) as service:
+        family = psutil.Process(service.process.pid).children(recursive=True)
+        service.process.kill()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive
+
+
+def test_what_keeps_it_from_starting_is_named(
+    copy_project: Callable[..., Project], project: Project
+) -> None:
+    plain = copy_project("plain", architecture="custom", deploy=["docker"])
+    build_and_save(plain)
+    plain.archive()
+    result = plain.run("serve.py", "--engine", "asgi")
+    assert result.returncode == 1
+    assert "'deploy=[docker, asgi]'" in result.stderr
+
+    assert "pip install -r deploy/asgi/requirements.txt" in run(
+        project, "sys.modules['uvicorn'] = None"
+    )
+
+    archive = project.path / "model-store" / "image-classifier.mar"
+    sound = archive.read_bytes()
+    spoil_archive(archive, "index_to_name.json")
+    try:
+        printed = run(project)
+    finally:
+        archive.write_bytes(sound)
+    assert "the model does not load" in printed
+    assert "index_to_name.json" in printed
+    with serving(project.path, "--engine", "asgi", "--port", str(free_port())) as (url, _, _):
+        assert send(url, IMAGES[0])[0] == 200
+
+
+def run(project: Project, before: str = "pass") -> str:
+    """Run the project's serve.py, which must end with 1, and return what it prints."""
+    words = ["serve.py", "--engine", "asgi"]
+    words += [x for name in ("", "management-", "metrics-") for x in (f"--{name}port", "0")]
+    code = f"import sys, runpy; {before}; sys.argv = {words}; "
+    code += "runpy.run_path('serve.py', run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1, result.stdout
+    return result.stderr
