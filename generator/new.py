@@ -142,7 +142,8 @@ def make_project(
         raise UserError(own_network(found))
     likely = likely_of(found, known, destination)
     names = None
-    has_labels = tasks()[{**likely, **known}["task"]].facts["has_labels"]
+    chosen = tasks().get({**likely, **known}["task"])  # Copier refuses another
+    has_labels = chosen is None or chosen.facts["has_labels"]
     if has_labels and (labels is not None or "label_format" not in answers):
         # A guessed number of classes does not outweigh the names; the number of outputs does.
         count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)

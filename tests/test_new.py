@@ -182,7 +182,10 @@ def test_any_number_of_classes_for_an_image(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     task = "multi_label_classification"
     assert f"task={task} is likely: criterion.pos_weight" in result.stdout
-    assert f"task: {task} (assumed; another: -d task=image_classification)" in result.stdout
+    assert (
+        f"task: {task} (assumed; another: -d task=image_classification|feature_extraction)"
+        in result.stdout
+    )
     assert "transforms: pretrained, shorter side to 256 pixels" in result.stdout
     answers = yaml.safe_load((tmp_path / "tags" / ".copier-answers.yml").read_text("utf-8"))
     assert (answers["task"], answers["thresholds"]) == (task, [0.1])
