@@ -195,6 +195,7 @@ def kind(type_name: str) -> str:
     return {
         "str": "text",
         "int": "a whole number",
+        "float": "a number",
         "bool": "yes or no",
         "yaml": "a list, or one value",
     }[type_name]

@@ -55,9 +55,9 @@ def text_folder(path: Path) -> TextFolder | None:
     """
     is_weights = path.name in WEIGHTS and path.is_file()
     folder = path.parent if is_weights else path
-    if (folder / ADAPTER).is_file() and (not is_weights) and not (folder / CONFIG).is_file():
+    if read_json(folder / ADAPTER).get("task_type") == "SEQ_CLS":
         refuse_adapter(folder)
-    config = read_json(folder / CONFIG) if folder.is_dir() else {}
+    config = read_json(folder / CONFIG)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     if not CLASS.fullmatch(name):

@@ -91,7 +91,7 @@ def has_ready_worker(management: str) -> bool:
         (model,) = ask(f"{management}/models/{MODEL_NAME}", "management")
         return any(worker["status"] == "READY" for worker in model["workers"])
     except HTTPError as error:
-        if error.code == 400 and KEY_FILE.is_file():  # the key has expired
+        if error.code in (400, 401) and KEY_FILE.is_file():  # the key has expired
             with contextlib.suppress(OSError, ValueError):
                 ask(f"{management}/token?type=management", "API")
     except (OSError, ValueError, LookupError):

@@ -1,0 +1,182 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""From the checkpoint as it was saved to the state_dict that the service loads."""
+
+from __future__ import annotations
+
+import pickle
+import shlex
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service import NUM_CLASSES
+from service.model import build_model
+from tools.file_start import NoCheckpointError, read_start
+from tools.inert import load_inert
+from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
+from tools.project import ProjectError, change_answer
+from tools.states import find_states
+
+State = Mapping[str, torch.Tensor]
+SERVED_NAME = "state_dict.pth"  # in the archive
+
+
+def prepare_weights(source: Path, target: Path) -> str:
+    """Check that `source` fits the network exactly, and write the state_dict to serve.
+
+    What is written has the network's own names and precision and nothing else.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ProjectError: It does not fit; the message names the answer that would fix it.
+    """
+    network = build_model(NUM_CLASSES)
+    own: Any = network.state_dict()
+    names = body_of(own)
+    saved = read_state_dict(source, names)
+    notes: list[str] = []
+    prefixes = find_prefixes(names, saved)
+    if len(prefixes) > 1:
+        commands = "".join(f"\n    {change_answer(state_dict_prefix=x)}" for x in prefixes if x)
+        raise ProjectError(
+            f"{source} holds the network {len(prefixes)} times, with {' and '.join(prefixes)} "
+            f"before its names. Run one of:{commands}"
+        )
+    prefix = prefixes[0] if prefixes else ""
+    state: Any = OrderedDict(
+        (key.removeprefix(prefix), x) for key, x in saved.items() if key.startswith(prefix)
+    )
+    if prefix:
+        notes.append(f"took off {prefix}")
+    if outside := sorted(key for key in saved if not key.startswith(prefix)):
+        notes.append(f"left out, being outside {prefix}: {', '.join(outside)}")
+    counts = (x for key, x in state.items() if key.endswith("num_batches_tracked"))
+    if any(count > 0 for count in counts):
+        raise ProjectError(
+            f"{source} has counted batches, which a network that torchvision built with COCO "
+            f"weights does not. Run: {change_answer(coco_eps='false')}"
+        )
+    # The layout versions of its modules, without which some (MNASNet) refuse to load.
+    state._metadata = own._metadata
+    for key in own:
+        if key.endswith("num_batches_tracked"):  # which torch before 0.4.1 did not save
+            state.setdefault(key, own[key])
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        reason = explain_mismatch(own, saved)
+        if "Run: " not in reason:
+            command = shlex.join(["ts-template", "inspect", str(source.resolve())])
+            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+        raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
+    torch.save(network.state_dict(), target)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+
+
+def read_state_dict(path: Path, names: Iterable[str]) -> State:
+    """Return the tensors of the state_dict in a checkpoint. No code in the file is run.
+
+    Args:
+        path: The checkpoint.
+        names: Those of the network: of several state_dicts the one that has them is meant.
+
+    Raises:
+        ProjectError: There is none, or no telling which is meant.
+    """
+    check_kind(path, "torch")
+    states = find_states(read_content(path))
+    names = list(names)
+    fitting = [key for key, state in states.items() if find_prefix(names, state) is not None]
+    if len(fitting) > 1:
+        commands = "".join(f"\n    {change_answer(checkpoint_key=key)}" for key in fitting)
+        raise ProjectError(
+            f"{path} holds weights that fit under {' and '.join(fitting)}. Run one of:{commands}"
+        )
+    if not states:
+        raise ProjectError(f"{path} holds no state_dict")
+    return states[fitting[0]] if fitting else max(states.values(), key=len)
+
+
+def refuse_other_order(path: Path, labels: list[str]) -> None:
+    """Raise ProjectError if a checkpoint has these names of classes in another order."""
+    content = read_content(path)
+    for key, value in content.items() if isinstance(content, dict) else ():
+        names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
+        if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
+            names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
+        elif isinstance(value, dict):
+            names = list(value.values())
+        if not all(isinstance(name, str) for name in names) or names == labels:
+            continue
+        if sorted(names) == sorted(labels):
+            index = next(i for i, name in enumerate(names) if name != labels[i])
+            raise ProjectError(
+                f"{path} has the classes in another order, under {key}: class {index} is "
+                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its order"
+            )
+
+
+def read_content(path: Path) -> Any:
+    """Return what a checkpoint holds: tensors, plain data, and a StandIn for every other object.
+
+    Raises:
+        ProjectError: It is damaged, or torch cannot read it without running code in it.
+    """
+    try:
+        return load_inert(path)
+    except pickle.UnpicklingError as error:
+        raise ProjectError(
+            f"{path} cannot be read without running code in it ({first_line(error)}). "
+            "If you trust it, convert it where it was trained:\n"
+            "    import torch\n"
+            f"    x = torch.load({str(path)!r}, weights_only=False)\n"
+            f"    torch.save(x.state_dict() if hasattr(x, 'state_dict') else x, {str(path)!r})\n"
+            "In a training checkpoint the weights alone are wanted: x = x['model'], for instance"
+        ) from error
+    except Exception as error:  # whatever damaged bytes make the reader trip over
+        raise ProjectError(
+            f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, without the advice that torch puts around it."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].partition(" Please use `")[0]
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def check_kind(path: Path, expected: str) -> None:
+    """Raise the ProjectError that names the right answer if a file is of another kind."""
+    kind = kind_of(path)
+    if kind != expected:
+        answer = change_answer(weights="checkpoint" if kind == "torch" else kind)
+        raise ProjectError(f"{path} is a {kind} file, not {expected}. Run: {answer}")
+
+
+def kind_of(path: Path) -> str:
+    """Tell from its content what a file is: "torch" or an answer to the question `weights`.
+
+    Raises:
+        ProjectError: It is no checkpoint at all.
+    """
+    try:
+        head = read_start(path)
+    except NoCheckpointError as error:
+        raise ProjectError(str(error)) from error
+    if head[8:9] == b"{":  # after the length of this header
+        return "safetensors"
+    if head[0] == 8:  # the tag of ir_version, an ONNX model's first field
+        return "onnx"
+    if not zipfile.is_zipfile(path):
+        return "torch"
+    names = zipfile.ZipFile(path).namelist()
+    if any(name.endswith("/archive_format") for name in names):
+        return "exported_program"
+    return "torchscript" if any("/code/" in name for name in names) else "torch"

@@ -1,0 +1,79 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""Measure the service with your own texts: requests a second, and how long each takes.
+
+Examples:
+    python benchmark.py good.txt bad.txt
+    python benchmark.py --url http://127.0.0.1:8080/predictions/NAME --clients 1,64 good.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tools.load import Load, send_load
+from tools.project import MODEL_STORE, ProjectError, run
+from tools.torchserve import check_archive, serving
+
+
+def main() -> int:
+    """Start TorchServe unless --url names a service, and measure it; 1 if anything failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "texts", nargs="+", type=Path, metavar="FILE", help="with one text each; sent in turns"
+    )
+    parser.add_argument("--url", help="of a running service (default: TorchServe is started)")
+    parser.add_argument(
+        "--clients", default="1,4,16", help="how many send at once, in turns (default: 1,4,16)"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="for each (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", options.clients):
+        parser.error(f"--clients is {options.clients}; expected numbers, as in 1,4,16")
+    if not (options.url or "http://").startswith("http://"):
+        parser.error(f"--url is {options.url}; expected http://HOST:PORT/predictions/NAME")
+    if options.seconds <= 0:
+        parser.error("--seconds must be more than 0")
+    texts = [path.read_bytes() for path in options.texts]
+    if not options.url:
+        check_archive()
+    rows = []
+    with contextlib.nullcontext(options.url) if options.url else serving(MODEL_STORE) as url:
+        if not options.json:
+            print(f"{url}\n\nclients  requests/s   p50 ms   p99 ms  errors", flush=True)
+        for clients in map(int, options.clients.split(",")):
+            load = asyncio.run(send_load(url, texts, clients, options.seconds))
+            if not load.latencies:
+                raise ProjectError(f"{url} gave no reply within {options.seconds:g} s")
+            rows.append(figures(clients, load))
+            if not options.json:
+                line = "{clients:7} {per_second:11.1f} {p50_ms:8.1f} {p99_ms:8.1f} {errors:7}"
+                print(line.format(**rows[-1]), *rows[-1]["first_error"], flush=True)
+    if options.json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    return int(any(row["errors"] for row in rows))
+
+
+def figures(clients: int, load: Load) -> dict[str, Any]:
+    """Return the figures of a load; an error is a status other than 200, or no reply."""
+    refused = {key: count for key, count in load.replies.items() if key[1] != 200}
+    return {
+        "clients": clients,
+        "per_second": load.per_second,
+        "p50_ms": 1000 * load.percentile(50),
+        "p99_ms": 1000 * load.percentile(99),
+        "errors": sum(refused.values()) + load.lost,
+        "first_error": [f"{key[1]} {key[2].decode(errors='replace')}" for key in refused][:1],
+    }
+
+
+if __name__ == "__main__":
+    run(main)
