@@ -199,7 +199,7 @@ def test_only_the_best_objects_above_the_threshold_are_returned(
         ("{'boxes': torch.zeros(0, 4)}", "returns a list of a dict of boxes, not"),
         (RETURNED.replace("torch.tensor(labels", "torch.tensor([x + 1 for x in labels]"),
          "-d num_classes=4"),
-        (RETURNED.replace("torch.stack(boxes)", "torch.stack(boxes) * torch.tensor([1, 1, 0, 0])"),
+        (RETURNED.replace("torch.stack(boxes)", "torch.tensor([[9.0, 9, 5, 5]] * len(boxes))"),
          "x1, y1, x2, y2"),
         (
             RETURNED.replace("torch.stack(boxes)", "torch.stack(boxes) / 200"),
