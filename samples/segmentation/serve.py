@@ -1,5 +1,5 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""Run the archive in TorchServe on this machine, until Ctrl-C.
+"""Run the archive in TorchServe on this machine, or in another engine, until Ctrl-C.
 
 Examples:
     python serve.py
@@ -7,17 +7,30 @@ Examples:
     python serve.py --host 0.0.0.0 --tokens
     python serve.py --ready
     python serve.py --tune cat.jpg dog.jpg
+    python serve.py --engine NAME
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import ipaddress
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from tools.project import ARCHIVE, MODEL_NAME, ProjectError, run
+import yaml
+
+from tools.project import (
+    ANSWERS_FILE,
+    ARCHIVE,
+    MODEL_NAME,
+    ROOT,
+    ProjectError,
+    change_answer,
+    run,
+)
 from tools.settings import PORTS, Settings, read_settings
 from tools.torchserve import (
     KEY_FILE,
@@ -29,9 +42,11 @@ from tools.torchserve import (
     watch,
 )
 
+TORCHSERVE = "torchserve"
+
 
 def main() -> int:
-    """Start TorchServe, print when it is ready, and stop it when asked."""
+    """Start the engine, print when it is ready, and stop it when asked."""
     options = parse_options()
     settings = read_settings()
     for name in PORTS:
@@ -47,13 +62,23 @@ def main() -> int:
 
         tune(options.tune, options.timeout)
         return 0
+
+    def announce() -> None:
+        print(f"{MODEL_NAME} is ready. Try it:\n\n{example(settings)}\n", flush=True)
+        print("Ctrl-C stops it.", flush=True)
+
+    if options.engine != TORCHSERVE:
+        engine = find_engine(options.engine)
+        print(f"starting {options.engine} with {ARCHIVE.name} ...", flush=True)
+        engine.serve(settings, options.timeout, options.logs, announce)
+        print("stopped", flush=True)
+        return 0
     with contextlib.suppress(KeyboardInterrupt), torchserve(settings, options.logs) as server:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
         wait_until_ready(server, options.timeout)
         if not options.open:
             refuse_unknown_doors(settings, server)
-        print(f"{MODEL_NAME} is ready. Try it:\n\n{example(settings)}\n", flush=True)
-        print("Ctrl-C stops it.", flush=True)
+        announce()
         watch(server, options.timeout)
     print("stopped", flush=True)
     return 0
@@ -85,7 +110,13 @@ def parse_options() -> argparse.Namespace:
         action="store_true",
         help="start nothing; exit with 0 if the running server has a worker that is ready",
     )
-    parser.add_argument("--logs", action="store_true", help="show TorchServe's log as it grows")
+    parser.add_argument("--logs", action="store_true", help="show the server's log as it grows")
+    parser.add_argument(
+        "--engine",
+        default=TORCHSERVE,
+        metavar="NAME",
+        help="what serves: torchserve (default), or what the answer deploy has added",
+    )
     parser.add_argument(
         "--timeout", type=float, default=120, metavar="SECONDS", help="until ready (default: 120)"
     )
@@ -93,6 +124,25 @@ def parse_options() -> argparse.Namespace:
         "--tune", nargs="+", type=Path, metavar="IMAGE", help="as python tune.py IMAGE ..."
     )
     return parser.parse_args()
+
+
+def find_engine(name: str) -> ModuleType:
+    """Return the module that serves with an engine of this project other than TorchServe.
+
+    Raises:
+        ProjectError: This project has no such engine.
+    """
+    if not (ROOT / "deploy" / name / "server.py").is_file():
+        answers = yaml.safe_load((ROOT / ANSWERS_FILE).read_text(encoding="utf-8"))
+        deploy = ", ".join([*answers.get("deploy", []), name])
+        raise ProjectError(
+            f"this project has no --engine {name}; if the template has one, this adds it: "
+            f"{change_answer(deploy=f'[{deploy}]')}"
+        )
+    try:
+        return importlib.import_module(f"deploy.{name}.server")
+    except ImportError as error:  # it needs what this system does not have
+        raise ProjectError(f"--engine {name} does not run here: {error}") from error
 
 
 def report_readiness(management: str) -> int:
