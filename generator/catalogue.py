@@ -212,7 +212,7 @@ class Arch:
 
 
 CUSTOM = Arch(
-    kinds=tuple(KINDS),
+    kinds=tuple(name for name, kind in KINDS.items() if kind.module),
     module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",

@@ -864,9 +864,9 @@ def test_what_no_task_is_for_is_refused(service: Services, tmp_path: Path) -> No
     folder = service({"handler.py": f"{handler}class Mine(TextClassifier):\n    pass\n"})
     (tmp_path / "empty").mkdir()
     broken = {"broken.py": "print 'Python 2'\n"}
-    assert "no handler" in adopt(folder, "--defaults", code=1).stderr
+    assert "text_classifier, whose vocabulary" in adopt(folder, "--defaults", code=1).stderr
     given = ("--handler", str(folder / "handler.py"))
-    assert "TextClassifier" in adopt(folder, "--defaults", *given, code=1).stderr
+    assert "text_classifier, whose vocabulary" in adopt(folder, "--defaults", *given, code=1).stderr
     (folder / "handler.py").write_text(handler)
     assert "ts-template new" in adopt(tmp_path / "empty", "--defaults", code=1).stderr
     assert "no folder" in adopt(tmp_path / "absent", "--defaults", code=1).stderr

@@ -66,7 +66,7 @@ OF_THE_NETWORK = (
 NETWORK_AXES = ("architecture", "num_classes", "transforms")
 
 # Of these, a task takes some values only: those that its facts have under this name.
-OF_THE_TASK = {"resize_mode": "resize_modes"}
+OF_THE_TASK = {"resize_mode": "resize_modes", "decode": "decodes"}
 
 # Not every accelerator, backend and precision go together: these are dealt out as one.
 SPEED = ("accelerator", "backend", "precision")
@@ -96,7 +96,7 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = architectures(task)
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
-        elif name in OF_THE_TASK:
+        elif OF_THE_TASK.get(name) in fact:
             values[name] = fact[OF_THE_TASK[name]]
         elif "choices" in question:
             each = list(facts.menu(name, task))
@@ -118,8 +118,8 @@ def architectures(task: str) -> list[str]:
 
 
 def subsets(values: list[Any]) -> list[list[Any]]:
-    """Return what may be chosen where several may be: none, each alone, ..., all together."""
-    sizes = range(len(values) + 1)
+    """Return what may be chosen where several may be: none, each alone, each two, all together."""
+    sizes = {0, 1, 2, len(values)}
     return [list(some) for size in sizes for some in itertools.combinations(values, size)]
 
 
