@@ -108,9 +108,9 @@ def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
                         if axis == "architecture" and one != "custom" and is_own:
                             continue  # torchvision's return scores
                     is_size = axis == "architecture" and name == "image_size" and other
-                    if is_size and "preprocessing" in fact:
-                        if catalogue.load()[one].size_rule == "fixed":
-                            continue
+                    own_size = is_size and "preprocessing" in fact
+                    if own_size and catalogue.load()[one].size_rule == "fixed":
+                        continue
                     is_head = axis == "architecture" and name in ("head", "head_place")
                     archs = catalogue.load() if is_head else {}
                     if one in archs and name == "head" and archs[one].classifier_kind != "Linear":

@@ -46,6 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for make in (text_folders.bert, text_folders.distilbert, text_folders.roberta):
         make(path / make.__name__)
     text_folders.gpt2(path / "gpt2", pad_token_id=0)
+    text_folders.gpt2(path / "gpt2-eos", pad_token_id=1)  # the end of a text, as many take it
     return path
 
 
@@ -78,7 +79,7 @@ def test_predictions_are_those_of_transformers(project: Project, folders: Path) 
     result = project.run("-c", COMPARE, json.dumps(TEXTS), *paths)
     assert result.returncode == 0, result.stderr
     worst = json.loads(result.stdout.splitlines()[-1])
-    assert worst.keys() == {"bert", "distilbert", "roberta", "gpt2"}
+    assert worst.keys() == {"bert", "distilbert", "roberta", "gpt2", "gpt2-eos"}
     assert all(difference < 1e-5 for difference in worst.values()), worst
 
 
@@ -451,3 +452,19 @@ def test_a_bad_text_costs_no_other_its_prediction(project: Project, folders: Pat
 def probabilities(prediction: Any) -> dict[str, float]:
     """Return the probabilities in a prediction by their classes."""
     return {x["label"]: x["probability"] for x in prediction}
+
+
+def test_labels_in_another_order_than_in_config_json_are_refused(
+    folders: Path, tmp_path: Path
+) -> None:
+    render(tmp_path / "project", {**ANSWERS, "label_format": "list"})
+    project = Project(tmp_path / "project")
+    names = text_folders.NAMES[:3]
+    labels = project.path / "labels.json"
+    labels.write_text(json.dumps([names[0], names[2], names[1]]))
+    result = project.run("archive.py", "--weights", str(folders / "bert"))
+    assert f"class 1 is {names[1]!r} there, {names[2]!r} by the labels" in result.stderr
+    labels.write_text(json.dumps(names))
+    result = project.run("archive.py", "--weights", str(folders / "bert"))
+    assert result.returncode == 0, result.stderr
+    assert "no problem_type: single_label_classification (assumed)" in result.stdout
