@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,19 @@ SMALL = {
 
 
 def word_pieces() -> tuple[Tokenizer, dict[str, Any]]:
-    """Return a tokenizer as BERT has it: in lower case, of pieces of words."""
+    """Return a tokenizer as BERT has it: in lower case, of words and their letters.
+
+    Its tokens are not trained: trainers of `tokenizers` number them differently each time.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = sorted(set("".join(SENTENCES)) - {" "})
+    words = sorted({word for text in SENTENCES for word in re.findall(r"\w\w+", text)})
+    tokens = [*special, *letters, *(f"##{letter}" for letter in letters), *words]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
