@@ -147,7 +147,7 @@ def test_what_no_file_tells_is_assumed_aloud(bert: Path, tmp_path: Path) -> None
     result = ts_template("new", str(tmp_path / "made"), "--weights", str(bert), "--defaults")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "pooling: mean (assumed; another: -d pooling=cls)" in result.stdout
-    assert "l2_normalize: False (assumed" in result.stdout
+    assert "l2_normalize: false (assumed; another: -d l2_normalize=true)" in result.stdout
 
 
 def with_dense(folder: Path) -> None:

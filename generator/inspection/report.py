@@ -21,6 +21,7 @@ from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
 from generator.layouts import plain_name
 from generator.rendering import runner, template_root
+from generator.tasks import tasks
 
 if TYPE_CHECKING:
     from generator.labels import Labels
