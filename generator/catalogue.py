@@ -118,6 +118,8 @@ KINDS = {
     ),
     # Logits (N, classes) of texts. torchvision has none.
     "text classifier": Kind("", ("", ""), "", 2),
+    # Embeddings (N, features) of texts, pooled from those of their tokens.
+    "text encoder": Kind("", ("", ""), "", 2),
 }
 
 # Classes of the trial networks. Any two numbers that differ show which layer gives the classes.
@@ -257,7 +259,7 @@ TIMM = replace(
 
 HUGGINGFACE = replace(
     CUSTOM,
-    kinds=("text classifier",),
+    kinds=("text classifier", "text encoder"),
     family="huggingface",
     title="huggingface (a network of transformers; its folder tells which)",
 )

@@ -576,7 +576,7 @@ def put_files(
     if weights is not None:
         for name, source in files_of(weights).items():
             target = project / "weights" / name
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     answers = answers_in(project)
     file = facts.labels()[answers.get("label_format", "none")]["file"]
@@ -596,7 +596,8 @@ def files_of(weights: Path) -> dict[str, Path]:
     """
     if weights.is_dir():
         folder = weights.resolve()
-        return {f"{folder.name.lstrip('.') or 'folder'}/{x.name}": x for x in needed(folder)}
+        name = folder.name.lstrip(".") or "folder"
+        return {f"{name}/{x.relative_to(folder)}": x for x in needed(folder)}
     name = weights.name.lstrip(".")  # hidden files do not count there
     with weights.open("rb") as file:
         may_be_onnx = file.read(1) == b"\x08"  # the first field's tag

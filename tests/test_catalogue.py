@@ -108,8 +108,8 @@ def test_every_network_has_its_kinds() -> None:
             assert (arch.box_map is not None) == (name in DETECTORS)
             assert (arch.detection is not None) == (name in DETECTORS)
     assert ARCHS["timm"].kinds == ("classifier",)
-    assert ARCHS["huggingface"].kinds == ("text classifier",)
-    assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS) - {"text classifier"}
+    assert ARCHS["huggingface"].kinds == ("text classifier", "text encoder")
+    assert set(ARCHS["custom"].kinds) == set(catalogue.KINDS) - {*ARCHS["huggingface"].kinds}
 
 
 def test_families_stand_together_and_grow() -> None:

@@ -100,7 +100,7 @@ class Inspection:
         timm_name: the name that a pickled network of timm's or its training gives; "" if none does.
         training: what the file tells of the network's training.
         hub: what lies beside weights of transformers.
-        folder: of transformers, with a network that classifies texts; it is served as a whole.
+        folder: of transformers, with a network for texts; it is served as a whole.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -167,7 +167,7 @@ def inspect_file(path: Path) -> Inspection:
         UserError: It is no checkpoint, or damaged; the message says what it is.
     """
     if (folder := text_folder(path)) is not None:
-        return text_classifier(folder)
+        return network_for_texts(folder)
     path = (hub.weights_of(path) if path.is_dir() else None) or path
     reading = read(path)
     if (training := hub.timm_training(path)).script:
@@ -212,23 +212,22 @@ def inspect_file(path: Path) -> Inspection:
     )
 
 
-def text_classifier(folder: TextFolder) -> Inspection:
-    """Describe a folder of transformers with a network that classifies texts.
+def network_for_texts(folder: TextFolder) -> Inspection:
+    """Describe a folder of transformers with a network for texts.
 
     Raises:
         UserError: Its weights cannot be read.
     """
     path = weights_in(folder.path)
     found = unknown(path, read(path))
-    kind = "text classifier"
-    (task,) = serving(kind)
+    (task,) = serving(folder.kind)
     return replace(
         found,
-        network_kind=kind,
+        network_kind=folder.kind,
         task=task.value,
         architecture=None,
         prefix="",
-        classes=folder.answers["num_classes"],
+        classes=folder.answers["num_classes"] if task.facts["has_labels"] else None,
         channels=None,
         image_size=None,
         nearest=(),

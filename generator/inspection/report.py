@@ -21,6 +21,7 @@ from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
 from generator.layouts import plain_name
 from generator.rendering import runner, template_root
+from generator.tasks import tasks
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -162,7 +163,9 @@ def rows(inspection: Inspection) -> Iterator[tuple[str, str]]:
     yield "task", task(inspection)
     for number, near in enumerate(inspection.nearest):
         yield "nearest" if not number else "", str(near)
-    yield "classes", str(inspection.classes or NOT_KNOWN)
+    known = tasks().get(inspection.task or "")
+    if known is None or known.facts["has_labels"] or inspection.folder is None:
+        yield "classes", str(inspection.classes or NOT_KNOWN)
     colors = {3: " (colour)", 1: " (grayscale)"}.get(inspection.channels or 0, "")
     if inspection.folder is None:
         yield "channels", f"{inspection.channels or NOT_KNOWN}{colors}"

@@ -1,4 +1,4 @@
-"""Reads a folder of transformers whose network classifies texts: config.json, and what lies beside.
+"""Reads folders of transformers whose network classifies or embeds texts: config.json, and more.
 
 Nothing in the folder is run, and no tensor is read. What would not be served is refused here in the
 words of a project's archive.py, which checks the rest.
@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from generator.inspection.hub import CONFIG, WEIGHTS, read_json
 from generator.inspection.refusals import RefusedFileError
+from generator.shared.sentences import MODULES, SentenceError, Sentences, read_sentences
 
 CLASS = re.compile(r"\w+ForSequenceClassification")
+ENCODER = re.compile(r"\w+Model")
+PREPROCESSOR = "preprocessor_config.json"  # of images or sounds
 SHARDS = tuple(f"{name}.index.json" for name in WEIGHTS)
 TOKENIZER = "tokenizer.json"
 ADAPTER = "adapter_config.json"
+SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers it returns
+OPEN = "no file tells what becomes of texts with more tokens"
 USUAL = 512  # tokens, where a network takes more or does not say
 # What a project needs of a folder; checkpoints of training hold much else.
 NEEDED = re.compile(
@@ -30,10 +35,11 @@ NEEDED = re.compile(
 
 @dataclass(frozen=True)
 class TextFolder:
-    """A folder with a network that classifies texts.
+    """A folder with a network that classifies or embeds texts.
 
     Attributes:
         path: the folder.
+        kind: of network, as `catalogue.KINDS` has it.
         network: its class in transformers.
         answers: that follow.
         notes: what else people should know.
@@ -41,6 +47,7 @@ class TextFolder:
     """
 
     path: Path
+    kind: str
     network: str
     answers: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -60,7 +67,11 @@ def text_folder(path: Path) -> TextFolder | None:
     config = read_json(folder / CONFIG)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    if not CLASS.fullmatch(name):
+    if CLASS.fullmatch(name):
+        read = classifier
+    elif is_encoder(folder, name):
+        read = encoder
+    else:
         return None
     if (folder / ADAPTER).is_file():
         refuse_adapter(folder)
@@ -69,6 +80,31 @@ def text_folder(path: Path) -> TextFolder | None:
             f"{folder} brings code of its own (auto_map in config.json), which is never run here. "
             "If transformers has the network by now, save it from there"
         )
+    found = read(folder, name, config)
+    if not (folder / TOKENIZER).is_file():
+        code = f"from transformers import AutoTokenizer as A; A.from_pretrained({str(folder)!r})"
+        raise RefusedFileError(
+            f"there is no {TOKENIZER} in {folder}, which a service reads texts with. If the folder "
+            "has the older files, such as vocab.txt, this makes it of them: "
+            f"python -c {shlex.quote(f'{code}.save_pretrained({str(folder)!r})')}"
+        )
+    return found
+
+
+def is_encoder(folder: Path, name: str) -> bool:
+    """Tell whether a folder has an encoder of texts, by its class and the files beside it."""
+    if (folder / MODULES).is_file():
+        return True
+    is_of_texts = not (folder / PREPROCESSOR).is_file() and any(folder.glob("tokenizer*.json"))
+    return is_of_texts and ENCODER.fullmatch(name) is not None
+
+
+def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
+    """Return what a folder with a classifier tells.
+
+    Raises:
+        RefusedFileError: It is a regression.
+    """
     classes = config.get("id2label")
     count = len(classes) if isinstance(classes, dict) else config.get("num_labels", 2)
     problem_type = config.get("problem_type")
@@ -77,41 +113,86 @@ def text_folder(path: Path) -> TextFolder | None:
             f"{folder} returns a number for each text: a regression (num_labels {count}, "
             f"problem_type {problem_type}), which no task of this template serves"
         )
-    if not (folder / TOKENIZER).is_file():
-        code = f"from transformers import AutoTokenizer as A; A.from_pretrained({str(folder)!r})"
-        raise RefusedFileError(
-            f"there is no {TOKENIZER} in {folder}, which a service reads texts with. If the folder "
-            "has the older files, such as vocab.txt, this makes it of them: "
-            f"python -c {shlex.quote(f'{code}.save_pretrained({str(folder)!r})')}"
-        )
     answers = {
         "architecture": "huggingface",
         "weights": "huggingface",
         "num_classes": count,
         "max_tokens": min(USUAL, positions(config) or USUAL),
     }
-    open_questions = {"long_texts": "no file tells what becomes of texts with more tokens"}
+    open_questions = {"long_texts": OPEN}
     if isinstance(problem_type, str):
         answers["problem_type"] = problem_type
     else:
         open_questions["problem_type"] = (
             "config.json does not tell; transformers then takes classes that exclude one another"
         )
-    notes = [f"config.json tells that it is transformers' {name}"]
-    if positions(config) > USUAL:
-        notes.append(f"it takes up to {positions(config)} tokens: -d max_tokens=N for more")
+    notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
     if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
         notes.append("its id2label names no classes: a label file does, with --labels")
-    return TextFolder(folder, name, answers, tuple(notes), open_questions)
+    return TextFolder(folder, "text classifier", name, answers, tuple(notes), open_questions)
+
+
+def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
+    """Return what a folder with an encoder tells, perhaps one of sentence-transformers.
+
+    Raises:
+        RefusedFileError: It does more than a service does.
+    """
+    try:
+        sentences = read_sentences(folder)
+    except SentenceError as error:
+        raise RefusedFileError(str(error)) from error
+    if config.get("is_encoder_decoder") or "vision_config" in config:
+        raise RefusedFileError(
+            f"{folder}: {name} is more than an encoder of texts, which no task of this template "
+            "serves"
+        )
+    answers: dict[str, Any] = {"architecture": "huggingface", "weights": "huggingface"}
+    sizes = (config.get(key) for key in SIZES)
+    if size := next((x for x in sizes if type(x) is int and x > 0), None):
+        answers["num_classes"] = size
+    limit = min(USUAL, positions(config) or USUAL)
+    open_questions = {"long_texts": OPEN}
+    notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
+    if sentences is None:
+        open_questions["pooling"] = f"there is no {MODULES}, as sentence-transformers writes it"
+        open_questions["l2_normalize"] = open_questions["pooling"]
+    else:
+        limit = sentences.max_tokens or limit
+        answers |= {"pooling": sentences.pooling, "l2_normalize": sentences.l2_normalize}
+        notes += notes_on(sentences)
+    answers["max_tokens"] = min(limit, positions(config) or limit)
+    return TextFolder(folder, "text encoder", name, answers, tuple(notes), open_questions)
+
+
+def notes_on(sentences: Sentences) -> Iterator[str]:
+    """Yield what people should know of a folder of sentence-transformers."""
+    normalized = ", then normalised" if sentences.l2_normalize else ""
+    yield f"{MODULES} tells of sentence-transformers: pooling {sentences.pooling}{normalized}"
+    if sentences.max_tokens:
+        yield f"sentence-transformers cuts texts off after {sentences.max_tokens} tokens"
+    if sentences.prompts:
+        named = ", ".join(f"{name}: {prompt!r}" for name, prompt in sentences.prompts.items())
+        yield f"it was trained with prompts, which clients put before their texts ({named})"
+
+
+def note_on_tokens(config: Mapping[str, Any]) -> list[str]:
+    """Return that a network takes more tokens than proposed, if it does."""
+    if (limit := positions(config)) > USUAL:
+        return [f"it takes up to {limit} tokens: -d max_tokens=N for more"]
+    return []
 
 
 def refuse_adapter(folder: Path) -> None:
     """Raise RefusedFileError with the lines that merge an adapter into its network."""
+    kinds = {"FEATURE_EXTRACTION": "FeatureExtraction"}
+    kind = kinds.get(str(read_json(folder / ADAPTER).get("task_type")), "SequenceClassification")
+    adapted = f"AutoPeftModelFor{kind}"
     merged = str(folder.with_name(f"{folder.name}-merged"))
     raise RefusedFileError(
         f"{folder} is an adapter (LoRA), whose weights are not all there. Merge it where it was "
         "trained, in Python:\n"
-        "    from peft import AutoPeftModelForSequenceClassification as Model\n"
+        f"    from peft import {adapted} as Model\n"
         f"    merged = Model.from_pretrained({str(folder)!r}).merge_and_unload()\n"
         f"    merged.save_pretrained({merged!r})\n"
         f"and put the tokenizer's files there, too. Then: --weights {shlex.quote(merged)}"
@@ -148,7 +229,10 @@ def weights_in(folder: Path) -> Path:
 
 
 def needed(folder: Path) -> list[Path]:
-    """Return the files of a folder that a project needs."""
+    """Return the files of a folder that a project needs, some in folders that lie in it."""
     found = sorted(x for x in folder.iterdir() if x.is_file() and NEEDED.fullmatch(x.name))
     has_safetensors = any(path.suffix == ".safetensors" for path in found)
-    return [path for path in found if path.suffix != ".bin" or not has_safetensors]
+    found = [path for path in found if path.suffix != ".bin" or not has_safetensors]
+    if (folder / MODULES).is_file():  # such as 1_Pooling
+        found += sorted(folder.glob(f"*_*/{CONFIG}"))
+    return found
