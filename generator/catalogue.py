@@ -116,6 +116,8 @@ KINDS = {
     "detector": Kind(
         "torchvision.models.detection", ("COCO-val2017", "box_map"), "% box mAP", None
     ),
+    # The same with a mask for each box; those of torchvision are detectors as well.
+    "instance segmenter": Kind("", ("COCO-val2017", "box_map"), "% box mAP", None),
     # Logits (N, classes) of texts. torchvision has none.
     "text classifier": Kind("", ("", ""), "", 2),
 }
@@ -366,7 +368,7 @@ def preset(name: str) -> dict[str, Any]:
     dataset, metric = KINDS[kind].metric
     figure = weights.meta["_metrics"][dataset][metric]
     stated = {
-        "kinds": (kind,),
+        "kinds": ("instance segmenter", kind) if finds_masks(name) else (kind,),
         "module": KINDS[kind].module,
         "family": family_of(name),
         "acc1": figure if kind == "classifier" else None,
@@ -434,6 +436,11 @@ def detection(name: str) -> dict[str, Any]:
         "heads": ["rpn.head", "roi_heads.box_predictor"] if is_rcnn else ["head"],
         "wide_tail": "reduce_tail" in inspect.getsource(models.get_model_builder(name)),
     }
+
+
+def finds_masks(name: str) -> bool:
+    """Tell whether a torchvision network finds a mask for each box."""
+    return kind_of(name) == "detector" and detection(name)["boxes_alone"] == "mask_roi_pool"
 
 
 def family_of(name: str) -> str:
