@@ -158,7 +158,8 @@ def architectures_markdown() -> str:
         only = ", no other" if arch.size_rule == "fixed" else ""
         figure = next(x for x in (arch.acc1, arch.miou, arch.box_map) if x is not None)
         lines.append(
-            f"| `{name}` | {arch.family} | {' or '.join(arch.kinds)} | {arch.params / 1e6:.1f} M | {arch.input_size} "
+            f"| `{name}` | {arch.family} | {' or '.join(arch.kinds)} "
+            f"| {arch.params / 1e6:.1f} M | {arch.input_size} "
             f"| {smallest}{steps}{only} | {figure:.1f} {catalogue.KINDS[arch.kinds[0]].unit} "
             f"| `{arch.classifier}` |"
         )

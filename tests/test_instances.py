@@ -117,7 +117,7 @@ def test_heads_of_another_width_are_refused(
     assert "use custom" in result.stderr
 
 
-def test_masks_or_boxes_are_possible(tmp_path: Path) -> None:
+def test_masks_or_boxes_are_possible(tmp_path: Path, copy_project: Callable[..., Project]) -> None:
     with torch.device("meta"):
         backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
         other = detection.MaskRCNN(backbone, num_classes=5)
@@ -131,10 +131,10 @@ def test_masks_or_boxes_are_possible(tmp_path: Path) -> None:
     assert found.task == "instance_segmentation"
     assert found.answers["architecture"] == "maskrcnn_resnet50_fpn_v2"
     assert found.answers["num_classes"] == 3
-    words = ("--weights", "w.pth", "-d", "task=object_detection", "--defaults")
-    result = ts_template("new", "p", *words, "-d", "label_format=none", cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "mask_roi_pool = None" in (tmp_path / "p" / "service" / "model.py").read_text()
+    for task, is_cut in (("object_detection", True), ("instance_segmentation", False)):
+        project = copy_project(task, task=task, architecture="maskrcnn_resnet50_fpn_v2")
+        text = (project.path / "service" / "model.py").read_text()
+        assert ("mask_roi_pool = None" in text) == is_cut
 
 
 NETWORK = """

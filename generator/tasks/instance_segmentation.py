@@ -43,6 +43,10 @@ class InstanceSegmentation(ObjectDetection):
         """Return nothing: one threshold in a handler may be for scores or for masks."""
         return Response()
 
+    def notes_on_classes(self, classes: int) -> list[str]:
+        """Return that the background is among them."""
+        return [f"{classes} classes include the background, which is class 0 and never returned"]
+
     @property
     def built_in_response(self) -> Response:
         """Nothing: TorchServe has no handler that returns masks."""
