@@ -214,7 +214,7 @@ class Arch:
 
 
 CUSTOM = Arch(
-    kinds=tuple(KINDS),
+    kinds=("classifier", "segmenter", "detector", "instance segmenter"),
     module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
