@@ -116,6 +116,8 @@ KINDS = {
     "detector": Kind(
         "torchvision.models.detection", ("COCO-val2017", "box_map"), "% box mAP", None
     ),
+    # The same with a mask for each box; those of torchvision are detectors as well.
+    "instance segmenter": Kind("", ("COCO-val2017", "box_map"), "% box mAP", None),
     # Logits (N, classes) of texts. torchvision has none.
     "text classifier": Kind("", ("", ""), "", 2),
     # Embeddings (N, features) of texts, pooled from those of their tokens.
@@ -214,7 +216,7 @@ class Arch:
 
 
 CUSTOM = Arch(
-    kinds=tuple(name for name, kind in KINDS.items() if kind.module),
+    kinds=("classifier", "segmenter", "detector", "instance segmenter"),
     module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
@@ -368,7 +370,7 @@ def preset(name: str) -> dict[str, Any]:
     dataset, metric = KINDS[kind].metric
     figure = weights.meta["_metrics"][dataset][metric]
     stated = {
-        "kinds": (kind,),
+        "kinds": ("instance segmenter", kind) if finds_masks(name) else (kind,),
         "module": KINDS[kind].module,
         "family": family_of(name),
         "acc1": figure if kind == "classifier" else None,
@@ -436,6 +438,11 @@ def detection(name: str) -> dict[str, Any]:
         "heads": ["rpn.head", "roi_heads.box_predictor"] if is_rcnn else ["head"],
         "wide_tail": "reduce_tail" in inspect.getsource(models.get_model_builder(name)),
     }
+
+
+def finds_masks(name: str) -> bool:
+    """Tell whether a torchvision network finds a mask for each box."""
+    return kind_of(name) == "detector" and detection(name)["boxes_alone"] == "mask_roi_pool"
 
 
 def family_of(name: str) -> str:

@@ -156,11 +156,11 @@ def architectures_markdown() -> str:
         smallest = arch.input_size if arch.size_rule == "fixed" else arch.min_size
         steps = f", multiples of {arch.size_step}" if arch.size_step > 1 else ""
         only = ", no other" if arch.size_rule == "fixed" else ""
-        (kind,) = arch.kinds
         figure = next(x for x in (arch.acc1, arch.miou, arch.box_map) if x is not None)
         lines.append(
-            f"| `{name}` | {arch.family} | {kind} | {arch.params / 1e6:.1f} M | {arch.input_size} "
-            f"| {smallest}{steps}{only} | {figure:.1f} {catalogue.KINDS[kind].unit} "
+            f"| `{name}` | {arch.family} | {' or '.join(arch.kinds)} "
+            f"| {arch.params / 1e6:.1f} M | {arch.input_size} "
+            f"| {smallest}{steps}{only} | {figure:.1f} {catalogue.KINDS[arch.kinds[0]].unit} "
             f"| `{arch.classifier}` |"
         )
     return "\n".join(lines) + "\n"

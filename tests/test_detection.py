@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.transforms import functional as transforms
 
@@ -414,12 +413,6 @@ def checkpoints() -> Iterator[tuple[str, Callable[[], Any], dict[str, Any], set[
         network.roi_heads.box_predictor = FastRCNNPredictor(1024, 2)
         return network.state_dict()
 
-    def pedestrians() -> Any:
-        network: Any = frozen(detection.maskrcnn_resnet50_fpn(**BARE), 0.0)
-        network.roi_heads.box_predictor = FastRCNNPredictor(1024, 2)
-        network.roi_heads.mask_predictor = MaskRCNNPredictor(256, 256, 2)
-        return {f"module.{name}": x for name, x in network.state_dict().items()}
-
     def whole() -> Any:
         network: Any = detection.retinanet_resnet50_fpn(
             **BARE, num_classes=4, min_size=(480, 600), max_size=1000, nms_thresh=0.3
@@ -428,9 +421,6 @@ def checkpoints() -> Iterator[tuple[str, Callable[[], Any], dict[str, Any], set[
 
     yield "tutorial", tutorial, {
         "architecture": "fasterrcnn_resnet50_fpn", "num_classes": 2,
-    }, {"coco_eps", "nms_threshold"}  # fmt: skip
-    yield "pedestrians", pedestrians, {
-        "architecture": "maskrcnn_resnet50_fpn", "num_classes": 2, "state_dict_prefix": "module.",
     }, {"coco_eps", "nms_threshold"}  # fmt: skip
     yield "from scratch", detection.fasterrcnn_resnet50_fpn(**BARE, num_classes=3).state_dict, {
         "architecture": "fasterrcnn_resnet50_fpn", "num_classes": 3, "coco_eps": False,

@@ -515,7 +515,7 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
             )
     if match is None:
         return notes
-    if match.kind == "detector" and not match.told.get("transforms"):
+    if match.kind in ("detector", "instance segmenter") and not match.told.get("transforms"):
         notes.append(
             "weights do not show the sizes of a detector's anchors: they are torchvision's own, "
             "else bring the file that builds the network"

@@ -37,6 +37,8 @@ DETECTOR = re.compile(
     r"|dfl\.conv"  # Ultralytics
     r")\."
 )
+# What finds a mask for each box, as torchvision names it.
+INSTANCE_SEGMENTER = re.compile(r"(^|\.)roi_heads\.mask_predictor\.")
 # The layer that gives the classes of each pixel: its rows are the classes.
 SEGMENTER = re.compile(
     r"(^|\.)("
@@ -51,13 +53,13 @@ BACKBONE = re.compile(r"(|.*?\.)backbone\.")
 
 
 def sign_of(state: State) -> Sign | None:
-    """Return what shows that a network is a detector or a segmenter; None if nothing does."""
+    """Return what shows that a network finds objects or segments; None if nothing does."""
     convolutions = {key: x.shape for key, x in state.items() if len(x.shape) == 4}
     if not convolutions:
         return None
-    for key in state:
-        if DETECTOR.search(key):
-            return Sign("detector", key)
+    for kind, pattern in (("instance segmenter", INSTANCE_SEGMENTER), ("detector", DETECTOR)):
+        if key := next(filter(pattern.search, state), None):
+            return Sign(kind, key)
     for pattern in (SEGMENTER, LAST) if not has_matrix(state.values()) else (SEGMENTER,):
         for key, shape in reversed(convolutions.items()):
             if pattern.search(key):

@@ -210,7 +210,8 @@ def check_predictions(path: Path) -> None:
     shape = [sizes.get(name, 8) for name in output_dimensions(answers)]
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     if "rows" in facts.tasks()[answers["task"]]:
-        outputs = made_up_rows(len(prepared), num_outputs())
+        side = facts.tasks()[answers["task"]].get("mask_side", 0)
+        outputs = made_up_rows(len(prepared), num_outputs(), side)
     else:
         outputs = as_returned(numbers, answers)
     module("tools.outputs").check_outputs(list(outputs))
@@ -223,15 +224,21 @@ def check_predictions(path: Path) -> None:
         assert body and content_type
 
 
-def made_up_rows(images: int, classes: int) -> Tensor:
-    """Return rows of x1, y1, x2, y2, score and class (N, 8, 6), half of them left over."""
+def made_up_rows(images: int, classes: int, side: int) -> Tensor:
+    """Return rows of x1, y1, x2, y2, score, class and a mask (N, 8, 6 + side * side).
+
+    Half of them are left over.
+    """
     import torch
 
     numbers = torch.rand(images, 8, 6, generator=torch.Generator().manual_seed(0))
     corners = (50 * numbers[..., :4]).unflatten(2, (2, 2)).sort(dim=2).values.flatten(2)
     scores = numbers[..., 4].sort(dim=1, descending=True).values
     rows = torch.cat(
-        [corners, scores[..., None], (numbers[..., 5:] * classes).floor()],
+        [
+            *(corners, scores[..., None], (numbers[..., 5:] * classes).floor()),
+            torch.rand(images, 8, side * side),
+        ],
         dim=2,
     )
     rows[:, 4:] = -1
