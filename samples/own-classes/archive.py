@@ -263,7 +263,7 @@ def refuse_stray_files() -> None:
             raise ProjectError(
                 f"{path} is not used: the service takes service/{path.name}. If yours is the right "
                 f"one, run: {command}\n"
-                "In it, modules of the service are imported as in: from service.pixels import scale"
+                "In it, modules of the service are imported as in: from service.task import Item"
             )
 
 

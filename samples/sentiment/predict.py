@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--archive", type=Path, default=ARCHIVE, help=f"default: {ARCHIVE.name}")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     options = parser.parse_args()
-    bodies = [read_file(Path(x)) if options.files else x.encode() for x in options.texts]
+    bodies = [read_file(Path(x)) if options.files else os.fsencode(x) for x in options.texts]
     with open_archive(options.archive) as service:
         predictions = [service.predict([{"body": body}])[0] for body in bodies]
     if options.json:

@@ -20,10 +20,13 @@ class Network(nn.Module):
         self.model = model
         # Others know no sentences of a pair, or use such numbers for something else.
         self.has_types = getattr(model.config, "type_vocab_size", 0) > 1
+        self.padding = model.config.pad_token_id  # some find the end of a text by it
 
     def forward(self, texts: torch.Tensor) -> torch.Tensor:
         """Return scores (N, classes) for int64 texts (N, 3, length): see service/task.py."""
         tokens, mask, types = texts.unbind(dim=1)
+        if self.padding:
+            tokens = tokens.masked_fill(mask == 0, self.padding)
         inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": mask}
         if self.has_types:
             inputs["token_type_ids"] = types

@@ -52,7 +52,10 @@ def prepare_weights(source: Path, target: Path) -> str:
     shutil.copyfile(source / "config.json", target.with_name("config.json"))
     tokenizer.save(str(target.with_name("tokenizer.json")))
     count = sum(parameter.numel() for parameter in model.parameters())
-    return f"{name}, {count / 1e6:.1f} M parameters; {tokenizer.get_vocab_size()} tokens"
+    found = f"{name}, {count / 1e6:.1f} M parameters; {tokenizer.get_vocab_size()} tokens"
+    if config.get("problem_type") is None:
+        found += f"; config.json has no problem_type: {PROBLEM_TYPE} (assumed)"
+    return found
 
 
 def read_config(source: Path) -> dict[str, Any]:
@@ -214,6 +217,12 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
     if max(item[0].max() for item in items) >= model.get_input_embeddings().num_embeddings:
         raise ProjectError(f"{source}: its tokenizer has more tokens than the network knows")
     network = Network(model)
+    if network.has_types and "token_type_ids" not in own.model_input_names:
+        raise ProjectError(
+            f"{source}: the network tells the two texts of a pair apart, and its tokenizer does not "
+            "say which is which. If it did in training, write into tokenizer_config.json: "
+            '"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]'
+        )
     longest = max(items, key=lambda item: item.shape[1])
     try:
         found = torch.cat([network(task.collate([item, longest]))[:1] for item in items])

@@ -106,7 +106,8 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
             names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
         elif isinstance(value, dict):
-            names = list(value.values())
+            by_index = all(str(index).isdecimal() for index in value)
+            names = [value[index] for index in (sorted(value, key=int) if by_index else value)]
         if not all(isinstance(name, str) for name in names) or names == labels:
             continue
         if sorted(names) == sorted(labels):
