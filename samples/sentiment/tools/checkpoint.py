@@ -219,8 +219,8 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
     network = Network(model)
     if network.has_types and "token_type_ids" not in own.model_input_names:
         raise ProjectError(
-            f"{source}: the network tells the two texts of a pair apart, and its tokenizer does not "
-            "say which is which. If it did in training, write into tokenizer_config.json: "
+            f"{source}: the network tells the two texts of a pair apart, and its tokenizer does "
+            "not say which is which. If it did in training, write into tokenizer_config.json: "
             '"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]'
         )
     longest = max(items, key=lambda item: item.shape[1])
