@@ -22,7 +22,7 @@ import yaml
 from conftest import ts_template
 from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
-from generator.matrix import dealing, imports
+from generator.matrix import dealing, imports, smoke
 from generator.rendering import plain_copy, template_root
 
 TASKS = list(facts.tasks())
@@ -93,6 +93,8 @@ def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
     values = matrix.questions(task)
     if len(combinations) < 100:  # too few for pairs: each value comes, those of lists aside
         for name in values.keys() - {"deploy", "own_files", *dealing.SPEED}:
+            if len(values[name]) > len(combinations):
+                continue
             assert {json.dumps(x[name]) for x in combinations} == set(map(json.dumps, values[name]))
         return
     fact = facts.tasks()[task]
@@ -101,6 +103,8 @@ def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
         for name in values.keys() - set(matrix.AXES):
             for one in values[axis]:
                 for other in values[name]:
+                    if name in dealing.SPEED and "speeds" in fact:
+                        continue  # it refuses others
                     if name == "model_output" and (output := of_one_output.get(other)):
                         if axis == "num_classes" or one == "pretrained":
                             continue  # it has two classes, and is nobody's but the user's
@@ -173,9 +177,7 @@ def stock_render(template: Path, destination: Path, answers: dict[str, Any]) -> 
 
 
 def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1_000_000)
-    print(f"seed {seed}")  # shown if the test fails
-    deal = random.Random(seed)
+    deal = random.Random(0)
     template = plain_copy(tmp_path / "template")
     renderer = FastRenderer(template)
     allowed = [answers for answers in matrix.combinations() if not matrix.is_forbidden(answers)]
@@ -188,6 +190,8 @@ def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
         if number % 4 == 0:  # and whatever --defaults makes of fewer answers
             names = deal.sample([*answers], len(answers) // 2)
             names += ["task", *dealing.SPEED]  # they go together
+            # What a network returns depends on answers that may be left out.
+            names = [name for name in names if name != "model_output"]
             answers = {name: answers[name] for name in answers if name in names}
         fast, stock = tmp_path / f"fast{number}", tmp_path / f"stock{number}"
         renderer.render(fast, answers)
@@ -410,6 +414,8 @@ def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> N
         tasks = [task for task in TASKS if facts.tasks()[task]["networks"] == kind]
         tried = {x["architecture"] for x in sample if x["task"] in tasks}
         known = set(matrix.questions(tasks[0])["architecture"])
+        if not every:  # large detectors take seconds for an image
+            known = {x for x in known if not archs[x].detection or archs[x].params < smoke.SLOW}
         assert {archs[name].family for name in tried} == {archs[name].family for name in known}
         assert tried == known or not every
     assert {answers["task"] for answers in sample} == set(TASKS)
@@ -445,8 +451,11 @@ def test_options_prints_every_question_and_value() -> None:
         for name, values in matrix.questions(task).items():
             assert name in result.stdout
             if name in ("task", "weights", "label_format", "transforms", "response_format", "head"):
+                listed = result.stdout
+                if f"ts-template options {name}" in listed:  # they are many
+                    listed = ts_template("options", name).stdout
                 for value in values:
-                    assert value in result.stdout
+                    assert value in listed
     assert "vit_h_14" in ts_template("options", "architecture").stdout
     misspelt = ts_template("options", "weigths")
     assert misspelt.returncode == 1
