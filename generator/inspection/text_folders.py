@@ -95,8 +95,9 @@ def is_encoder(folder: Path, name: str) -> bool:
     """Tell whether a folder has an encoder of texts, by its class and the files beside it."""
     if (folder / MODULES).is_file():
         return True
-    is_of_texts = not (folder / PREPROCESSOR).is_file() and any(folder.glob("tokenizer*.json"))
-    return is_of_texts and ENCODER.fullmatch(name) is not None
+    if ENCODER.fullmatch(name) is None or (folder / PREPROCESSOR).is_file():
+        return False
+    return any(folder.glob("tokenizer*.json"))
 
 
 def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import random
 import shlex
 import tempfile
@@ -94,6 +95,10 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = [task]
         elif name == "architecture":
             values[name] = architectures(task)
+        elif name == "backend" and "speeds" in fact:
+            values[name] = [*fact["speeds"]]
+        elif name == "precision" and "speeds" in fact:
+            values[name] = [*dict.fromkeys(itertools.chain.from_iterable(fact["speeds"].values()))]
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
         elif OF_THE_TASK.get(name) in fact:
@@ -171,7 +176,8 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
     }
     networks: dict[tuple[Any, ...], Answers] = {}
     axes = [name for name in AXES if name in values]
-    for combination in itertools.product(*(values[name] for name in axes)):
+    product = list(itertools.product(*(values[name] for name in axes)))
+    for combination in product * rounds(task):
         answers = zipped(axes, combination)
         answers |= {name: next(pack) for name, pack in packs.items() if name not in of_the_network}
         answers |= zipped(SPEED, next(packs_of_speeds[answers["weights"]]))
@@ -181,6 +187,13 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
             networks[key] = {name: next(pack) for name, pack in of_this.items()}
         answers |= networks[key]
         yield made_possible(answers)
+
+
+def rounds(task: str) -> int:
+    """Return how often the product of a task's axes is dealt, so that each value comes."""
+    values = questions(task)
+    size = math.prod(len(values[name]) for name in AXES if name in values)
+    return math.ceil(max(map(len, values.values())) / size)
 
 
 def made_possible(answers: Answers) -> Answers:
