@@ -81,6 +81,15 @@ def test_no_task_is_named_outside_of_its_folder() -> None:
         assert not re.search(r"""\btask\s*[!=]=\s*['"]""", text), name
 
 
+def test_no_task_takes_a_piece_from_the_folder_of_another() -> None:
+    included = re.compile(r"template/tasks/(\w+)/")
+    for task in facts.tasks():
+        for path in (REPOSITORY / "template" / "tasks" / task).rglob("*"):
+            if path.is_file():
+                places = set(included.findall(path.read_text(encoding="utf-8")))
+                assert places & facts.tasks().keys() <= {task}, path
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
     """Render projects in memory, as the matrix does: the texts of a project by path."""
