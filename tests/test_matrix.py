@@ -22,7 +22,7 @@ import yaml
 from conftest import ts_template
 from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
-from generator.matrix import dealing, imports, smoke
+from generator.matrix import dealing, imports
 from generator.rendering import plain_copy, template_root
 
 TASKS = list(facts.tasks())
@@ -411,8 +411,6 @@ def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> N
         tasks = [task for task in TASKS if facts.tasks()[task]["networks"] == kind]
         tried = {x["architecture"] for x in sample if x["task"] in tasks}
         known = set(matrix.questions(tasks[0])["architecture"])
-        if not every:  # large detectors take seconds for an image
-            known = {x for x in known if not archs[x].detection or archs[x].params < smoke.SLOW}
         assert {archs[name].family for name in tried} == {archs[name].family for name in known}
         assert tried == known or not every
     assert {answers["task"] for answers in sample} == set(TASKS)
