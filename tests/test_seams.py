@@ -223,6 +223,8 @@ value: brightness
 title: a number for each image
 order: 99
 input: image
+has_labels: true
+is_headless: false
 networks: classifier
 project_name: Light Meter
 architecture: resnet18
