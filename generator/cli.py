@@ -467,7 +467,12 @@ def bench(
         "ts-template-bench"
     ),
     models: Annotated[
-        str, typer.Option(help="resnet18, mobilenet_v3_small, vit_b_16, digits; or all.")
+        str,
+        typer.Option(
+            help="resnet18, mobilenet_v3_small, vit_b_16, digits; detectors: "
+            "ssdlite320_mobilenet_v3_large, fasterrcnn_mobilenet_v3_large_320_fpn; segmenters: "
+            "lraspp_mobilenet_v3_large, deeplabv3_mobilenet_v3_large; or all."
+        ),
     ] = "resnet18",
     pictures: Annotated[
         str, typer.Option(help="640x480, 1920x1080, 4000x3000, for digits 28x28; or all.")
@@ -476,8 +481,8 @@ def bench(
     contenders: Annotated[
         str,
         typer.Option(
-            help="image-classifier, image-classifier-one-thread, tutorial, ours, limit (ours "
-            "without a server), asgi, litserve, ray, bentoml; ours-BACKEND, "
+            help="handler (TorchServe's own), handler-one-thread, handler-batches, tutorial, ours, "
+            "limit (ours without a server), asgi, litserve, ray, bentoml; ours-BACKEND, "
             "ours-BACKEND-PRECISION, asgi-BACKEND."
         ),
     ] = "",
@@ -487,6 +492,9 @@ def bench(
     ] = False,
     rounds: Annotated[int, typer.Option(help="How often all is repeated, in another order.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
+    broken: Annotated[
+        int, typer.Option(help="One image of so many breaks off, for example 20; 0: none does.")
+    ] = 0,
     add: Annotated[
         bool, typer.Option("--add", help="Add the rounds to those in the folder.")
     ] = False,
@@ -504,7 +512,8 @@ def bench(
     Every prediction is checked. The report has throughput, p50, p99, start and memory, as ratios.
 
     Examples: ts-template bench / ts-template bench --models all --pictures all --output big /
-    ts-template bench --contenders image-classifier-one-thread,ours-onnxruntime --rounds 5
+    ts-template bench --contenders handler-one-thread,ours-onnxruntime --rounds 5 /
+    ts-template bench --models all --contenders handler-one-thread,handler-batches,ours --broken 20
     """
     import signal
     import sys
@@ -518,8 +527,10 @@ def bench(
         raise UserError(f"--plot is {plot}; expected svg, png or none")
     if plot != "none":
         report.refuse_without_matplotlib()
-    if rounds < 0 or seconds <= 0:
-        raise UserError("--rounds must not be less than 0, and --seconds more than 0")
+    if rounds < 0 or seconds <= 0 or broken < 0 or broken == 1:
+        raise UserError(
+            "--rounds must not be less than 0, --seconds more than 0, and --broken 0, 2 or more"
+        )
     if targets:
         chosen = {model: [size] for model, size in report.TARGET_CASES}
     else:
@@ -540,6 +551,7 @@ def bench(
         clients=sorted(map(int, counts)),
         rounds=rounds,
         seconds=seconds,
+        broken=broken,
         output=output.absolute(),  # what is measured runs in folders of its own
         add=add,
         peers_python=(peers_python or Path(sys.executable)).absolute(),

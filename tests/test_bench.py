@@ -15,6 +15,7 @@ import pytest
 
 from conftest import Project, ts_template
 from generator.bench import contenders, load, report
+from generator.bench.networks import classifier, detector
 from generator.errors import UserError
 
 
@@ -135,12 +136,13 @@ def server() -> Iterator[str]:
 
 
 def test_wrong_predictions_and_lost_requests_are_counted(server: str, tmp_path: Path) -> None:
-    def drive(bodies: list[str], expected: list[str]) -> dict[str, Any]:
+    def drive(bodies: list[str], expected: list[str | None]) -> dict[str, Any]:
         paths = [tmp_path / str(number) for number in range(len(bodies))]
         for path, body in zip(paths, bodies, strict=True):
             path.write_text(body)
         job = {"url": server, "content_type": "image/jpeg", "images": [str(x) for x in paths]}
-        return load.drive(job | {"expected": expected, "clients": 2, "seconds": 0.3, "warmup": 0})
+        job |= {"expected": expected, "kind": "classifier"}
+        return load.drive(job | {"clients": 2, "seconds": 0.3, "warmup": 0})
 
     right = drive(["200"], ["3"])
     assert right["requests"] > 0
@@ -151,6 +153,10 @@ def test_wrong_predictions_and_lost_requests_are_counted(server: str, tmp_path: 
     assert refused["wrong"] == refused["requests"] > 0
     assert refused["first_error"].startswith("500 ")
     assert drive(["200", "end"], ["3", "3"])["lost"] > 0
+    broken = drive(["200", "400", "200"], ["3", None, "3"])
+    assert broken["requests"] > 0
+    assert broken["wrong"] == broken["lost"] == 0
+    assert drive(["200"], [None])["wrong"] > 0  # a broken image must not get a prediction
 
 
 @pytest.mark.parametrize(
@@ -163,16 +169,29 @@ def test_wrong_predictions_and_lost_requests_are_counted(server: str, tmp_path: 
     ],
 )
 def test_the_best_class_is_read_from_every_form_of_prediction(prediction: Any) -> None:
-    assert load.best(prediction) == "7"
+    assert classifier.best(prediction) == "7"
+
+
+def test_objects_are_compared_by_class_and_box() -> None:
+    expected = [{"7": [10.0, 10.0, 110.0, 60.0], "score": 0.9}]
+    expected += [{"3": [5.0 * x, 80.0, 5.0 * x + 50, 99.0], "score": 0.6} for x in range(9)]
+    assert detector.is_right([*reversed(expected)], expected)
+    assert detector.is_right(expected[1:], expected)  # one of ten may lie at the threshold
+    assert not detector.is_right(expected[2:], expected)
+    other_class = [{"8": [10.0, 10.0, 110.0, 60.0], "score": 0.9}]
+    moved = [{"7": [20.0, 10.0, 120.0, 60.0], "score": 0.9}]
+    assert not detector.is_right(other_class, expected[:1])
+    assert not detector.is_right(moved, expected[:1])
+    assert detector.is_right([], [])
 
 
 def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
     result = report.empty()
-    result["titles"] = {"image-classifier-one-thread": "one thread", "ours": "ours"}
+    result["titles"] = {"handler-one-thread": "one thread", "ours": "ours"}
     result["commands"] = ["ts-template bench"]
     for slow, fast in ((10, 20), (100, 300), (1, 4)):
         rows = []
-        for name, rate in (("ours", fast), ("image-classifier-one-thread", slow)):
+        for name, rate in (("ours", fast), ("handler-one-thread", slow)):
             figures = {"per_second": rate, "p50_ms": 1, "p99_ms": 1 / rate, "requests": 9}
             figures |= {"wrong": 0, "lost": 0, "cpu_ms": 1, "load_cpu": 0.1, "other_cpu": 0}
             loads = [{"image": "640x480", "clients": count, **figures} for count in (4, 16)]
@@ -194,6 +213,7 @@ def test_ratios_are_of_figures_of_the_same_round(tmp_path: Path) -> None:
         (["--models", "digits", "--pictures", "640x480"], "is for digits"),
         (["--contenders", "theirs"], "there is no contender theirs"),
         (["--clients", "0"], "--clients is 0"),
+        (["--broken", "1"], "--broken 0, 2 or more"),
         (["--plot", "gif"], "expected svg, png or none"),
     ],
 )

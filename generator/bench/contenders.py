@@ -21,13 +21,18 @@ from typing import Any
 
 from generator.bench.cases import SMALL, Model
 from generator.bench.load import BOUNDARY
+from generator.bench.networks import classifier
 from generator.errors import UserError
 
 APPS = Path(__file__).resolve().parent / "apps"
 FIRST_PREDICTION = 180  # seconds
+BATCH, BATCH_DELAY = 8, 50  # requests, and milliseconds: as TorchServe's documentation has them
 MAX_REQUEST = 20_000_000  # bytes; what the projects allow, too
 APPROXIMATE = ("bf16", "fp16", "int8")
 BINARY = "application/octet-stream"
+# TorchServe's own handler for the network: image_classifier, and the like.
+AS_IT_COMES, ONE_THREAD = "handler", "handler-one-thread"
+OWN_HANDLER = "TorchServe's own handler"
 WARNING = re.compile(r"\bWARN(ING)?\b|\w*Warning: ")
 
 
@@ -84,26 +89,33 @@ class TorchServe(Contender):
     """TorchServe with a handler that is not ours.
 
     Attributes:
-        handler: a name that TorchServe knows, or a file in APPS.
+        handler: a file in APPS; "" for TorchServe's own.
         threads: of each worker; None leaves torch its default, which is every core.
+        batch: how many requests its handler gets at once, at most.
     """
 
-    handler: str
+    handler: str = ""
     threads: int | None = None
+    batch: int = 1
 
     def prepare(self, model: Model, folder: Path) -> None:
         """Make the archive as TorchServe's README does."""
-        handler = self.handler
+        self.note = ""
+        handler = self.handler or model.built_in
         extra = [model.folder / "images.py"]
+        if self.handler and model.kind != classifier.KIND:
+            raise UserError(f"{self.handler} is a handler for classifiers")
         if model.is_digits:
             extra.append(model.folder / "digits_model.py")
-            if handler == "image_classifier":
+            if not self.handler:
                 handler = "digits_handler.py"
                 self.note = "with transforms of its own, as in TorchServe's MNIST example"
-        if importlib.util.find_spec("captum") is None and self.handler == "image_classifier":
+        if importlib.util.find_spec("captum") is None and not self.handler:
             extra.append(APPS / "captum.py")
             self.note += "; " * bool(self.note) + "with a stand-in for captum, which loads faster"
         (folder / "store").mkdir()
+        settings = f"batchSize: {self.batch}\nmaxBatchDelay: {BATCH_DELAY}\n"
+        (folder / "model-config.yaml").write_text(settings)
         with tempfile.TemporaryDirectory() as temporary:  # the archiver deletes things in there
             run(
                 [
@@ -113,6 +125,7 @@ class TorchServe(Contender):
                     *("--serialized-file", str(model.folder / "weights.pth")),
                     *("--handler", str(APPS / handler) if handler.endswith(".py") else handler),
                     *("--extra-files", ",".join(map(str, extra))),
+                    *(("--config-file", str(folder / "model-config.yaml")) * (self.batch > 1)),
                     *("--export-path", str(folder / "store")),
                 ],
                 folder,
@@ -225,6 +238,8 @@ class Peer(Contender):
 
     def prepare(self, model: Model, folder: Path) -> None:
         """Put the application beside the network."""
+        if model.kind != classifier.KIND:
+            raise UserError("its application here is for classifiers")
         if not self._version:
             raise UserError(
                 f"{self.python} has no {self.package}: install {self.package} there, or name "
@@ -283,12 +298,13 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
     """
     form = f"multipart/form-data; boundary={BOUNDARY}"
     match name.split("-"):
-        case ["image", "classifier"]:
-            title = "TorchServe's `image_classifier` as it comes"
-            return TorchServe(name, title, "image_classifier")
-        case ["image", "classifier", "one", "thread"]:
-            title = "`image_classifier`, one thread a worker"
-            return TorchServe(name, title, "image_classifier", 1)
+        case ["handler"] | ["image", "classifier"]:
+            return TorchServe(AS_IT_COMES, f"{OWN_HANDLER} as it comes")
+        case ["handler", "one", "thread"] | ["image", "classifier", "one", "thread"]:
+            return TorchServe(ONE_THREAD, f"{OWN_HANDLER}, one thread a worker", threads=1)
+        case ["handler", "batches"]:
+            title = f"{OWN_HANDLER}, one thread a worker, batches of {BATCH}"
+            return TorchServe(name, title, threads=1, batch=BATCH)
         case ["tutorial"]:
             return TorchServe(name, "the tutorials' handler", "tutorial_handler.py")
         case ["litserve"]:
@@ -318,14 +334,15 @@ def contender(name: str, peers_python: Path, data: Mapping[str, Any]) -> Contend
 
 
 # What is measured by default, and for the targets.
-BASIC = "image-classifier,image-classifier-one-thread,ours,limit"
+BASIC = f"{AS_IT_COMES},{ONE_THREAD},ours,limit"
 TARGETS = (
     f"{BASIC},tutorial,ours-onnxruntime,limit-onnxruntime,ours-openvino,limit-openvino,"
     "ours-onnxruntime-int8,ours-openvino-bf16,litserve,ray,bentoml"
 )
 NAMES = (
-    "image-classifier",
-    "image-classifier-one-thread",
+    AS_IT_COMES,
+    ONE_THREAD,
+    "handler-batches",
     "tutorial",
     "ours",
     "limit",

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from generator.bench.networks import KINDS
 from generator.shared.load import send_load
 
 BOUNDARY = "ts-template-bench"
@@ -25,21 +26,12 @@ def form(image: bytes) -> bytes:
     return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def best(prediction: Any) -> str:
-    """Return the most probable class in a prediction of any contender: its index, as text."""
-    if isinstance(prediction, list):
-        prediction = prediction[0]
-    if isinstance(prediction, dict) and "index" in prediction:
-        return str(prediction["index"])
-    if isinstance(prediction, dict):
-        return str(max(prediction, key=prediction.__getitem__))
-    return str(prediction)
-
-
-def is_right(status: int, body: bytes, expected: str) -> bool:
-    """Tell whether a prediction names the expected class first."""
+def is_right(status: int, body: bytes, expected: Any, kind: str) -> bool:
+    """Tell whether a reply is what is expected of it; None stands for an error."""
+    if expected is None:
+        return status >= 400
     try:
-        return status == 200 and best(json.loads(body)) == expected
+        return status == 200 and KINDS[kind].is_right(json.loads(body), expected)
     except (ValueError, LookupError, TypeError):
         return False
 
@@ -48,8 +40,8 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
     """Send a load and return its figures.
 
     Args:
-        job: url, content_type, images (paths of the bodies), expected (a class for each),
-            clients, seconds, warmup.
+        job: url, content_type, images (paths of the bodies), expected (what is right for each),
+            kind (of the network), clients, seconds, warmup.
 
     Returns:
         per_second, p50_ms, p99_ms, requests (how many were counted), wrong (of them), lost,
@@ -73,7 +65,7 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
     wrong = {
         key: count
         for key, count in load.replies.items()
-        if not is_right(key[1], key[2], job["expected"][key[0]])
+        if not is_right(key[1], key[2], job["expected"][key[0]], job["kind"])
     }
     timed = bool(load.latencies)
     return {

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.bench.contenders import AS_IT_COMES, ONE_THREAD, OWN_HANDLER
 from generator.errors import UserError
 from generator.files import in_one_step
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "report.json", "report.md", "report"
-ONE_THREAD, AS_IT_COMES = "image-classifier-one-thread", "image-classifier"
 METRICS = {"per_second": "requests a second", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
 PACKAGES = (
     *("torch", "torchvision", "torchserve", "pillow", "numpy", "onnxruntime", "openvino", "captum"),
@@ -66,7 +66,7 @@ def bounds(*values: float) -> dict[Case, float]:
     return dict(zip(TARGET_CASES, values, strict=False))
 
 
-FAIR = "`image_classifier`, one thread a worker"
+FAIR = f"{OWN_HANDLER}, one thread a worker"
 TARGETS = (
     Target(f"{FAIR}: throughput", ONE_THREAD, "per_second", (4, 16), bounds(1.7, 3.5, 2.2)),
     Target(f"{FAIR}: p99", ONE_THREAD, "p99_ms", (4, 16), bounds(0.5, 0.3, 0.5)),
@@ -76,11 +76,11 @@ TARGETS = (
         approximate=True,
     ),
     Target(
-        "`image_classifier` as it comes: throughput",
+        f"{OWN_HANDLER} as it comes: throughput",
         *(AS_IT_COMES, "per_second", (16,), bounds(10, 20, 10)),
     ),
     Target(
-        "`image_classifier` as it comes: p50 of one client",
+        f"{OWN_HANDLER} as it comes: p50 of one client",
         *(AS_IT_COMES, "p50_ms", (1,), bounds(0.7, 0.35, 0.25)),
     ),
     Target("the bare limit: throughput", "limit", "per_second", (16,), bounds(0.9, 0.8)),
@@ -88,7 +88,7 @@ TARGETS = (
     Target("Ray Serve: throughput", "ray", "per_second", (4, 16), bounds(1, 1, 1)),
     Target("BentoML: throughput", "bentoml", "per_second", (4, 16), bounds(1, 1, 1)),
     Target(
-        "`image_classifier` as it comes: start to first right prediction",
+        f"{OWN_HANDLER} as it comes: start to first right prediction",
         *(AS_IT_COMES, "start", (0,), bounds(0.6, 0.6, 0.5)),
     ),
 )

@@ -57,6 +57,7 @@ class Settings:
         clients: how many send at once, in turns.
         rounds: how often everything is repeated.
         seconds: of each load.
+        broken: which of the images that are sent is broken: every one of so many; 0 is none.
         output: the folder of the report.
         add: whether to add the rounds to those that are there.
         peers_python: the interpreter that has the other servers.
@@ -68,6 +69,7 @@ class Settings:
     clients: Sequence[int]
     rounds: int
     seconds: float
+    broken: int
     output: Path
     add: bool
     peers_python: Path
@@ -174,12 +176,12 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
     sizes = image_sizes(model)
     begin = time.perf_counter()
     with running(launch, folder / "server.log") as process:
-        first_prediction(launch, model.images[sizes[0]][0], model.expected[sizes[0]][0], process)
+        first_prediction(launch, model, sizes[0], process)
         start = time.perf_counter() - begin
         if launch.management:
             ready_workers(launch.management, FIRST_PREDICTION - start)
         loads = [
-            load(launch, model, size, clients, settings.seconds, process.pid)
+            load(launch, model, size, clients, settings, process.pid)
             for size in sizes
             for clients in settings.clients
         ]
@@ -187,13 +189,13 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
 
 
 def first_prediction(
-    launch: Launch, image: Path, expected: str, process: subprocess.Popen[bytes]
+    launch: Launch, model: Model, size: str, process: subprocess.Popen[bytes]
 ) -> None:
     """Return as soon as the server has given a right prediction."""
     from generator.bench.load import form
 
     place = urlsplit(launch.url)
-    body = image.read_bytes()
+    body, expected = model.images[size][0].read_bytes(), model.expected[size][0]
     if launch.content_type.startswith("multipart/"):
         body = form(body)
     end = time.monotonic() + FIRST_PREDICTION
@@ -208,9 +210,9 @@ def first_prediction(
             connection.request("POST", place.path or "/", body, headers)
             reply = connection.getresponse()
             text = reply.read()
-            if is_right(reply.status, text, expected):
+            if is_right(reply.status, text, expected, model.kind):
                 return
-            got = f"{reply.status} {text[:200]!r}, where class {expected} is right"
+            got = f"{reply.status} {text[:200]!r}, where {str(expected)[:200]} is right"
             if reply.status in HOPELESS:
                 break
         time.sleep(POLL)
@@ -219,16 +221,21 @@ def first_prediction(
 
 
 def load(
-    launch: Launch, model: Model, size: str, clients: int, seconds: float, pid: int
+    launch: Launch, model: Model, size: str, clients: int, settings: Settings, pid: int
 ) -> dict[str, Any]:
     """Put a load on a server that runs, from a process of its own."""
     import psutil
 
+    images, expected = model.images[size], model.expected[size]
+    if settings.broken:
+        images, expected = with_a_broken_one(images, expected, settings.broken, model.folder)
+    seconds = settings.seconds
     job = {
         "url": launch.url,
         "content_type": launch.content_type,
-        "images": [str(path) for path in model.images[size]],
-        "expected": model.expected[size],
+        "images": [str(path) for path in images],
+        "expected": expected,
+        "kind": model.kind,
         "clients": clients,
         "seconds": seconds,
         "warmup": WARMUP,
@@ -259,11 +266,24 @@ def load(
     }
 
 
+def with_a_broken_one(
+    images: Sequence[Path], expected: Sequence[Any], count: int, folder: Path
+) -> tuple[list[Path], list[Any]]:
+    """Return so many images to send in turns, one of which breaks off, and what is right."""
+    broken = folder / "broken"
+    content = images[0].read_bytes()
+    broken.write_bytes(content[: len(content) // 4])
+    turns = [(images[x % len(images)], expected[x % len(images)]) for x in range(count)]
+    turns[count // 2] = broken, None
+    return [path for path, _ in turns], [right for _, right in turns]
+
+
 def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, float]:
     """Return how many images a second all cores decode, put through the network, and both."""
     job = {
         "images": [str(path) for path in model.images[size]],
         "expected": model.expected[size],
+        "kind": model.kind,
     }
     with contextlib.ExitStack() as stack:
         processes = []
