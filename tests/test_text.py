@@ -99,6 +99,12 @@ def test_int8_in_onnx_runtime_is_compared_with_what_was_trained(
     result = project.run("predict.py", "--json", "good dog " * 200, "good dog " * 31)
     whole, part = json.loads(result.stdout)
     assert probabilities(whole) == pytest.approx(probabilities(part), abs=1e-4)
+    # Whoever names a file means what it holds.
+    (project.path / "good.txt").write_text("good dog")
+    result = project.run("predict.py", "good.txt")
+    assert result.returncode == 1
+    assert "python predict.py --files good.txt" in result.stderr
+    assert project.run("predict.py", "--files", "good.txt").returncode == 0
 
 
 # ------------------------------------------------------------------------------------- refusals

@@ -44,6 +44,7 @@ SAMPLES: dict[str, list[Any]] = {
         {"flat": "flatten", "fc1": "linear 48 bias=False", "act": "tanh", "fc2": "linear"},
     ],
     "transform_input": [True, False],
+    "demo": [False, True],
     "image_size": [0, 224],
     "resize_size": [0, 640],
     "mean": [[0.5], 0.1307],
