@@ -362,6 +362,7 @@ def matrix(
     from rich.progress import Progress
 
     from generator import matrix as module
+    from generator.options import parse
 
     if benchmark:
         times = module.benchmark(sample or 20, seed)
@@ -374,11 +375,10 @@ def matrix(
             )
         return
     combinations = module.combinations(seed)
-    for word in of or ():
-        name, _, value = word.partition("=")
-        combinations = [x for x in combinations if str(x.get(name)) == value]
+    for name, value in parse(of or []).items():
+        combinations = [x for x in combinations if x.get(name) == value]
         if not combinations:
-            raise UserError(f"no combination has {word}; see ts-template options")
+            raise UserError(f"no combination has {name}={value}; see ts-template options")
     if sample:
         drawn = random.Random(seed).sample(range(len(combinations)), min(sample, len(combinations)))
         combinations = [combinations[i] for i in sorted(drawn)]  # neighbours have much in common

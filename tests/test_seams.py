@@ -28,6 +28,7 @@ OF_THE_TASK = {
     ".copier-answers.yml",
     "README.md",
     "config.properties",  # the longest response
+    "demo/prediction.js",
     "predict.py",  # the table
     "pyproject.toml",  # as requirements.txt
     "requirements.txt",
@@ -121,7 +122,7 @@ def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str
             answers |= {"project_name": "Service", "label_format": "none", "image_size": 64}
             answers |= {"color_mode": "L"}
             own = OF_THE_TASK | (OF_ITS_NETWORKS if "preprocessing" in fact else set())
-            for name, text in rendered(**answers, deploy=EVERYWHERE).items():
+            for name, text in rendered(**answers, deploy=EVERYWHERE, demo=True).items():
                 if name not in own:
                     kind = (name, fact["has_labels"] if name in OF_LABELS else True)
                     shared.setdefault(kind, set()).add(text)

@@ -60,6 +60,13 @@ FILES = frozenset(
 )
 
 # Where archive.py makes something else of the weights, and compares it with them.
+DEMO = {
+    "demo.py",
+    *(
+        f"demo/{name}"
+        for name in ("index.html", "input.js", "page.js", "prediction.js", "style.css")
+    ),
+}
 CONVERTED = frozenset(
     f"tools/{name}.py" for name in ("comparison", "conversion", "examples", "trained")
 )
@@ -91,6 +98,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {"tools/inert.py", "tools/states.py"}
     if is_converted(answers):
         files |= CONVERTED
+    if answers.get("demo"):
+        files |= DEMO
     if "transforms" in answers and (source, answers["transforms"]) != ("timm", "pretrained"):
         files.add("service/pixels.py")  # else timm prepares the images
     for fact in (task, label, checkpoint, *targets):
