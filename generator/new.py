@@ -246,7 +246,8 @@ def refuse_framework(found: Inspection, known: Mapping[str, Any], is_built: bool
     task = tasks().get(known.get("task", ""))
     if task is not None and task.facts["is_headless"] and found.advice == without_labels():
         return
-    if found.advice and not (is_built or known.get("weights") in GRAPHS):
+    is_exported = known.get("weights") in GRAPHS and found.kind not in GRAPHS
+    if found.advice and not (is_built or is_exported):
         raise UserError(f"{found.path} cannot be served as it is: {found.advice}")
 
 

@@ -19,6 +19,7 @@ import transformers
 import yaml
 from PIL import Image
 from rich.console import Console
+from torch import nn
 
 from conftest import Project, noise, save_random_weights, ts_template
 from generator.inspection import inspect_file
@@ -122,6 +123,51 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["num_classes"] == 4
     assert answers["color_mode"] == "L"
     assert answers["image_size"] == 28
+
+
+class ChannelsLast(nn.Module):
+    """Takes images (N, H, W, C), as networks of TensorFlow do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.layers(images.permute(0, 3, 1, 2))
+        return scores
+
+
+class RawBoxes(nn.Module):
+    """Returns boxes before anything is made of them, from layers with names of Ultralytics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dfl = nn.Module()
+        self.dfl.conv = nn.Conv2d(3, 6, 8, stride=8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        boxes: torch.Tensor = self.dfl.conv(images).flatten(2)
+        return boxes
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "reason"),
+    [
+        (ChannelsLast, (1, 64, 64, 3), "(N, height, width, channels)"),
+        (RawBoxes, (1, 3, 64, 64), "serves such a network (detector) from such a file"),
+    ],
+)
+def test_a_graph_that_no_project_takes_is_refused_before_it_is_rendered(
+    network: type[nn.Module], shape: tuple[int, ...], reason: str, tmp_path: Path
+) -> None:
+    torch.onnx.export(network().eval(), (torch.zeros(shape),), tmp_path / "net.onnx", verbose=False)
+    result = new(tmp_path, "svc", "--weights", "net.onnx", "--defaults")
+    assert result.returncode == 1
+    assert reason in result.stderr
+    assert not (tmp_path / "svc").exists()
+    printed = ts_template("inspect", "net.onnx", cwd=tmp_path).stdout
+    assert reason in printed
+    assert "copier copy" not in printed  # no command that would make another kind of service
 
 
 def test_a_segmenter_and_its_labels_make_a_service(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from generator import catalogue
+from generator import catalogue, facts
 from generator.inspection import hub
 from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames
@@ -186,6 +186,7 @@ def inspect_file(path: Path) -> Inspection:
     inspection = with_task(inspection, reading)
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
+    advice = reading.advice or advice_on_graph(inspection, reading)
     beside_it = None if inspection.architecture else hub.hub_of(path)
     if beside_it is not None:
         answers |= beside_it.answers
@@ -206,7 +207,7 @@ def inspect_file(path: Path) -> Inspection:
         notes=tuple(map(printable, [*inspection.notes, *named])),
         class_names=reading.class_names,
         layouts=tuple(map(printable, reading.layouts)),
-        advice="\n".join(map(printable, reading.advice.split("\n"))),
+        advice="\n".join(map(printable, advice.split("\n"))),
         answers=answers,
         open_questions={name: printable(why) for name, why in open_questions.items()},
     )
@@ -487,7 +488,7 @@ def classes_of(reading: Reading) -> int | None:
 def channels_of(reading: Reading) -> int | None:
     """Return the channels of the image that the graph takes."""
     shape = reading.input_shape
-    return shape[1] if shape and len(shape) == 4 else None
+    return shape[-1 if is_channels_last(reading) else 1] if shape and len(shape) == 4 else None
 
 
 def size_of(reading: Reading) -> int | None:
@@ -495,14 +496,41 @@ def size_of(reading: Reading) -> int | None:
     shape = reading.input_shape
     if reading.kind == "torchscript" or not shape or len(shape) != 4:
         return None
-    return shape[2] if shape[2] == shape[3] else None
+    height, width = shape[1:3] if is_channels_last(reading) else shape[2:]
+    return height if height == width else None
+
+
+def is_channels_last(reading: Reading) -> bool:
+    """Tell whether the graph takes images (N, H, W, C), as those of TensorFlow do."""
+    shape = reading.input_shape or ()
+    return len(shape) == 4 and shape[3] in COLOR_MODES and shape[1] not in COLOR_MODES
+
+
+def advice_on_graph(inspection: Inspection, reading: Reading) -> str:
+    """Return what to do where a file with a graph holds what no project takes; else ""."""
+    if reading.kind not in GRAPHS:
+        return ""
+    if is_channels_last(reading):
+        return (
+            "it takes images as (N, height, width, channels), as TensorFlow does, and a project "
+            "sends (N, channels, height, width). Export it so; tf2onnx has --inputs-as-nchw"
+        )
+    loader = facts.checkpoints()[reading.kind]["loader"]
+    able = serving(inspection.network_kind)
+    if not able or any(loader in task.facts.get("loaders", [loader]) for task in able):
+        return ""
+    return (
+        f"no project serves such a network ({inspection.network_kind}) from such a file: what "
+        "makes boxes of its outputs lies outside of it, in as many forms as there are libraries. "
+        "Bring the weights (a state_dict), and the file that builds the network"
+    )
 
 
 def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str]:
     """Return what people should know of the graph, and of where the classes were read."""
     notes = []
     shape = reading.input_shape
-    if shape and len(shape) == 4:
+    if shape and len(shape) == 4 and not is_channels_last(reading):
         sizes = " x ".join("any" if n is None else str(n) for n in shape[2:])
         if reading.kind == "torchscript":
             notes.append(f"traced with images of {sizes} pixels")
