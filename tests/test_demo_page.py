@@ -135,6 +135,7 @@ def test_an_image_is_sent_and_its_objects_are_drawn_over_it(
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == "camera"
 
+        assert not page.locator("#video").is_visible()
         place = page.get_by_label("Choose, drop or paste an image")
         place.set_input_files(given("red.png", image))
         page.get_by_role("listitem").wait_for()
