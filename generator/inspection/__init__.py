@@ -20,7 +20,7 @@ from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames
 from generator.inspection.heads import Described
 from generator.inspection.hub import Hub
-from generator.inspection.kinds import Sign, sign_of
+from generator.inspection.kinds import DETECTORS, Sign, sign_of
 from generator.inspection.matching import (
     TORCH_NAME,
     Match,
@@ -515,7 +515,9 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
             )
     if match is None:
         return notes
-    if match.kind in ("detector", "instance segmenter") and not match.told.get("transforms"):
+    if count := match.told.get("keypoint_names"):
+        notes.append(f"it finds {count} keypoints, whose names are not in the file")
+    if match.kind in DETECTORS and not match.told.get("transforms"):
         notes.append(
             "weights do not show the sizes of a detector's anchors: they are torchvision's own, "
             "else bring the file that builds the network"
