@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools.mask import decode, frPyObjects, merge
-from skimage.measure import label
+from skimage import measure
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -173,7 +173,7 @@ def test_polygons_enclose_exactly_the_pixels_of_masks(copy_project: Callable[...
     for pixels, answer in json.loads(result.stdout):
         mask = np.array(pixels)
         assert answer["area"] == mask.sum()
-        assert len(answer["segmentation"]) == label(mask, connectivity=1).max()
+        assert len(answer["segmentation"]) == measure.label(mask, connectivity=1).max()
         if not mask.any():
             continue
         polygons = frPyObjects(answer["segmentation"], *mask.shape)

@@ -27,7 +27,7 @@ from generator.rendering import plain_copy
 
 BARE: dict[str, Any] = {"weights": None, "weights_backbone": None}
 SIZES: dict[str, Any] = {
-    "min_size": 64, "max_size": 96, "box_detections_per_img": 8, "box_score_thresh": 0.4,
+    "min_size": 64, "max_size": 96, "box_detections_per_img": 5, "box_score_thresh": 0.4,
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     result = ts_template(
         *("new", "horses", "--weights", "w.pth", "--labels", "classes.txt", "--defaults"),
         *("-d", "transforms=custom", "-d", "image_size=64", "-d", "max_size=96"),
-        *("-d", "max_detections=8", "-d", "score_threshold=0.4"),
+        *("-d", "max_detections=5", "-d", "score_threshold=0.4"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -330,7 +330,7 @@ def test_weights_that_are_no_numbers_are_refused(copy_project: Callable[..., Pro
         transforms="custom",
         image_size=64,
         max_size=96,
-        max_detections=8,
+        max_detections=5,
         score_threshold=0.4,
     )
     torch.save(network.state_dict(), project.path / "weights" / "w.pth")
