@@ -115,7 +115,10 @@ def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Label
         format="checkpoint",
         names=list(one.names),
         encoding="",
-        notes=[f"the names are those under {one.place} in the checkpoint"],
+        notes=[
+            f"the names are those under {one.place} in the checkpoint"
+            + ", after the background, which is class 0" * (one.background == "added")
+        ],
         answers={"label_format": WRITTEN},
         fits=None if num_classes is None else True,
         is_written=True,
