@@ -532,6 +532,11 @@ def test_names_in_a_checkpoint_may_leave_out_the_background(tmp_path: Path) -> N
         labels = inspect_labels(path, found.classes, found.class_names)
         assert labels.names[1:] == ["cat", "dog"]
         assert labels.fits
+    (tmp_path / "german.json").write_text('{"cat": "Katze", "dog": "Hund"}')
+    torch.save({"model": of_three_classes(), "classes": ["cat", "dog"]}, tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    labels = inspect_labels(tmp_path / "german.json", found.classes, found.class_names)
+    assert labels.names == ["background", "Katze", "Hund"]
 
 
 def test_a_retrained_checkpoint_with_other_names_is_refused(
