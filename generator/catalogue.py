@@ -118,6 +118,8 @@ KINDS = {
     ),
     # The same with a mask for each box; those of torchvision are detectors as well.
     "instance segmenter": Kind("", ("COCO-val2017", "box_map"), "% box mAP", None),
+    # The same with the places of keypoints for each box, likewise.
+    "keypoint detector": Kind("", ("COCO-val2017", "box_map"), "% box mAP", None),
     # Logits (N, classes) of texts. torchvision has none.
     "text classifier": Kind("", ("", ""), "", 2),
     # Embeddings (N, features) of texts, pooled from those of their tokens.
@@ -216,7 +218,7 @@ class Arch:
 
 
 CUSTOM = Arch(
-    kinds=("classifier", "segmenter", "detector", "instance segmenter"),
+    kinds=("classifier", "segmenter", "detector", "instance segmenter", "keypoint detector"),
     module="",
     family="custom",
     title="custom (your own nn.Module; starts as a small CNN for 28x28 grayscale digits)",
@@ -370,7 +372,7 @@ def preset(name: str) -> dict[str, Any]:
     dataset, metric = KINDS[kind].metric
     figure = weights.meta["_metrics"][dataset][metric]
     stated = {
-        "kinds": ("instance segmenter", kind) if finds_masks(name) else (kind,),
+        "kinds": (*finds_more(name), kind),
         "module": KINDS[kind].module,
         "family": family_of(name),
         "acc1": figure if kind == "classifier" else None,
@@ -408,6 +410,8 @@ def own_transform(name: str) -> dict[str, Any]:
 
 # What the builders call the constructor arguments of a detector that `detection` has.
 LIMITS = ("score_thresh", "nms_thresh", "detections_per_img")
+# What a detector with these modules is besides: keys of ``KINDS``.
+MORE = {"mask_roi_pool": "instance segmenter", "keypoint_roi_pool": "keypoint detector"}
 
 
 def detection(name: str) -> dict[str, Any]:
@@ -416,7 +420,8 @@ def detection(name: str) -> dict[str, Any]:
     ``max_size`` is the greatest length in pixels of the longer side of a scaled image, 0 if images
     become squares. Of ``LIMITS`` it has the defaults, and ``arguments`` has what the constructor
     calls them. ``boxes_alone`` names the module without which the network finds boxes alone, "" if
-    it finds nothing else; ``coco_eps`` tells whether torchvision's COCO weights set the eps of its
+    it finds nothing else; ``keypoints`` is how many keypoints it finds by default, 0 if none.
+    ``coco_eps`` tells whether torchvision's COCO weights set the eps of its
     normalisations to 0; ``has_background`` whether class 0 is the background and never returned.
     ``heads`` names the modules that all numbers pass through which boxes are found by.
     ``wide_tail`` tells whether the backbone is another one when it is built with ImageNet weights.
@@ -426,13 +431,14 @@ def detection(name: str) -> dict[str, Any]:
     network: Any = meta_model(name, TRIAL_CLASSES, **serving_kwargs(name))
     is_rcnn = hasattr(network, "roi_heads")
     holder = network.roi_heads if is_rcnn else network
-    pools = ("mask_roi_pool", "keypoint_roi_pool")
-    alone = [x for x in pools if is_rcnn and getattr(holder, x) is not None]
+    alone = [x for x in MORE if is_rcnn and getattr(holder, x) is not None]
+    finds_points = is_rcnn and holder.has_keypoint()
     return {
         "max_size": 0 if network.transform.fixed_size else network.transform.max_size,
         **{key: getattr(holder, key) for key in LIMITS},
         "arguments": [f"box_{key}" if is_rcnn else key for key in LIMITS],
         "boxes_alone": "".join(alone),
+        "keypoints": network.roi_heads.keypoint_predictor.out_channels if finds_points else 0,
         "coco_eps": "overwrite_eps" in inspect.getsource(models.get_model_builder(name)),
         "has_background": is_rcnn or family_of(name) in ("ssd", "ssdlite"),
         "heads": ["rpn.head", "roi_heads.box_predictor"] if is_rcnn else ["head"],
@@ -440,9 +446,10 @@ def detection(name: str) -> dict[str, Any]:
     }
 
 
-def finds_masks(name: str) -> bool:
-    """Tell whether a torchvision network finds a mask for each box."""
-    return kind_of(name) == "detector" and detection(name)["boxes_alone"] == "mask_roi_pool"
+def finds_more(name: str) -> tuple[str, ...]:
+    """Return what a torchvision network is besides a detector: keys of ``KINDS``."""
+    alone = detection(name)["boxes_alone"] if kind_of(name) == "detector" else ""
+    return (MORE[alone],) if alone else ()
 
 
 def family_of(name: str) -> str:

@@ -109,11 +109,12 @@ def refuse_contradiction(path: Path, names: Sequence[str], own: Sequence[ClassNa
 
     Numbers are no names: of those it is their order alone that matters.
     """
-    if not own or any(same(names, one.names) for one in own):
+    if not own or any(same(names[one.first :], one.names[one.first :]) for one in own):
         return
     one = own[0]
-    if all(name.isdecimal() for name in one.names):
-        if list(one.names) != sorted(one.names, key=int):
+    returned = one.names[one.first :]
+    if all(name.isdecimal() for name in returned):
+        if list(returned) != sorted(returned, key=int):
             raise UnclearOrderError(
                 f"{path} has names in an order, and the checkpoint has folders with numbers for "
                 f"names ({one}). The order is either that of these numbers or that of the outputs",
@@ -123,7 +124,7 @@ def refuse_contradiction(path: Path, names: Sequence[str], own: Sequence[ClassNa
     index, theirs, ours = next(
         (index, *pair)
         for index, pair in enumerate(zip(names, one.names, strict=True))
-        if simple(pair[0]) != simple(pair[1])
+        if index >= one.first and simple(pair[0]) != simple(pair[1])
     )
     raise ContradictionError(
         f"class {index} is {theirs!r} in {path} and {ours!r} in the checkpoint ({one}). Leave the "

@@ -7,7 +7,7 @@ import csv
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from generator.errors import UserError
 from generator.files import in_one_step
 from generator.foreign_labels import read_foreign
 from generator.inspection import inspect_file
-from generator.inspection.class_names import ClassNames, agreed
+from generator.inspection.class_names import BACKGROUND, ClassNames, agreed
 from generator.inspection.refusals import printable
 from generator.label_formats import (
     element_of_names,
@@ -115,7 +115,10 @@ def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Label
         format="checkpoint",
         names=list(one.names),
         encoding="",
-        notes=[f"the names are those under {one.place} in the checkpoint"],
+        notes=[
+            f"the names are those under {one.place} in the checkpoint"
+            + ", after the background, which is class 0" * (one.background == "added")
+        ],
         answers={"label_format": WRITTEN},
         fits=None if num_classes is None else True,
         is_written=True,
@@ -130,7 +133,11 @@ def named(path: Path, num_classes: int | None, own: Sequence[ClassNames], order:
             checkpoint.
     """
     folders = max(own, key=lambda one: one.place.endswith("class_to_idx"), default=None)
-    keyed = {} if order == "outputs" else by_folder(path, folders, order)
+    is_completed = folders is not None and folders.background == "added"
+    keys = replace(folders, names=folders.names[1:]) if folders and is_completed else folders
+    keyed = {} if order == "outputs" else by_folder(path, keys, order)
+    if keyed and is_completed:
+        keyed = {BACKGROUND: BACKGROUND, **keyed}
     found = None
     try:
         found = read(path, num_classes, order)

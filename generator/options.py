@@ -145,7 +145,10 @@ def architectures_markdown() -> str:
         "pixels: of the image that the network was made for, and the smallest that it accepts.",
         "[More networks](networks.md) tells of `custom`, timm and quantized ones.",
         "",
-        *(f"A {kind} is for {tasks_of(kind)}." for kind in catalogue.KINDS),
+        *(
+            f"{'An' if kind[0] in 'aeiou' else 'A'} {kind} is for {tasks_of(kind)}."
+            for kind in catalogue.KINDS
+        ),
         "",
         "| architecture | family | kind | parameters | image | smallest | quality | last layer |",
         "|---|---|---|---|---|---|---|---|",

@@ -859,6 +859,54 @@ def test_a_handler_that_builds_a_detector(service: Services) -> None:
     assert "predictions will have the project's form" in printed
 
 
+KEYPOINTS = """import io
+
+import torch
+import torchvision
+from PIL import Image
+from torchvision.transforms.functional import to_tensor
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNPredictor
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class Horses(BaseHandler):
+    def initialize(self, context):
+        self.model = torchvision.models.detection.keypointrcnn_resnet50_fpn(weights=None)
+        self.model.roi_heads.keypoint_predictor = KeypointRCNNPredictor(512, 4)
+        self.model.load_state_dict(torch.load("horses.pth"))
+        self.model.eval()
+
+    def preprocess(self, data):
+        return [to_tensor(Image.open(io.BytesIO(row["body"])).convert("RGB")) for row in data]
+
+    def inference(self, images):
+        return self.model(images)
+
+    def postprocess(self, outputs):
+        return [
+            {"points": x["keypoints"][x["scores"] > 0.8].tolist()}
+            for x in outputs
+        ]
+"""
+
+
+def test_a_handler_that_finds_keypoints(service: Services) -> None:
+    folder = service({"h.py": KEYPOINTS})
+    with torch.device("meta"):
+        network: Any = torchvision.models.detection.keypointrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_keypoints=4
+        )
+    torch.save(network.to_empty(device="cpu").state_dict(), folder / "horses.pth")
+    adopt(folder, "--defaults")
+    assert {
+        "task": "keypoint_detection",
+        "architecture": "keypointrcnn_resnet50_fpn",
+        "num_classes": 2,
+        "keypoint_names": 4,
+        "score_threshold": 0.8,
+    }.items() <= answers_of(folder).items()
+
+
 def test_what_no_task_is_for_is_refused(service: Services, tmp_path: Path) -> None:
     handler = "from ts.torch_handler.text_classifier import TextClassifier\n"
     folder = service({"handler.py": f"{handler}class Mine(TextClassifier):\n    pass\n"})

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from conftest import Project, encode, ts_template
 from engines import config_for, ray_cluster, send
 from generator import catalogue
 from generator.inspection import Inspection, inspect_file
+from generator.labels import LabelError, inspect_labels
 
 LABELS = '{"0": "background", "1": "red", "2": "score"}'
 COLOURS = {"red": (250, 10, 10), "score": (10, 250, 10)}
@@ -490,3 +492,67 @@ def test_weights_that_two_architectures_have_are_asked_for(tmp_path: Path) -> No
         },
     )
     assert told.answers["architecture"] == named
+
+
+# -------------------------------------------------------------------------- names in checkpoints
+
+
+@cache
+def of_three_classes() -> dict[str, torch.Tensor]:
+    """Return the weights of a detector of three classes, the background among them."""
+    network = detection.ssdlite320_mobilenet_v3_large(**BARE, num_classes=3)
+    return dict(network.state_dict())
+
+
+# Names in a checkpoint, in a label file, and what is wrong with these.
+NAMES: list[tuple[dict[str, Any], list[str], str]] = [
+    ({"classes": ["cat", "dog"]}, [], ""),
+    ({"class_to_idx": {"cat": 1, "dog": 2}}, [], ""),
+    ({"classes": ["__background__", "cat", "dog"]}, [], ""),
+    ({"classes": ["cat", "dog"]}, ["none", "cat", "dog"], ""),
+    ({"classes": ["__background__", "cat", "dog"]}, ["none", "cat", "dog"], ""),
+    ({"classes": ["1", "2"]}, ["background", "cat", "dog"], ""),
+    ({"classes": ["cat", "dog"]}, ["background", "dog", "cat"], "class 1 is 'dog' in"),
+    ({"classes": ["bg", "cat", "dog"]}, ["background", "dog", "cat"], "class 1 is 'dog' in"),
+    ({"classes": ["cat", "dog"]}, ["background", "cat", "horse"], "class 2 is 'horse' in"),
+]
+
+
+def test_names_in_a_checkpoint_may_leave_out_the_background(tmp_path: Path) -> None:
+    for names, lines, message in NAMES:
+        torch.save({"model": of_three_classes(), **names}, tmp_path / "w.pth")
+        found = inspect_file(tmp_path / "w.pth")
+        path = tmp_path / "classes.txt" if lines else None
+        if path:
+            path.write_text("\n".join(lines))
+        if message:
+            with pytest.raises(LabelError, match=message):
+                inspect_labels(path, found.classes, found.class_names)
+            continue
+        labels = inspect_labels(path, found.classes, found.class_names)
+        assert labels.names[1:] == ["cat", "dog"]
+        assert labels.fits
+    (tmp_path / "german.json").write_text('{"cat": "Katze", "dog": "Hund"}')
+    torch.save({"model": of_three_classes(), "classes": ["cat", "dog"]}, tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    labels = inspect_labels(tmp_path / "german.json", found.classes, found.class_names)
+    assert labels.names == ["background", "Katze", "Hund"]
+
+
+def test_a_retrained_checkpoint_with_other_names_is_refused(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(
+        task="object_detection",
+        architecture="ssdlite320_mobilenet_v3_large",
+        num_classes=3,
+        weights="checkpoint",
+        label_format="list",
+    )
+    (project.path / "labels.json").write_text('["background", "cat", "dog"]')
+    for names in (["dog", "cat"], ["__background__", "dog", "cat"]):
+        content = {"model": of_three_classes(), "classes": names}
+        torch.save(content, project.path / "weights" / "w.pth")
+        result = project.run("archive.py")
+        assert result.returncode == 1
+        assert "class 1 is 'dog' there, 'cat' by the labels" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pycocotools.mask import decode
+from pycocotools.mask import decode, frPyObjects, merge
+from skimage import measure
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -138,6 +140,75 @@ def test_masks_or_boxes_are_possible(tmp_path: Path, copy_project: Callable[...,
         project = copy_project(task, task=task, architecture="maskrcnn_resnet50_fpn_v2")
         text = (project.path / "service" / "model.py").read_text()
         assert ("mask_roi_pool = None" in text) == is_cut
+
+
+# Masks with holes in holes, parts that meet at a corner, and none at all.
+POLYGONS = """
+import json
+import numpy as np
+import torch
+from service.response import make_answers
+
+generator = np.random.default_rng(0)
+masks = [generator.random((rows, 11)) < share for rows in (1, 7, 30) for share in (0.2, 0.6, 0.9)]
+rings = np.zeros((40, 50), dtype=bool)
+rings[5:35, 5:45] = True
+rings[10:30, 10:40] = False
+rings[12:28, 12:20] = True
+rings[14:20, 14:18] = False
+rings[29:31, 41:43] = False
+masks += [rings, np.zeros((3, 3), dtype=bool), np.ones((4, 6), dtype=bool)]
+rows = torch.tensor([[0.0, 0, 4, 4, 0.5, 1]])
+made = [make_answers([rows], [iter([torch.from_numpy(x)])], ["", "cat"])[0][0] for x in masks]
+print(json.dumps([[x.tolist(), answer] for x, answer in zip(masks, made)]))
+"""
+
+
+def test_polygons_enclose_exactly_the_pixels_of_masks(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(
+        task="instance_segmentation", response_format="polygons", label_format="none"
+    )
+    result = project.run("-c", POLYGONS)
+    assert result.returncode == 0, result.stderr
+    for pixels, answer in json.loads(result.stdout):
+        mask = np.array(pixels)
+        assert answer["area"] == mask.sum()
+        assert len(answer["segmentation"]) == measure.label(mask, connectivity=1).max()
+        if not mask.any():
+            continue
+        polygons = frPyObjects(answer["segmentation"], *mask.shape)
+        assert (decode(merge(polygons)) == mask).all()
+    assert answer == {
+        "label": "cat",
+        "index": 1,
+        "score": 0.5,
+        "box": [0, 0, 4, 4],
+        "area": 24,
+        "segmentation": [[0, 0, 6, 0, 6, 4, 0, 4]],
+    }
+
+
+def test_masks_are_drawn(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(task="instance_segmentation", response_format="image")
+    code = (
+        "import torch; from service.response import make_answers\n"
+        "image = torch.full((3, 90, 120), 200, dtype=torch.uint8)\n"
+        "best, other = torch.zeros(2, 90, 120, dtype=torch.bool)\n"
+        "best[50:80, 10:60] = True; other[50:80, 30:110] = True\n"
+        "found = torch.tensor([[10.0, 50, 60, 80, 0.9, 2], [30, 50, 110, 80, 0.6, 1]])\n"
+        "(data,) = make_answers([found], [iter([best, other])], [image], ['', 'a', 'b'])\n"
+        "open('drawn.jpg', 'wb').write(data)\n"
+        "assert (image == 200).all()"
+    )
+    result = project.run("-c", code)
+    assert result.returncode == 0, result.stderr
+    drawn = Image.open(project.path / "drawn.jpg")
+    assert (drawn.format, drawn.size) == ("JPEG", (120, 90))
+    first, both, second, nothing = (drawn.getpixel((x, 70)) for x in (20, 45, 90, 115))
+    assert first[2] > first[0] + 50, "class 2 is blue"
+    assert np.abs(np.subtract(first, both)).max() < 20, "the best object lies above the other"
+    assert second[1] > second[0] + 50, "class 1 is green"
+    assert min(nothing) > 180
 
 
 NETWORK = """

@@ -423,6 +423,7 @@ DETECTION_ANSWERS = {
     "box_score_thresh": "score_threshold", "score_thresh": "score_threshold",
     "box_nms_thresh": "nms_threshold", "nms_thresh": "nms_threshold",
     "box_detections_per_img": "max_detections", "detections_per_img": "max_detections",
+    "num_keypoints": "keypoint_names",
 }  # fmt: skip
 # Arguments of constructors that the weights show, or that matter to training alone.
 HARMLESS = {
@@ -532,6 +533,10 @@ def with_detection_head(
         answer = {DETECTION_ANSWERS[last]: (plain, source.at(value))}
         return replace(network, answers={**network.answers, **answer})
     kind = source.full_name(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    if kind == "KeypointRCNNPredictor" and isinstance(value, ast.Call):
+        count = source.value_or(argument(value, 1, "num_keypoints"), None)
+        answer = {"keypoint_names": (count, source.at(value))} if count else {}
+        return replace(network, answers={**network.answers, **answer})
     if kind not in DETECTION_HEADS:
         return network.unlike(shown)
     assert isinstance(value, ast.Call)

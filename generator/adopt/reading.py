@@ -711,6 +711,8 @@ def add_detector(reading: Reading, network: Network, arch: catalogue.Arch) -> No
     """Propose what the code that makes a detector says of its sizes and limits."""
     findings, detection = reading.findings, arch.detection or {}
     for name, (answer, where) in network.answers.items():
+        if name == "keypoint_names" and answer == detection["keypoints"]:
+            continue  # as many as those that have names by default
         size = answer[-1] if name == "image_size" and isinstance(answer, (list, tuple)) else answer
         findings.propose(name, list(size) if isinstance(size, tuple) else size, where)
     places = [where for name, (_, where) in network.answers.items() if name in PREPARED]

@@ -17,10 +17,10 @@ from typing import Any
 from generator import catalogue, facts
 from generator.inspection import hub
 from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
-from generator.inspection.class_names import ClassNames
+from generator.inspection.class_names import ClassNames, with_background
 from generator.inspection.heads import Described
 from generator.inspection.hub import Hub
-from generator.inspection.kinds import Sign, sign_of
+from generator.inspection.kinds import DETECTORS, Sign, sign_of
 from generator.inspection.matching import (
     TORCH_NAME,
     Match,
@@ -183,6 +183,10 @@ def inspect_file(path: Path) -> Inspection:
     ]
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
     inspection = recognised(path, reading, found) if found else unknown(path, reading)
+    arch = catalogue.load().get(inspection.architecture or "")
+    if arch is not None and arch.detection and arch.detection["has_background"]:
+        names = with_background(reading.class_names, inspection.classes)
+        reading = replace(reading, class_names=names)
     inspection = with_task(inspection, reading)
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
@@ -543,7 +547,9 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
             )
     if match is None:
         return notes
-    if match.kind in ("detector", "instance segmenter") and not match.told.get("transforms"):
+    if count := match.told.get("keypoint_names"):
+        notes.append(f"it finds {count} keypoints, whose names are not in the file")
+    if match.kind in DETECTORS and not match.told.get("transforms"):
         notes.append(
             "weights do not show the sizes of a detector's anchors: they are torchvision's own, "
             "else bring the file that builds the network"

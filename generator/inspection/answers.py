@@ -100,6 +100,8 @@ def add_detection(
             "networks that were built with torchvision's COCO weights have normalisations with "
             "eps=0, which weights do not show"
         )
+    if detection["keypoints"] and "keypoint_names" not in answers:
+        questions["keypoint_names"] = "weights do not name the keypoints"
 
 
 def meanings_of(possible: Sequence[Task]) -> str:

@@ -9,8 +9,8 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from generator.inspection.pickles import Inert
 
@@ -26,6 +26,7 @@ MAX_DEPTH = 8
 MAX_KEY = 50  # characters
 MAX_CLASSES = 100_000
 SKIPPED = ("_modules", "_parameters", "_buffers")  # of a pickled network: its layers
+BACKGROUND = "background"
 MANY = 10  # folders with numbers for names sort as text otherwise than as numbers from here on
 
 
@@ -36,16 +37,25 @@ class ClassNames:
     Attributes:
         place: where in it they are, as in "meta.CLASSES".
         names: in the order of the network's outputs.
+        background: of a network whose class 0 is the background and never returned: "listed", or
+            "added", if the file leaves its name out.
     """
 
     place: str
     names: tuple[str, ...]
+    background: Literal["", "listed", "added"] = ""
 
     def __str__(self) -> str:
         """Show the first."""
-        more = ", ..." if len(self.names) > 3 else ""
-        names = ", ".join(name[:20] for name in self.names[:3])
-        return f"{self.place[:60]} has {len(self.names)} names: {names}{more}"
+        listed = self.names[1:] if self.background == "added" else self.names
+        more = ", ..." if len(listed) > 3 else ""
+        names = ", ".join(name[:20] for name in listed[:3])
+        return f"{self.place[:60]} has {len(listed)} names: {names}{more}"
+
+    @property
+    def first(self) -> int:
+        """The first class that may be returned: the background may be called anything."""
+        return 1 if self.background else 0
 
 
 def find_names(content: Any) -> tuple[ClassNames, ...]:
@@ -141,6 +151,23 @@ def parsed(text: str) -> Any:
             continue
         return value if isinstance(value, dict | list | tuple) else None
     return None
+
+
+def with_background(found: Iterable[ClassNames], classes: int | None) -> tuple[ClassNames, ...]:
+    """Return the names for a network whose class 0 is the background.
+
+    Many lists leave it out: they have one name less than the network has classes.
+    """
+    completed = []
+    for one in found:
+        if classes == len(one.names):
+            completed.append(replace(one, background="listed"))
+        elif classes == len(one.names) + 1:
+            names = (BACKGROUND, *one.names)
+            completed.append(replace(one, names=names, background="added"))
+        else:
+            completed.append(one)
+    return tuple(completed)
 
 
 def agreed(found: Iterable[ClassNames], classes: int | None) -> list[ClassNames]:

@@ -39,6 +39,14 @@ DETECTOR = re.compile(
 )
 # What finds a mask for each box, as torchvision names it.
 INSTANCE_SEGMENTER = re.compile(r"(^|\.)roi_heads\.mask_predictor\.")
+# And what finds keypoints.
+KEYPOINT_DETECTOR = re.compile(r"(^|\.)roi_heads\.keypoint_predictor\.")
+# The most special kind first.
+DETECTORS = {
+    "instance segmenter": INSTANCE_SEGMENTER,
+    "keypoint detector": KEYPOINT_DETECTOR,
+    "detector": DETECTOR,
+}
 # The layer that gives the classes of each pixel: its rows are the classes.
 SEGMENTER = re.compile(
     r"(^|\.)("
@@ -57,7 +65,7 @@ def sign_of(state: State) -> Sign | None:
     convolutions = {key: x.shape for key, x in state.items() if len(x.shape) == 4}
     if not convolutions:
         return None
-    for kind, pattern in (("instance segmenter", INSTANCE_SEGMENTER), ("detector", DETECTOR)):
+    for kind, pattern in DETECTORS.items():
         if key := next(filter(pattern.search, state), None):
             return Sign(kind, key)
     for pattern in (SEGMENTER, LAST) if not has_matrix(state.values()) else (SEGMENTER,):

@@ -175,6 +175,7 @@ class Known:
         inner: names in the region, before the classifier.
         sized: names whose shape follows the image's size.
         rows: how many rows each class has in a detector's last layers, by name.
+        keypoints: the name of the weight with a number for each keypoint; "" if there is none.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Known:
     inner: tuple[str, ...]
     sized: tuple[str, ...]
     rows: Mapping[str, int]
+    keypoints: str
 
     @property
     def kind(self) -> str:
@@ -229,9 +231,11 @@ def known() -> dict[str, Known]:
         region: tuple[str, ...] = (arch.classifier.partition(".")[0] + ".",)
         if arch.kinds[0] != "classifier":
             # What comes before a segmenter's last layers tells one of them from another.
-            paths = (key.rpartition(".")[0] for key, x in shapes.items() if x[0] is None)
+            names = signature.rows or (key for key, x in shapes.items() if x[0] is None)
+            paths = (key.rpartition(".")[0] for key in names)
             last = region = tuple(dict.fromkeys(f"{path}." for path in paths))
         first = (f"{arch.first_conv}.",)
+        points = (f"{signature.keypoints.rpartition('.')[0]}.",) if signature.keypoints else ()
         networks[name] = Known(
             name=name,
             arch=arch,
@@ -243,9 +247,10 @@ def known() -> dict[str, Known]:
             sized=tuple(
                 key
                 for key, shape in shapes.items()
-                if None in shape and not key.startswith(last + first)
+                if None in shape and not key.startswith(last + first + points)
             ),
             rows=signature.rows,
+            keypoints=signature.keypoints,
         )
     return networks
 
@@ -369,9 +374,14 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
         }  # with COCO weights, torchvision builds layers that count nothing
     if arch.detection and arch.detection["wide_tail"]:
         told = {**told, "wide_tail": network.name.endswith(WIDE)}
+    outside: tuple[str, ...] = ()  # of what is compared
+    if arch.detection and (points := network.keypoints):
+        outside = (points.rpartition(".")[0] + ".",)
+        if (count := own[points][0]) != arch.detection["keypoints"]:
+            told = {**told, "keypoint_names": count}
     if shown is not None and not is_timm:
         last = (f"{arch.classifier}.",) if head.place == "last" else network.region
-        outside = (*last, *network.auxiliary)
+        outside += (*last, *network.auxiliary)
         differences = pickled.differences(network.name.removesuffix(WIDE), shown, outside, told)
     return Match(
         name=None if is_timm else network.name.removesuffix(WIDE),

@@ -43,11 +43,14 @@ class Signature:
         buffers: names of what is not trained.
         rows: how many rows each class has in the weights of the layers that it reaches, by name;
             empty for classifiers and segmenters, where it is one row.
+        keypoints: the name of the weight with a number for each keypoint that the network finds;
+            "" if it finds none.
     """
 
     shapes: Mapping[str, Shape]
     buffers: frozenset[str]
     rows: Mapping[str, int]
+    keypoints: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def load() -> dict[str, Signature]:
             {key: tuple(shape) for key, shape in entry["shapes"].items()},
             frozenset(entry["buffers"]),
             entry.get("rows", {}),
+            entry.get("keypoints", ""),
         )
         for name, entry in stored.items()
     }
@@ -221,10 +225,30 @@ def build_one(
         for key, shape in shapes.items()
         if shape[:1] == [None]
     }
+    more: dict[str, Any] = {"rows": rows} if arch.detection else {}
+    if arch.detection and arch.detection["keypoints"]:
+        more["keypoints"] = free_keypoints(name, arch, shapes)
     shapes[f"{arch.first_conv}.weight"][1] = None
     trained = {key for key, _ in network.named_parameters()}
     entry = {"shapes": shapes, "buffers": [key for key in shapes if key not in trained]}
-    return entry | ({"rows": rows} if arch.detection else {})
+    return entry | more
+
+
+def free_keypoints(name: str, arch: catalogue.Arch, shapes: dict[str, list[int | None]]) -> str:
+    """Make null what changes with the keypoints, and return which weight has one row for each."""
+    count = arch.detection["keypoints"] + 1 if arch.detection else 0
+    other: Any = catalogue.meta_model(
+        name, catalogue.IMAGENET_CLASSES, **arch.kwargs, num_keypoints=count
+    )
+    vectors: list[str] = []
+    for key, tensor in other.state_dict().items():
+        if key in shapes and len(tensor) == count and len(tensor.shape) == 1:
+            vectors.append(key)
+        if key in shapes:
+            pairs = zip(shapes[key], tensor.shape, strict=True)
+            shapes[key] = [n if n == m else None for n, m in pairs]
+    (vector,) = vectors
+    return vector
 
 
 def build_timm() -> dict[str, Any]:

@@ -210,6 +210,8 @@ def made_possible(answers: Answers) -> Answers:
     elif answers["weights"] == "pretrained":
         known = task["pretrained_classes"] and arch.classes
         changes["num_classes"] = known or answers["num_classes"]
+        if "keypoint_names" in answers and arch.detection:
+            changes["keypoint_names"] = arch.detection["keypoints"]
     if "model_output" in answers:
         changes |= fitting_output(answers, {x["value"]: x for x in task["outputs"]})
     decode = answers.get("decode")

@@ -210,8 +210,7 @@ def check_predictions(path: Path) -> None:
     shape = [sizes.get(name, 8) for name in output_dimensions(answers)]
     numbers = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     if "rows" in facts.tasks()[answers["task"]]:
-        side = facts.tasks()[answers["task"]].get("mask_side", 0)
-        outputs = made_up_rows(len(prepared), num_outputs(), side)
+        outputs = made_up_rows(len(prepared), num_outputs(), numbers_after_rows(answers))
     else:
         outputs = as_returned(numbers, answers)
     module("tools.outputs").check_outputs(list(outputs))
@@ -224,8 +223,16 @@ def check_predictions(path: Path) -> None:
         assert body and content_type
 
 
-def made_up_rows(images: int, classes: int, side: int) -> Tensor:
-    """Return rows of x1, y1, x2, y2, score, class and a mask (N, 8, 6 + side * side).
+def numbers_after_rows(answers: Mapping[str, Any]) -> int:
+    """Return how many numbers follow a box, a score and a class: of a mask or of keypoints."""
+    fact = facts.tasks()[answers["task"]]
+    named = answers.get("keypoint_names", 0)
+    keypoints = named if isinstance(named, int) else len(named)
+    return int(fact.get("mask_side", 0) ** 2 + keypoints * len(fact.get("keypoint", ())))
+
+
+def made_up_rows(images: int, classes: int, more: int) -> Tensor:
+    """Return rows of x1, y1, x2, y2, score, class and more numbers (N, 8, 6 + more).
 
     Half of them are left over.
     """
@@ -237,7 +244,7 @@ def made_up_rows(images: int, classes: int, side: int) -> Tensor:
     rows = torch.cat(
         [
             *(corners, scores[..., None], (numbers[..., 5:] * classes).floor()),
-            torch.rand(images, 8, side * side),
+            torch.rand(images, 8, more),
         ],
         dim=2,
     )

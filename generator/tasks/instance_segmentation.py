@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from generator.source import Source
 from generator.tasks import Evidence, Response
-from generator.tasks.object_detection import ObjectDetection
+from generator.tasks.object_detection import ObjectDetection, limits
 
 
 class InstanceSegmentation(ObjectDetection):
@@ -40,8 +40,10 @@ class InstanceSegmentation(ObjectDetection):
     def read_response(
         self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
     ) -> Response:
-        """Return nothing: one threshold in a handler may be for scores or for masks."""
-        return Response()
+        """Return above which score a handler returns objects; others may be of masks."""
+        found = list(limits(source, nodes, of="scores"))
+        one = len({value for value, _ in found}) == 1
+        return Response(answers={"score_threshold": found[0]} if one else {})
 
     def notes_on_classes(self, classes: int) -> list[str]:
         """Return that the background is among them."""

@@ -91,10 +91,18 @@ def threshold_attribute(source: Source) -> tuple[float, str] | None:
     return None
 
 
-def limits(source: Source, nodes: Sequence[ast.AST]) -> list[tuple[float, str]]:
-    """Return the numbers between 0 and 1 that something is compared with, and where."""
+def limits(source: Source, nodes: Sequence[ast.AST], of: str = "") -> list[tuple[float, str]]:
+    """Return the numbers between 0 and 1 that something is compared with, and where.
+
+    Args:
+        source: The handler.
+        nodes: Its nodes.
+        of: The key of what is compared, among what a network returns; "" for anything.
+    """
     found = []
     for node in nodes:
+        if of and not (isinstance(node, ast.Compare) and has_key(node.left, of)):
+            continue
         match node:
             case ast.Compare(ops=[ast.Gt() | ast.GtE()], comparators=[limit]):
                 value: Any = source.value_or(limit, None)
@@ -105,6 +113,14 @@ def limits(source: Source, nodes: Sequence[ast.AST]) -> list[tuple[float, str]]:
         if isinstance(value, float) and 0 < value < 1:
             found.append((value, source.at(node)))
     return found
+
+
+def has_key(node: ast.AST, key: str) -> bool:
+    """Tell whether something is taken by this key in an expression."""
+    return any(
+        isinstance(x, ast.Subscript) and isinstance(x.slice, ast.Constant) and x.slice.value == key
+        for x in ast.walk(node)
+    )
 
 
 def is_drawing(source: Source, call: ast.Call) -> bool:
