@@ -462,6 +462,95 @@ def torture(
 
 
 @app.command()
+def tune(
+    project: Annotated[Path, typer.Argument(help="The folder of a project, with its weights.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Images or texts such as will come, or folders with them."),
+    ],
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the fastest whose predictions agree so much with PyTorch's, from 0 to 1. "
+            "[default: the fastest that predicts the same]"
+        ),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds that all may take.")] = 300,
+    clients: Annotated[str, typer.Option(help="How many send at once, in turns.")] = "1,16",
+    seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="Try only those with this answer: question=value."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the figures and the plot.")] = Path(
+        "ts-template-tune"
+    ),
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Give the project the answers at once.")
+    ] = False,
+) -> None:
+    """Find the backend, precision and decoding that are fastest here, with files of yours.
+
+    All that the project can have is converted, compared, and measured in turns. `python tune.py` in
+    the project then finds the workers and batches.
+
+    Examples: ts-template tune my-service photos/ / ts-template tune my-service a.jpg b.jpg
+    --min-agreement 0.99 --yes
+    """
+    from generator import tuning
+    from generator.options import parse
+
+    fixed = parse(data or [])
+    if unknown := fixed.keys() - set(tuning.CHOICES):
+        raise UserError(f"-d {min(unknown)}: expected one of {', '.join(tuning.CHOICES)}")
+    counts = clients.split(",")
+    if not all(count.isdecimal() and int(count) for count in counts):
+        raise UserError(f"--clients is {clients}; expected numbers, as in 1,16")
+    if seconds <= 0 or budget <= 0:
+        raise UserError("--seconds and --budget must be more than 0")
+    if not 0 <= (min_agreement or 0) <= 1:
+        raise UserError(f"--min-agreement is {min_agreement}; expected a number from 0 to 1")
+    settings = tuning.Settings(
+        tuning.files_in(files), budget, min_agreement, sorted(map(int, counts)), seconds, fixed
+    )
+    chosen = tuned(project, settings, output)
+    if chosen is None:
+        return
+    commands = tuning.commands_for(project, chosen, min_agreement)
+    typer.echo(f"\nFor these answers, in {project}:\n    " + "\n    ".join(commands))
+    if yes or asked("Run that now?"):
+        tuning.apply(project, commands)
+        typer.echo(f"{project} has them. Its workers and batches: python tune.py, there")
+
+
+def tuned(project: Path, settings: Any, output: Path) -> dict[str, str] | None:
+    """Tune a project, print and write what was found, and return the answers to give it.
+
+    They are None if it has them already.
+    """
+    from generator import tuning, tuning_report
+
+    result = tuning.tune(project, settings, lambda line: typer.echo(line, err=True))
+    typer.echo(f"\n{tuning_report.table(result, settings.clients)}\n")
+    typer.echo(tuning_report.winners(result))
+    tuning_report.write(output, result, settings.clients)
+    typer.echo(f"figures and plot: {output}", err=True)
+    best = result.exact if settings.min_agreement is None else result.allowed
+    present = tuning.answers_of(project)
+    if best.answers.items() <= present.items():
+        typer.echo(f"\n{project} is so already.")
+        return None
+    return best.answers
+
+
+def asked(question: str) -> bool:
+    """Ask for a yes, if there is a terminal."""
+    import sys
+
+    return sys.stdin.isatty() and typer.confirm(question)
+
+
+@app.command()
 def bench(
     output: Annotated[Path, typer.Option(help="Folder for the report; must be new.")] = Path(
         "ts-template-bench"

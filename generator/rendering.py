@@ -85,6 +85,7 @@ def render(
     *,
     proposals: Mapping[str, Any] | None = None,
     ask: bool = False,
+    overwrite: bool = False,
 ) -> Rendered:
     """Render one project.
 
@@ -98,6 +99,7 @@ def render(
         template: The folder with copier.yml, if not this one.
         proposals: Answers that take the place of the defaults, and are asked like them.
         ask: Whether to ask the rest in the terminal; else they take their defaults.
+        overwrite: Whether files that are there are written anew, but for those that are a user's.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
@@ -117,6 +119,7 @@ def render(
                 data=dict(answers),
                 user_defaults=dict(proposals or {}),
                 defaults=not ask,
+                overwrite=overwrite,
                 quiet=True,
                 vcs_ref=origin.ref,
                 settings=copier.Settings(),  # not what the user has set for other templates
