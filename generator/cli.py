@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from generator.errors import UserError
+
+if TYPE_CHECKING:
+    from generator.new import Changes
+    from generator.tuning import Settings
 
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
@@ -68,18 +72,29 @@ def new(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Predict for this image at the end.")] = None,
     label_order: LabelOrder = "",
+    tune: Annotated[
+        list[Path] | None,
+        typer.Option(help="Find what is fastest, as `ts-template tune` does, with these images."),
+    ] = None,
 ) -> None:
     """From a checkpoint to a service that has predicted: inspect, ask, render, archive, predict.
 
-    What the files tell is not asked; -d comes before both.
+    What the files tell is not asked; -d comes before both. What runs the network is ONNX Runtime
+    where that predicts as PyTorch does, unless another backend is answered.
 
     Examples: ts-template new my-service --weights best.pth --labels classes.txt /
     ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
     """
+    from generator import tuning
     from generator.new import make_project
     from generator.options import parse
 
     answers = parse(data or [])
+    settings = tuning.Settings(
+        tune or [], fixed={name: x for name, x in answers.items() if name in tuning.CHOICES}
+    )
+    if tune:
+        settings.files  # noqa: B018  # refuses what is not there
     make_project(
         destination,
         weights,
@@ -89,7 +104,19 @@ def new(
         model=model,
         picture=picture,
         label_order=label_order,
+        tuned=(lambda project: tuned_new(project, settings, defaults)) if tune else None,
     )
+
+
+def tuned_new(project: Path, settings: Settings, is_wanted: bool) -> Changes | None:
+    """Tune a new project, and return the answers to give it and options of its archive.py."""
+    from generator import tuning
+
+    chosen = tuned(project, settings, Path(f"{project.resolve()}-tune"))
+    if chosen is None or not (is_wanted or asked(f"Give {project} these answers?")):
+        return None
+    task = tuning.answers_of(project)["task"]
+    return chosen, tuning.archive_options(task, chosen, settings)
 
 
 @app.command()
@@ -476,7 +503,9 @@ def tune(
         ),
     ] = None,
     budget: Annotated[float, typer.Option(help="Seconds that all may take.")] = 300,
-    clients: Annotated[str, typer.Option(help="How many send at once, in turns.")] = "1,16",
+    clients: Annotated[
+        str, typer.Option(help="How many send at once to TorchServe, in turns; or none.")
+    ] = "1,16",
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
     data: Annotated[
         list[str] | None,
@@ -503,27 +532,27 @@ def tune(
     fixed = parse(data or [])
     if unknown := fixed.keys() - set(tuning.CHOICES):
         raise UserError(f"-d {min(unknown)}: expected one of {', '.join(tuning.CHOICES)}")
-    counts = clients.split(",")
+    counts = [] if clients == "none" else clients.split(",")
     if not all(count.isdecimal() and int(count) for count in counts):
-        raise UserError(f"--clients is {clients}; expected numbers, as in 1,16")
+        raise UserError(f"--clients is {clients}; expected numbers, as in 1,16, or none")
     if seconds <= 0 or budget <= 0:
         raise UserError("--seconds and --budget must be more than 0")
     if not 0 <= (min_agreement or 0) <= 1:
         raise UserError(f"--min-agreement is {min_agreement}; expected a number from 0 to 1")
     settings = tuning.Settings(
-        tuning.files_in(files), budget, min_agreement, sorted(map(int, counts)), seconds, fixed
+        files, budget, min_agreement, sorted(map(int, counts)), seconds, fixed
     )
     chosen = tuned(project, settings, output)
     if chosen is None:
         return
-    commands = tuning.commands_for(project, chosen, min_agreement)
-    typer.echo(f"\nFor these answers, in {project}:\n    " + "\n    ".join(commands))
+    commands = tuning.commands_for(project, chosen, settings)
+    typer.echo("\nFor these answers, in {}:\n    {}".format(project, "\n    ".join(commands)))
     if yes or asked("Run that now?"):
         tuning.apply(project, commands)
         typer.echo(f"{project} has them. Its workers and batches: python tune.py, there")
 
 
-def tuned(project: Path, settings: Any, output: Path) -> dict[str, str] | None:
+def tuned(project: Path, settings: Settings, output: Path) -> dict[str, str] | None:
     """Tune a project, print and write what was found, and return the answers to give it.
 
     They are None if it has them already.
@@ -536,8 +565,7 @@ def tuned(project: Path, settings: Any, output: Path) -> dict[str, str] | None:
     tuning_report.write(output, result, settings.clients)
     typer.echo(f"figures and plot: {output}", err=True)
     best = result.exact if settings.min_agreement is None else result.allowed
-    present = tuning.answers_of(project)
-    if best.answers.items() <= present.items():
+    if best.answers.items() <= tuning.answers_of(project).items():
         typer.echo(f"\n{project} is so already.")
         return None
     return best.answers

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,9 @@ DEPENDENT = {
     "head": ("head_units", "head_place", "head_layers"),
 }
 
+# Answers to give a project, and options of its archive.py.
+Changes = tuple[dict[str, str], list[str]]
+
 if TYPE_CHECKING:
     from generator.labels import Labels
 
@@ -59,6 +62,7 @@ def make_project(
     model: Path | None = None,
     picture: Path | None = None,
     label_order: str = "",
+    tuned: Callable[[Path], Changes | None] | None = None,
 ) -> None:
     """Render a project for a checkpoint, put the files into it, archive it, and try it.
 
@@ -71,6 +75,7 @@ def make_project(
         model: The Python file that defines build_model(num_classes), for a network of one's own.
         picture: The image to predict for at the end; None takes an image of noise.
         label_order: What the keys of the label file are, as `inspect_labels` has it.
+        tuned: Finds the fastest answers for the project, which is then rendered with them.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
@@ -161,7 +166,7 @@ def make_project(
             chosen_answers = answers_in(destination)
             # Who was asked has seen the question, with eager as its default.
             is_answered = "backend" in answers or (ask and rendered.answers.get("change_rest"))
-            fast = "" if is_answered else fast_backend(chosen_answers, console)
+            fast = "" if is_answered or tuned else fast_backend(chosen_answers, console)
             if fast:
                 render_anew(destination, backend=fast)
             put()
@@ -209,6 +214,16 @@ def make_project(
             if picture is None:
                 sample.unlink()
                 console.print("   (an image of noise, so any prediction will do)")
+        if tuned is not None:
+            console.print("5. Tune")
+            if changes := tuned(destination):
+                faster, options = changes
+                with emptied_by_errors(destination, existed):
+                    render_anew(destination, **faster)
+                    put()
+                console.print(f"6. Build the archive: {shlex.join(['archive.py', *options])}")
+                scripts = stack.enter_context(Scripts())
+                scripts.run(destination, "archive.py", *options, advice=advice)
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"

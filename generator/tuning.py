@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import statistics
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,9 @@ MAX_SENT = 32  # to put load on a server with
 MIN_FITTED = 20  # that int8 is fitted to, at least; with twice as many, others are compared on
 ROUNDS = 3
 SECONDS = 1.0  # that a candidate predicts for, in a round
-CANNOT_WIN = 0.75  # share of the best candidate's speed below which another is left out
+CANNOT_WIN = 0.6  # share of the best candidate's speed below which another is left out
 NEAR = 0.9  # share of it from which another is served, too
-SERVING = 8  # seconds that a server takes to start and to end
+SERVING = 4  # seconds that a server takes to start and to end, besides what its workers take
 PATIENCE = 90  # seconds that whatever is started may take beyond its load
 # Not of a project's own, or not needed to build an archive.
 IGNORED = shutil.ignore_patterns(
@@ -71,20 +73,30 @@ class Settings:
     """What to try.
 
     Attributes:
-        files: images or texts such as will come.
+        paths: images or texts such as will come, or folders with them.
         budget: seconds that all may take.
         min_agreement: that a candidate must have; None leaves the limits of archive.py.
-        clients: that send at once, in turns.
+        clients: that send at once to TorchServe, in turns; without any it is not started.
         seconds: of each load.
         fixed: answers that all candidates have, of CHOICES.
     """
 
-    files: Sequence[Path]
+    paths: Sequence[Path]
     budget: float = 300
     min_agreement: float | None = None
     clients: Sequence[int] = (1, 16)
     seconds: float = 3
     fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files, up to MAX_FILES from all over them."""
+        return files_in(self.paths)
+
+    @property
+    def folder(self) -> Path | None:
+        """A folder with them, if one was named."""
+        return next((path.resolve() for path in self.paths if path.is_dir()), None)
 
 
 @dataclass
@@ -128,8 +140,9 @@ class Candidate:
         """Return how many predictions a second all workers may give together."""
         if not self.rates:
             return 0.0
-        by_batch = {key: statistics.median(x[key] for x in self.rates) for key in self.rates[0]}
-        return max(by_batch.values()) * max(1, cores() // self.threads)
+        # The best of all rounds: other programs can only have slowed it down.
+        most = max(rate for rates in self.rates for rate in rates.values())
+        return most * max(1, cores() // self.threads)
 
     def served(self, clients: int, figure: str) -> float | None:
         """Return a figure of benchmark.py for so many clients: the median of the rounds."""
@@ -225,7 +238,7 @@ class Tuning:
         self.input = facts.inputs()[facts.tasks()[self.answers["task"]]["input"]]
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.notes: list[str] = []
-        files = list(settings.files)
+        files = settings.files
         halves = len(files) >= 2 * MIN_FITTED
         self.fitted, self.compared = (files[::2], files[1::2]) if halves else (files, files)
         self.limits, self.words = (1.0, 0.0), ("", "")
@@ -241,9 +254,10 @@ class Tuning:
         if not self.build(plain):
             raise UserError(f"{self.project} does not serve these files as it is: {plain.why_not}")
         self.plain = plain
-        # What the last steps take.
+        # What the last steps take: the first prediction of a worker tells how busy the machine is.
         loads = len(self.settings.clients) * (self.settings.seconds + 1)
-        serving = 3 * (SERVING + loads)
+        each = SERVING + 2 * (plain.start or 0) + loads if loads else 0
+        serving = 3 * each
         for one in others:
             rounds = (len(self.processes) + 2) * SECONDS * ROUNDS
             if self.left() < serving + rounds:
@@ -268,8 +282,8 @@ class Tuning:
         finalists = self.finalists(everyone)
         for process in self.processes.values():
             process.kill()  # what it holds would be in the way of the servers
-        for number in range(2):
-            if number and self.left() < len(finalists) * (SERVING + loads):
+        for number in range(0 if not loads else 1 if len(finalists) == 1 else 2):
+            if number and self.left() < len(finalists) * each:
                 break
             for one in rng.sample(finalists, len(finalists)):
                 self.serve(one)
@@ -358,11 +372,13 @@ class Tuning:
                 shutil.copy(path, examples / f"{number:04}{suffix}")
             command = [sys.executable, "archive.py"]
             if self.settings.min_agreement is not None and is_converted(one.answers):
-                command += agreement_options(self.settings.min_agreement)
+                command += ["--min-agreement", str(self.settings.min_agreement)]
             call(command, one.folder, timeout)
             self.start(one)
         except UserError as error:
             one.why_not = str(error).splitlines()[0]
+            if self.left() < 0 or time.monotonic() - begun > timeout:
+                one.why_not = f"no time was left (--budget SECONDS): {one.why_not}"
         seconds = time.monotonic() - begun
         self.log(f"{one.title}: {one.why_not or f'ready after {seconds:.0f} s'}")
         return not one.why_not
@@ -471,16 +487,17 @@ class Tuning:
 
     def is_allowed(self, one: Candidate) -> bool:
         """Tell whether a candidate's predictions agree enough."""
-        if self.settings.min_agreement is not None:
-            return (one.agreement or 0) >= self.settings.min_agreement
-        # archive.py has refused what is beyond its limits, which compares with the same pixels.
-        is_compared = one.answers.get("decode") == self.plain.answers.get("decode")
-        return is_compared or (one.agreement or 0) >= self.limits[0]
+        least = self.settings.min_agreement
+        if least is None:  # that of its archive.py, which has no limit for PyTorch as it is
+            text = (one.folder / "tools" / "outputs.py").read_text(encoding="utf-8")
+            own = re.search(r"^MIN_AGREEMENT = ([\d.]+)$", text, re.MULTILINE)
+            least = float(own[1]) if own else self.limits[0]
+        return (one.agreement or 0) >= least
 
     def of_class(self, everyone: Sequence[Candidate], exact: bool) -> list[Candidate]:
         """Return those that may be chosen, as `best` has it: the fastest first."""
         may = self.is_exact if exact else self.is_allowed
-        most = max(self.settings.clients)
+        most = max(self.settings.clients, default=0)
         found = [one for one in everyone if one.is_measured and not one.why_not and may(one)]
         is_served = any(one.loads for one in found)
         found = [one for one in found if one.loads or not is_served]
@@ -519,7 +536,7 @@ class Tuning:
         settings = self.settings
         command = [sys.executable, "benchmark.py", "--json", "--seconds", str(settings.seconds)]
         command += ["--clients", ",".join(map(str, settings.clients))]
-        sent = list(settings.files)[:: -(-len(settings.files) // MAX_SENT)]
+        sent = settings.files[:: -(-len(settings.files) // MAX_SENT)]
         loads = len(settings.clients) * (settings.seconds + 1)
         try:
             printed = call([*command, *map(str, sent)], one.folder, loads + PATIENCE)
@@ -545,11 +562,6 @@ def link(source: str, target: str) -> str:
             os.link(source, target)
             return target
     return str(shutil.copy2(source, target))
-
-
-def agreement_options(least: float) -> list[str]:
-    """Return the options with which archive.py takes an agreement."""
-    return ["--min-agreement", str(least)]
 
 
 def call(command: Sequence[str], folder: Path, timeout: float) -> str:
@@ -610,7 +622,7 @@ def apply(project: Path, commands: Sequence[str]) -> None:
             raise UserError(f"{reason}\n(in {project}: {command})")
 
 
-def commands_for(project: Path, answers: Mapping[str, str], least: float | None) -> list[str]:
+def commands_for(project: Path, answers: Mapping[str, str], settings: Settings) -> list[str]:
     """Return the commands that give a project other answers, and build its archive."""
     code = (
         "import json, sys; from tools.project import change_answer; "
@@ -618,7 +630,18 @@ def commands_for(project: Path, answers: Mapping[str, str], least: float | None)
     )
     words = [sys.executable, "-c", code, json.dumps(dict(answers))]
     change = call(words, project.resolve(), PATIENCE).strip()
-    build = "python archive.py"
-    if least is not None and is_converted(answers):
-        build += f" {shlex.join(agreement_options(least))}"
-    return [change, build]
+    options = archive_options(answers_of(project)["task"], answers, settings)
+    return [change, shlex.join(["python", "archive.py", *options])]
+
+
+def archive_options(task: str, answers: Mapping[str, str], settings: Settings) -> list[str]:
+    """Return the options of archive.py with which it builds what was tuned."""
+    if not is_converted(answers):
+        return []
+    options = []
+    if settings.folder is not None:
+        item = facts.inputs()[facts.tasks()[task]["input"]]
+        options += [f"--{item['examples']}", str(settings.folder)]
+    if settings.min_agreement is not None:
+        options += ["--min-agreement", str(settings.min_agreement)]
+    return options

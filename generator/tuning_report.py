@@ -18,26 +18,26 @@ def table(result: Result, clients: Sequence[int]) -> str:
     heads = ["", "alone/s"]
     for count in clients:
         heads += [f"{count} cl./s", "p50 ms", "p99 ms"]
-    heads += ["start s", "MB", "agreement", "difference", ""]
+    heads += ["start s", "MB", "agreement", "difference"]
     rows = [heads, *(list(cells(one, clients)) for one in result.candidates)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if number in (0, len(heads) - 1) else cell.rjust(width)
+            cell.ljust(width) if number == 0 else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
     lines += [
         "",
-        (
-            "alone/s: predictions a second of all workers, estimated from one with no server; cl./s: "
-            "those of TorchServe for so many clients."
-        ),
+        "alone/s: predictions a second of all workers, estimated from one without a server.",
+        *(["cl./s: those of TorchServe, for so many clients."] if clients else []),
     ]
     if all(result.words):
         agreement, difference = result.words
         lines.append(f"agreement {agreement}; difference {difference}.")
+    lines += [""] * any(one.why_not for one in result.candidates)
+    lines += [f"{one.title}: {one.why_not}" for one in result.candidates if one.why_not]
     return "\n".join([*lines, *result.notes])
 
 
@@ -53,7 +53,6 @@ def cells(one: Candidate, clients: Sequence[int]) -> Iterator[str]:
     yield number(one.memory_mb, ".0f")
     yield number(one.agreement, ".2%")
     yield number(one.difference, ".2g")
-    yield one.why_not
 
 
 def number(value: float | None, form: str) -> str:
@@ -116,7 +115,7 @@ def write(folder: Path, result: Result, clients: Sequence[int]) -> None:
 def plot(result: Result, clients: Sequence[int]) -> str:
     """Return a plot of speed against agreement, as SVG: a dot for each that was measured."""
     dots = [one for one in result.candidates if one.is_measured and one.agreement is not None]
-    most = max(clients)
+    most = max(clients, default=0)
     speeds = [one.served(most, "per_second") or one.estimate for one in dots]
     agreements = [one.agreement or 0.0 for one in dots]
     low = min(*agreements, 0.99) if agreements else 0.0
@@ -152,10 +151,10 @@ def plot(result: Result, clients: Sequence[int]) -> str:
         f"agreement {escape(result.words[0])}</text>"
     )
     parts.append(
-        f'<text x="{left}" y="{MARGIN / 2}">predictions a second: {most} clients of TorchServe '
-        "(filled), or estimated without a server</text>"
+        f'<text x="{left}" y="{MARGIN / 2}">predictions a second, estimated without a server'
+        f"{f', or (filled) of TorchServe for {most} clients' * bool(most)}</text>"
     )
-    taken: list[float] = []
+    taken: list[float] = []  # heights of labels
     for one, agreement, per_second in sorted(
         zip(dots, agreements, speeds, strict=True), key=lambda x: x[2]
     ):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -144,3 +147,104 @@ def test_new_keeps_what_was_answered_in_a_terminal(tmp_path: Path) -> None:
     assert any("What runs the network" in text for text in asked)
     assert answers_of(tmp_path / "p")["backend"] == "eager"
     assert "backend: " not in shown
+
+
+# ------------------------------------------------------------------------------- ts-template tune
+
+
+def images(folder: Path, count: int = 3) -> Path:
+    """Write images of noise, and return their folder."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.png").write_bytes(encode(noise(number)))
+    return folder
+
+
+def tune(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run `ts-template tune`, and return what it wrote, too."""
+    result = ts_template("tune", *words, cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = json.loads((folder / "ts-template-tune" / "tuning.json").read_text("utf-8"))
+    plot = ElementTree.parse(folder / "ts-template-tune" / "tuning.svg")
+    measured = [row for row in figures["candidates"] if row["rates"]]
+    assert len(list(plot.iterfind(".//{*}circle"))) == len(measured)
+    return result, figures
+
+
+@pytest.fixture
+def released(copy_released: Callable[..., Project], tmp_path: Path) -> Project:
+    """A project that a user of a release has, in bf16, with an archive."""
+    network(tmp_path)
+    answers = {"architecture": "custom", "num_classes": 4, "precision": "bf16"}
+    transforms = {"color_mode": "RGB", "transforms": "imagenet", "image_size": 32}
+    project = copy_released(**answers, **transforms, resize_size=32)
+    shutil.copy(tmp_path / "model.py", project.path / "service" / "model.py")
+    shutil.copy(tmp_path / "weights.pth", project.path / "weights")
+    return project
+
+
+def test_tune_names_what_is_fastest_and_gives_it_to_the_project(
+    released: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.com")
+    fixed = ("-d", "backend=onnxruntime", "-d", "precision=fp32", "--clients", "none")
+    words = (released.path.name, str(images(tmp_path / "images")), *fixed)
+    result, figures = tune(tmp_path, *words)
+    eager, onnx = figures["candidates"]
+    assert onnx["answers"] == {"backend": "onnxruntime", "precision": "fp32", "decode": "exact"}
+    assert (eager["agreement"], onnx["agreement"]) == (1, 1)
+    assert 0 < onnx["difference"] < 1e-4 and eager["difference"] == 0
+    assert all(row["start"] > 0 and row["memory_mb"] > 0 for row in (eager, onnx))
+    rows = {x["alone_per_second"]: x["answers"] for x in (eager, onnx)}
+    assert figures["exact"] == figures["allowed"] == rows[max(rows)]
+    assert "The fastest that predicts the same: " in result.stdout
+    # It is the user who changes the project.
+    assert answers_of(released.path)["precision"] == "bf16"
+    assert "-d precision=fp32" in result.stdout and "python archive.py" in result.stdout
+    result, figures = tune(tmp_path, *words, "--yes")
+    assert figures["exact"].items() <= answers_of(released.path).items()
+    assert (released.path / "service" / "model.py").read_text() == MODEL.format(PLAIN)
+    is_onnx = figures["exact"]["backend"] == "onnxruntime"
+    assert ("model.onnx" in members(released.path)) == is_onnx
+
+
+def test_tune_goes_on_without_what_fails(released: Project, tmp_path: Path) -> None:
+    network(tmp_path, BRANCHES)
+    shutil.copy(tmp_path / "model.py", released.path / "service" / "model.py")
+    words = (released.path.name, str(images(tmp_path / "images")), "--clients", "none")
+    result, figures = tune(tmp_path, *words, "-d", "backend=onnxruntime")
+    reasons = {row["answers"]["precision"]: row["why_not"] for row in figures["candidates"][1:]}
+    assert "cannot" in reasons["fp32"]
+    assert "20 or more" in reasons["int8"]
+    assert figures["exact"]["backend"] == "eager"
+    assert reasons["int8"] in result.stdout
+
+
+def test_tune_says_what_it_cannot_use(released: Project, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    name = released.path.name
+    for words, said in {
+        (name, "absent.png"): "there is no file or folder absent.png",
+        (".", "text.png"): "name the folder of a project",
+        (name, "text.png", "-d", "top_k=3"): "-d top_k: expected one of backend",
+        (name, "text.png", "--clients", "0"): "--clients is 0",
+        (name, "text.png", "--min-agreement", "99"): "from 0 to 1",
+        (name, "text.png"): "text.png gets 400: {'error': 'the text is neither an image",
+    }.items():
+        result = ts_template("tune", *words, cwd=tmp_path)
+        assert result.returncode == 1
+        assert said in result.stderr and "Traceback" not in result.stderr, result.stderr
+
+
+@pytest.mark.serve
+def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
+    network(tmp_path)
+    fixed = ("-d", "backend=eager", "-d", "precision=fp32")
+    printed = new(tmp_path, *fixed, "--tune", str(images(tmp_path / "images"))).stdout
+    figures = json.loads((tmp_path / "p-tune" / "tuning.json").read_text("utf-8"))
+    (served,) = figures["candidates"]
+    assert [row["clients"] for row in served["loads"][0]] == [1, 16]
+    assert all(row["per_second"] > 0 and not row["errors"] for row in served["loads"][0])
+    assert "p is so already" in printed
