@@ -248,3 +248,21 @@ def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     assert [row["clients"] for row in served["loads"][0]] == [1, 16]
     assert all(row["per_second"] > 0 and not row["errors"] for row in served["loads"][0])
     assert "p is so already" in printed
+
+    project, image = Project(tmp_path / "p"), str(tmp_path / "images" / "0.png")
+    result = project.run("benchmark.py", "--profile", "--json", "--seconds", "0.5", image)
+    assert result.returncode == 0, result.stderr
+    stages = json.loads(result.stdout)
+    before = ["read", "decode", "resize", "normalize"]
+    assert list(stages) == [*before, "forward", "postprocess", "front end"]
+    assert all(milliseconds > 0 for milliseconds in stages.values())
+    code = f"from tools.profiling import operators; print(operators(open({image!r}, 'rb').read()))"
+    assert "convolution" in project.run("-c", code).stdout
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    for words, said in {
+        (str(text),): "image 1 gets 400: {'error': 'the text is neither",
+        (image, "--url", "http://127.0.0.1:1/p"): "leave out --url",
+    }.items():
+        refused = project.run("benchmark.py", "--profile", *words)
+        assert refused.returncode and said in refused.stderr, refused.stderr
