@@ -186,7 +186,7 @@ def make_project(
             try:
                 scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
             except ScriptError as error:
-                if error.step not in BLAMED:
+                if error.step not in BLAMED and not error.is_late:
                     raise
                 reason = error.reason.splitlines()[0]
                 console.print(f"   backend: {PLAIN}, not {fast}: {printable(reason)}")

@@ -52,12 +52,14 @@ class ScriptError(UserError):
     Attributes:
         reason: what it said.
         step: the last that it began, as archive.py names them; "" without one.
+        is_late: whether it was ended for the time that it took.
     """
 
-    def __init__(self, reason: str, step: str, advice: str) -> None:
+    def __init__(self, reason: str, step: str, advice: str, *, is_late: bool = False) -> None:
         super().__init__(f"{reason}{advice}")
         self.reason = reason
         self.step = step
+        self.is_late = is_late
 
 
 class Scripts:
@@ -120,7 +122,8 @@ class Scripts:
                     step = begun[1]
             status = self._process.wait()
         if late.is_set():
-            raise ScriptError(f"{script} was not done after {timeout:g} s", step, advice)
+            reason = f"{script} was not done after {timeout:g} s"
+            raise ScriptError(reason, step, advice, is_late=True)
         self._errors.seek(0)
         # Warnings of libraries may come before.
         message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]

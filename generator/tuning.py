@@ -8,12 +8,14 @@ what cannot win is left out. The best are then served by TorchServe.
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import os
 import random
 import re
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -254,6 +256,7 @@ class Tuning:
         if not self.build(plain):
             raise UserError(f"{self.project} does not serve these files as it is: {plain.why_not}")
         self.plain = plain
+        self.note_edits()
         # What the last steps take: the first prediction of a worker tells how busy the machine is.
         loads = len(self.settings.clients) * (self.settings.seconds + 1)
         each = SERVING + 2 * (plain.start or 0) + loads if loads else 0
@@ -288,7 +291,8 @@ class Tuning:
             for one in rng.sample(finalists, len(finalists)):
                 self.serve(one)
         exact, allowed = (self.best(everyone, exact=x) for x in (True, False))
-        if len(self.fitted) < 2 * MIN_FITTED and self.fitted is self.compared:
+        is_fitted = any("int8" in one.answers.values() and one.rates for one in everyone)
+        if is_fitted and self.fitted is self.compared:
             self.notes.append(
                 f"int8 was compared on what it was fitted to; {2 * MIN_FITTED} or more files "
                 "would be divided"
@@ -315,6 +319,27 @@ class Tuning:
             for number, x in enumerate(found)
             if not number or fixed.items() <= x.items()
         ]
+
+    def note_edits(self) -> None:
+        """Note which files of the project are not in the candidates as they are."""
+        folder = self.scratch / "present"
+        if not self.render(folder, {}):
+            return
+        differing = []
+        for path in sorted(x for x in folder.rglob("*") if x.is_file()):
+            name = path.relative_to(folder).as_posix()
+            own = self.project / name
+            if name == ANSWERS_FILE or (own.is_file() and own.samefile(path)):
+                continue
+            if not own.is_file() or not filecmp.cmp(own, path, shallow=False):
+                differing.append(name)
+        if differing:
+            names = ", ".join(differing[:3])
+            more = f" and {len(differing) - 3} more" * (len(differing) > 3)
+            self.notes.append(
+                f"the candidates have {names}{more} as this version of the template renders them; "
+                "yours differ"
+            )
 
     def candidate(self, answers: dict[str, str]) -> Candidate:
         """Return one that is not built yet."""
@@ -466,7 +491,10 @@ class Tuning:
             whole = {**self.answers, **answers, "accelerator": "cpu", "backend": speed.PLAIN}
             whole["precision"] = speed.EXACT
             name = next(x for x, y in speed.possible(whole) if x != speed.PLAIN)
-            self.render(folder, {**answers, "accelerator": "cpu", "backend": name})
+            answers |= {"accelerator": "cpu", "backend": name, "precision": speed.EXACT}
+            pixels = {x: y for x, y in self.plain.answers.items() if x == "decode"}
+            if not self.render(folder, {**answers, **pixels}):
+                raise UserError("the template has no measure for what this project is")
         scores = [str(one.folder / "scores.pt") for one in (plain, *others)]
         printed = call([sys.executable, "-c", JUDGE, *scores], folder, PATIENCE)
         result = json.loads(printed.splitlines()[-1])
@@ -589,6 +617,9 @@ def call(command: Sequence[str], folder: Path, timeout: float) -> str:
             process.terminate()  # it stops what it has started
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=20)
+            if hasattr(os, "killpg"):  # what it has left behind
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
     if process.returncode:
         reason = reason_in(errors) or reason_in(printed) or f"status {process.returncode}"
