@@ -32,7 +32,11 @@ def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def missing(backend: str) -> list[str]:
     """Return the packages that a backend needs, and that are not installed here."""
-    return [x for x in facts.backends()[backend]["modules"] if importlib.util.find_spec(x) is None]
+    return [
+        x
+        for x in facts.backends()[backend].get("modules", [])
+        if importlib.util.find_spec(x) is None
+    ]
 
 
 def quick(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from generator.tuning import Candidate, Result
 
 WIDTH, HEIGHT, MARGIN = 720, 440, 70  # pixels of the plot
+FONT = 'font-family="sans-serif" font-size="12"'
 COLOURS = {"exact": "#1b7837", "allowed": "#2166ac", "": "#777777"}
 
 
@@ -35,7 +36,7 @@ def table(result: Result, clients: Sequence[int]) -> str:
     ]
     if all(result.words):
         agreement, difference = result.words
-        lines.append(f"agreement {agreement}; difference {difference}.")
+        lines.append(f"agreement: ... {agreement}; difference: ... {difference}.")
     lines += [""] * any(one.why_not for one in result.candidates)
     lines += [f"{one.title}: {one.why_not}" for one in result.candidates if one.why_not]
     return "\n".join([*lines, *result.notes])
@@ -107,67 +108,61 @@ def write(folder: Path, result: Result, clients: Sequence[int]) -> None:
         "seconds": result.seconds,
         "candidates": rows,
     }
-    text = json.dumps(content, ensure_ascii=False, indent=2)
-    (folder / "tuning.json").write_text(f"{text}\n", encoding="utf-8")
+    written = json.dumps(content, ensure_ascii=False, indent=2)
+    (folder / "tuning.json").write_text(f"{written}\n", encoding="utf-8")
     (folder / "tuning.svg").write_text(plot(result, clients), encoding="utf-8")
 
 
 def plot(result: Result, clients: Sequence[int]) -> str:
-    """Return a plot of speed against agreement, as SVG: a dot for each that was measured."""
-    dots = [one for one in result.candidates if one.is_measured and one.agreement is not None]
-    most = max(clients, default=0)
-    speeds = [one.served(most, "per_second") or one.estimate for one in dots]
-    agreements = [one.agreement or 0.0 for one in dots]
-    low = min(*agreements, 0.99) if agreements else 0.0
-    low -= 0.1 * (1 - low)
-    top = 1.1 * max(speeds, default=1.0)
+    """Return a plot of speed against agreement, as SVG: a dot for each that was measured.
 
-    def place(agreement: float, per_second: float) -> tuple[float, float]:
-        right = MARGIN + (agreement - low) / (1 - low) * (WIDTH - 3 * MARGIN)
-        return right, HEIGHT - MARGIN - per_second / top * (HEIGHT - 2 * MARGIN)
+    The speed is that without a server, which all were measured at; the labels have the server's.
+    """
+    dots = [(one, one.agreement) for one in result.candidates if one.rates]
+    found = sorted(
+        ((one, agreement) for one, agreement in dots if agreement is not None),
+        key=lambda dot: dot[0].estimate,
+    )
+    low = min([0.99, *(agreement for _, agreement in found)])
+    low -= 0.1 * (1 - low)
+    top = max((one.estimate for one, _ in found), default=1.0)
+    right, bottom = WIDTH - MARGIN, HEIGHT - MARGIN
+
+    def across(agreement: float) -> float:
+        return MARGIN + (agreement - low) / (1 - low) * (right - MARGIN)
+
+    def up(per_second: float) -> float:
+        return bottom - per_second / top * (bottom - MARGIN)
 
     parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-            'font-family="sans-serif" font-size="12">'
-        ),
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        text(MARGIN, MARGIN / 2, "predictions a second of all workers, without a server", "start"),
+        text(WIDTH / 2, HEIGHT - 20, f"agreement: ... {result.words[0]}", "middle"),
     ]
-    left, bottom = place(low, 0)
-    right = WIDTH - MARGIN
     for share in (0, 0.25, 0.5, 0.75, 1):
-        value = share * top / 1.1
-        _, y = place(1, value)
-        parts.append(f'<path d="M{left} {y:.1f}H{right}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.0f}</text>')
-    for share in (0, 0.5, 1):
+        y = up(share * top)
+        parts.append(f'<path d="M{MARGIN} {y:.1f}H{right}" stroke="#ddd"/>')
+        parts.append(text(MARGIN - 6, y + 4, f"{share * top:.0f}", "end"))
         value = low + share * (1 - low)
-        x, _ = place(value, 0)
-        parts.append(
-            f'<text x="{x:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{value:.2%}</text>'
-        )
-    parts.append(
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 20}" text-anchor="middle">'
-        f"agreement {escape(result.words[0])}</text>"
-    )
-    parts.append(
-        f'<text x="{left}" y="{MARGIN / 2}">predictions a second, estimated without a server'
-        f"{f', or (filled) of TorchServe for {most} clients' * bool(most)}</text>"
-    )
-    taken: list[float] = []  # heights of labels
-    for one, agreement, per_second in sorted(
-        zip(dots, agreements, speeds, strict=True), key=lambda x: x[2]
-    ):
-        x, y = place(agreement, per_second)
+        parts.append(text(across(value), bottom + 18, f"{value:.2%}", "middle"))
+    lowest = float(bottom)
+    for one, agreement in found:
         kind = "exact" if one is result.exact else "allowed" if one is result.allowed else ""
-        fill = COLOURS[kind] if one.loads else "white"
-        parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{COLOURS[kind]}"/>'
-        )
-        label = min([y + 4, *(other - 14 for other in taken[-1:])])  # none on another
-        taken.append(label)
-        parts.append(
-            f'<text x="{x + 9:.1f}" y="{label:.1f}" fill="{COLOURS[kind]}">'
-            f"{escape(one.title)}</text>"
-        )
+        x, y = across(agreement), up(one.estimate)
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[kind]}"/>')
+        served = one.served(max(clients, default=0), "per_second")
+        label = one.title if served is None else f"{one.title} ({served:.0f}/s in TorchServe)"
+        lowest = min(y + 4, lowest - 14)  # labels do not lie on each other
+        is_right = x > WIDTH / 2
+        place = (x - 9, "end") if is_right else (x + 9, "start")
+        parts.append(text(place[0], lowest, label, place[1], COLOURS[kind]))
     return "\n".join([*parts, "</svg>\n"])
+
+
+def text(x: float, y: float, content: str, anchor: str, colour: str = "black") -> str:
+    """Return a text of a plot."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
+        f"{escape(content)}</text>"
+    )
