@@ -37,7 +37,7 @@ from generator.tasks import serving, tasks
 
 # Of archive.py, in which a backend may fail that is not eager.
 BLAMED = ("conversion", "trial")
-PATIENCE = 120  # seconds until archive.py must have converted the network and compared
+PATIENCE = 180  # seconds until archive.py must have converted the network and compared
 MANY = 8  # lines of what differs that are printed
 # What is not asked, or means something else, once another question has another answer.
 DEPENDENT = {
