@@ -564,7 +564,16 @@ def tuned(project: Path, settings: Settings, output: Path) -> dict[str, str] | N
     typer.echo(tuning_report.winners(result))
     tuning_report.write(output, result, settings.clients)
     typer.echo(f"figures and plot: {output}", err=True)
-    best = result.exact if settings.min_agreement is None else result.allowed
+    asked_for = {x: y for x, y in settings.fixed.items() if x in result.candidates[0].answers}
+    wanted = [
+        one
+        for one in (result.exact, result.allowed)[settings.min_agreement is not None :]
+        if asked_for.items() <= one.answers.items()
+    ]
+    if not wanted:
+        typer.echo(f"\nNothing that was asked for can be had; {project} stays as it is.")
+        return None
+    best = wanted[0]
     if best.answers.items() <= tuning.answers_of(project).items():
         typer.echo(f"\n{project} is so already.")
         return None

@@ -158,8 +158,8 @@ class Result:
 
     Attributes:
         candidates: all that were tried; the first is PyTorch as it is.
-        exact: the fastest that predicts the same.
-        allowed: the fastest whose predictions agree enough.
+        exact: the fastest that predicts the same, of those that are wanted; else PyTorch as it is.
+        allowed: the fastest of them whose predictions agree enough, likewise.
         words: what the agreement and the difference of candidates are, for people.
         notes: what should be known of the figures.
         seconds: that it took.
@@ -273,10 +273,12 @@ class Tuning:
         self.round(everyone, rng)
         best = self.best(everyone, exact=False)
         for one in self.variants(best):
-            if self.left() > serving and self.build(one, self.left() - serving):
-                everyone.append(one)
+            if self.left() < serving:
+                break
+            everyone.append(one)
+            if self.build(one, self.left() - serving):
                 self.judge(everyone)
-                one.rates += [self.predict(one)]
+                self.round([one], rng)
         for _ in range(ROUNDS - 1):
             if self.left() < serving:
                 break
@@ -301,7 +303,7 @@ class Tuning:
         return Result(everyone, exact, allowed, self.words, self.notes, seconds)
 
     def candidates(self) -> list[Candidate]:
-        """Return PyTorch as it is, then all others that decode as it does, the quick ones first."""
+        """Return PyTorch as it is, then all others with one way to decode, the quick ones first."""
         exact = str(facts.questions()["decode"]["default"])
         pixels = {"decode": exact} if "decode" in self.answers else {}
         pairs = list(speed.possible(self.answers))
@@ -312,13 +314,16 @@ class Tuning:
                 pair[0] != speed.PLAIN and "is_quick" not in backends[pair[0]],
             )
         )
-        found = [{"backend": x, "precision": y, **pixels} for x, y in pairs] or [pixels]
-        fixed = {x: value for x, value in self.settings.fixed.items() if x != "decode"}
-        return [
-            self.candidate(x)
-            for number, x in enumerate(found)
-            if not number or fixed.items() <= x.items()
-        ]
+        chosen = [{"backend": x, "precision": y} for x, y in pairs] or [{}]
+        plain = {**chosen[0], **pixels}
+        pixels = {name: self.settings.fixed.get(name, value) for name, value in pixels.items()}
+        others = [x for x in ({**x, **pixels} for x in chosen) if x != plain and self.is_wanted(x)]
+        return [self.candidate(x) for x in (plain, *others)]
+
+    def is_wanted(self, answers: Mapping[str, str]) -> bool:
+        """Tell whether a candidate has the answers that all are to have."""
+        fixed = {x: y for x, y in self.settings.fixed.items() if x in self.answers}
+        return fixed.items() <= answers.items()
 
     def note_edits(self) -> None:
         """Note which files of the project are not in the candidates as they are."""
@@ -347,13 +352,12 @@ class Tuning:
 
     def variants(self, best: Candidate) -> Iterator[Candidate]:
         """Yield the best with each other way to decode, if there is a JPEG file to see it with."""
-        if "decode" not in best.answers:
+        if "decode" not in best.answers or "decode" in self.settings.fixed:
             return
         if not any(path.read_bytes()[:2] == b"\xff\xd8" for path in self.settings.files):
             return
-        wanted = self.settings.fixed.get("decode")
         for value in facts.menu("decode", self.answers["task"]):
-            if value != best.answers["decode"] and wanted in (None, value):
+            if value != best.answers["decode"]:
                 one = self.candidate({**best.answers, "decode": value})
                 if self.render(one.folder, one.answers):
                     yield one
@@ -490,7 +494,7 @@ class Tuning:
             answers = {} if "backend" in self.answers else {"weights": "state_dict"}
             whole = {**self.answers, **answers, "accelerator": "cpu", "backend": speed.PLAIN}
             whole["precision"] = speed.EXACT
-            name = next(x for x, y in speed.possible(whole) if x != speed.PLAIN)
+            name = next((x for x, _ in speed.possible(whole) if x != speed.PLAIN), speed.PLAIN)
             answers |= {"accelerator": "cpu", "backend": name, "precision": speed.EXACT}
             pixels = {x: y for x, y in self.plain.answers.items() if x == "decode"}
             if not self.render(folder, {**answers, **pixels}):
@@ -527,6 +531,7 @@ class Tuning:
         may = self.is_exact if exact else self.is_allowed
         most = max(self.settings.clients, default=0)
         found = [one for one in everyone if one.is_measured and not one.why_not and may(one)]
+        found = [one for one in found if self.is_wanted(one.answers)]
         is_served = any(one.loads for one in found)
         found = [one for one in found if one.loads or not is_served]
         return sorted(found, key=lambda x: x.served(most, "per_second") or x.estimate, reverse=True)

@@ -197,8 +197,8 @@ def test_tune_names_what_is_fastest_and_gives_it_to_the_project(
     assert (eager["agreement"], onnx["agreement"]) == (1, 1)
     assert 0 < onnx["difference"] < 1e-4 and eager["difference"] == 0
     assert all(row["start"] > 0 and row["memory_mb"] > 0 for row in (eager, onnx))
-    rows = {x["alone_per_second"]: x["answers"] for x in (eager, onnx)}
-    assert figures["exact"] == figures["allowed"] == rows[max(rows)]
+    assert all(row["alone_per_second"] > 0 for row in (eager, onnx))
+    assert figures["exact"] == figures["allowed"] == onnx["answers"]
     assert "The fastest that predicts the same: " in result.stdout
     # It is the user who changes the project.
     assert answers_of(released.path)["precision"] == "bf16"
@@ -206,8 +206,7 @@ def test_tune_names_what_is_fastest_and_gives_it_to_the_project(
     result, figures = tune(tmp_path, *words, "--yes")
     assert figures["exact"].items() <= answers_of(released.path).items()
     assert (released.path / "service" / "model.py").read_text() == MODEL.format(PLAIN)
-    is_onnx = figures["exact"]["backend"] == "onnxruntime"
-    assert ("model.onnx" in members(released.path)) == is_onnx
+    assert "model.onnx" in members(released.path)
 
 
 def test_tune_goes_on_without_what_fails(released: Project, tmp_path: Path) -> None:
@@ -220,6 +219,7 @@ def test_tune_goes_on_without_what_fails(released: Project, tmp_path: Path) -> N
     assert "20 or more" in reasons["int8"]
     assert figures["exact"]["backend"] == "eager"
     assert reasons["int8"] in result.stdout
+    assert "Nothing that was asked for can be had" in result.stdout
 
 
 def test_tune_says_what_it_cannot_use(released: Project, tmp_path: Path) -> None:
