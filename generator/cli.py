@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from generator.errors import UserError
+
+if TYPE_CHECKING:
+    from generator.new import Changes
+    from generator.tuning import Settings
 
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
@@ -68,18 +72,29 @@ def new(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Predict for this image at the end.")] = None,
     label_order: LabelOrder = "",
+    tune: Annotated[
+        list[Path] | None,
+        typer.Option(help="Find what is fastest, as `ts-template tune` does, with these images."),
+    ] = None,
 ) -> None:
     """From a checkpoint to a service that has predicted: inspect, ask, render, archive, predict.
 
-    What the files tell is not asked; -d comes before both.
+    What the files tell is not asked; -d comes before both. What runs the network is ONNX Runtime
+    where that predicts as PyTorch does, unless another backend is answered.
 
     Examples: ts-template new my-service --weights best.pth --labels classes.txt /
     ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
     """
+    from generator import tuning
     from generator.new import make_project
     from generator.options import parse
 
     answers = parse(data or [])
+    settings = tuning.Settings(
+        tune or [], fixed={name: x for name, x in answers.items() if name in tuning.CHOICES}
+    )
+    if tune:
+        settings.files  # noqa: B018  # refuses what is not there
     make_project(
         destination,
         weights,
@@ -89,7 +104,19 @@ def new(
         model=model,
         picture=picture,
         label_order=label_order,
+        tuned=(lambda project: tuned_new(project, settings, defaults)) if tune else None,
     )
+
+
+def tuned_new(project: Path, settings: Settings, is_wanted: bool) -> Changes | None:
+    """Tune a new project, and return the answers to give it and options of its archive.py."""
+    from generator import tuning
+
+    chosen = tuned(project, settings, Path(f"{project.resolve()}-tune"))
+    if chosen is None or not (is_wanted or asked(f"Give {project} these answers?")):
+        return None
+    task = tuning.answers_of(project)["task"]
+    return chosen, tuning.archive_options(task, chosen, settings)
 
 
 @app.command()
@@ -459,6 +486,105 @@ def torture(
         module.write(report, text)
     if failed:
         raise UserError("the service did not withstand; see above")
+
+
+@app.command()
+def tune(
+    project: Annotated[Path, typer.Argument(help="The folder of a project, with its weights.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Images or texts such as will come, or folders with them."),
+    ],
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the fastest whose predictions agree so much with PyTorch's, from 0 to 1. "
+            "[default: the fastest that predicts the same]"
+        ),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds that all may take.")] = 300,
+    clients: Annotated[
+        str, typer.Option(help="How many send at once to TorchServe, in turns; or none.")
+    ] = "1,16",
+    seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--data", help="Try only those with this answer: question=value."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the figures and the plot.")] = Path(
+        "ts-template-tune"
+    ),
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Give the project the answers at once.")
+    ] = False,
+) -> None:
+    """Find the backend, precision and decoding that are fastest here, with files of yours.
+
+    All that the project can have is converted, compared, and measured in turns. `python tune.py` in
+    the project then finds the workers and batches.
+
+    Examples: ts-template tune my-service photos/ / ts-template tune my-service a.jpg b.jpg
+    --min-agreement 0.99 --yes
+    """
+    from generator import tuning
+    from generator.options import parse
+
+    fixed = parse(data or [])
+    if unknown := fixed.keys() - set(tuning.CHOICES):
+        raise UserError(f"-d {min(unknown)}: expected one of {', '.join(tuning.CHOICES)}")
+    counts = [] if clients == "none" else clients.split(",")
+    if not all(count.isdecimal() and int(count) for count in counts):
+        raise UserError(f"--clients is {clients}; expected numbers, as in 1,16, or none")
+    if seconds <= 0 or budget <= 0:
+        raise UserError("--seconds and --budget must be more than 0")
+    if not 0 <= (min_agreement or 0) <= 1:
+        raise UserError(f"--min-agreement is {min_agreement}; expected a number from 0 to 1")
+    settings = tuning.Settings(
+        files, budget, min_agreement, sorted(map(int, counts)), seconds, fixed
+    )
+    chosen = tuned(project, settings, output)
+    if chosen is None:
+        return
+    commands = tuning.commands_for(project, chosen, settings)
+    typer.echo("\nFor these answers, in {}:\n    {}".format(project, "\n    ".join(commands)))
+    if yes or asked("Run that now?"):
+        tuning.apply(project, commands)
+        typer.echo(f"{project} has them. Its workers and batches: python tune.py, there")
+
+
+def tuned(project: Path, settings: Settings, output: Path) -> dict[str, str] | None:
+    """Tune a project, print and write what was found, and return the answers to give it.
+
+    They are None if it has them already.
+    """
+    from generator import tuning, tuning_report
+
+    result = tuning.tune(project, settings, lambda line: typer.echo(line, err=True))
+    typer.echo(f"\n{tuning_report.table(result, settings.clients)}\n")
+    typer.echo(tuning_report.winners(result))
+    tuning_report.write(output, result, settings.clients)
+    typer.echo(f"figures and plot: {output}", err=True)
+    asked_for = {x: y for x, y in settings.fixed.items() if x in result.candidates[0].answers}
+    wanted = [
+        one
+        for one in (result.exact, result.allowed)[settings.min_agreement is not None :]
+        if asked_for.items() <= one.answers.items()
+    ]
+    if not wanted:
+        typer.echo(f"\nNothing that was asked for can be had; {project} stays as it is.")
+        return None
+    best = wanted[0]
+    if best.answers.items() <= tuning.answers_of(project).items():
+        typer.echo(f"\n{project} is so already.")
+        return None
+    return best.answers
+
+
+def asked(question: str) -> bool:
+    """Ask for a yes, if there is a terminal."""
+    import sys
+
+    return sys.stdin.isatty() and typer.confirm(question)
 
 
 @app.command()

@@ -66,7 +66,7 @@ def run_demo(destination: Path) -> None:
 def make_project(destination: Path, console: Console) -> None:
     """Do the demo's work in `destination`."""
     console.print("[bold]1.[/] Render a project for ten handwritten digits, 28 x 28, grayscale")
-    note = render(destination, ANSWERS)
+    note = render(destination, ANSWERS).note
     if note:
         console.print(f"   {note}", markup=False, soft_wrap=True)
     labels = {str(index): name for index, name in enumerate(NAMES)}

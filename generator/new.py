@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
-import json
-import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +31,13 @@ from generator.inspection.text_folders import needed
 from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
 from generator.rendering import render, runner
+from generator.scripts import ScriptError, Scripts
+from generator.speed import EXACT, PLAIN, quick
 from generator.tasks import serving, tasks
 
+# Of archive.py, in which a backend may fail that is not eager.
+BLAMED = ("conversion", "trial")
+PATIENCE = 180  # seconds until archive.py must have converted the network and compared
 MANY = 8  # lines of what differs that are printed
 # What is not asked, or means something else, once another question has another answer.
 DEPENDENT = {
@@ -44,26 +45,11 @@ DEPENDENT = {
     "head": ("head_units", "head_place", "head_layers"),
 }
 
+# Answers to give a project, and options of its archive.py.
+Changes = tuple[dict[str, str], list[str]]
+
 if TYPE_CHECKING:
     from generator.labels import Labels
-
-# Runs scripts one after another: each by itself would take seconds to import torch. That happens at
-# once, while the project is rendered. A line with a zero says that a script has succeeded.
-SCRIPTS = r"""
-import contextlib, json, os, runpy, sys
-with contextlib.suppress(ImportError):
-    import torch, torchvision.models
-for line in sys.stdin:
-    folder, sys.argv = json.loads(line)
-    sys.path[0] = folder
-    sys.argv[0] = os.path.join(folder, sys.argv[0])
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            raise
-    print("\0", flush=True)
-"""
 
 
 def make_project(
@@ -76,6 +62,7 @@ def make_project(
     model: Path | None = None,
     picture: Path | None = None,
     label_order: str = "",
+    tuned: Callable[[Path], Changes | None] | None = None,
 ) -> None:
     """Render a project for a checkpoint, put the files into it, archive it, and try it.
 
@@ -88,6 +75,7 @@ def make_project(
         model: The Python file that defines build_model(num_classes), for a network of one's own.
         picture: The image to predict for at the end; None takes an image of noise.
         label_order: What the keys of the label file are, as `inspect_labels` has it.
+        tuned: Finds the fastest answers for the project, which is then rendered with them.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
@@ -158,38 +146,62 @@ def make_project(
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
 
-    with Scripts() as scripts:
+    def put() -> None:
+        """Put the user's files into the project."""
+        is_copied = not found.layouts and hub is None
+        put_files(destination, weights if is_copied else None, labels, names)
+        if found.layouts:
+            convert(weights, destination / "weights" / plain_name(weights))
+        if model is not None:
+            shutil.copyfile(model, destination / "service" / "model.py")
+        if hub is not None:
+            put_network(destination, weights, hub)
+
+    with contextlib.ExitStack() as stack:
+        scripts = stack.enter_context(Scripts())
         console.print(f"2. Render {destination}")
         existed = destination.exists()
-        try:
-            note = render(destination, known, proposals=likely, ask=ask)
-            is_copied = not found.layouts and hub is None
-            put_files(destination, weights if is_copied else None, labels, names)
-            if found.layouts:
-                convert(weights, destination / "weights" / plain_name(weights))
-            if model is not None:
-                shutil.copyfile(model, destination / "service" / "model.py")
-            if hub is not None:
-                put_network(destination, weights, hub)
-        except BaseException as error:
-            shutil.rmtree(destination, ignore_errors=True)
-            if existed:
-                destination.mkdir()
-            if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
-                raise UserError(str(error)) from error
-            raise
+        with emptied_by_errors(destination, existed):
+            rendered = render(destination, known, proposals=likely, ask=ask)
+            chosen_answers = answers_in(destination)
+            # Who was asked has seen the question, with eager as its default.
+            is_answered = "backend" in answers or (ask and rendered.answers.get("change_rest"))
+            fast = "" if is_answered or tuned else fast_backend(chosen_answers, console)
+            if fast:
+                render_anew(destination, backend=fast)
+            put()
         if not ask:
-            for line in assumptions(found, known, answers_in(destination)):
+            for line in assumptions(found, known, chosen_answers):
                 console.print(f"   {printable(line)}")
 
-        if note:
-            console.print(f"   {note}")
-        console.print("3. Build the archive: python archive.py")
+        if rendered.note:
+            console.print(f"   {rendered.note}")
         advice = (
             f"\n{destination} is rendered and has your files. Fix it there, then: "
             f"cd {shlex.quote(str(destination))} && {runner()}python archive.py"
         )
-        scripts.run(destination, "archive.py", advice=advice)
+        console.print("3. Build the archive: python archive.py")
+        if fast:
+            console.print(f"   backend: {fast}, if it predicts as {PLAIN} does")
+            try:
+                scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
+            except ScriptError as error:
+                if error.step not in BLAMED and not error.is_late:
+                    raise
+                reason = error.reason.splitlines()[0]
+                console.print(f"   backend: {PLAIN}, not {fast}: {printable(reason)}")
+                with emptied_by_errors(destination, existed):
+                    render_anew(destination, backend=PLAIN)
+                    put()
+                scripts = stack.enter_context(Scripts())
+                scripts.run(destination, "archive.py", advice=advice)
+            else:
+                console.print(
+                    f"   backend: {fast}, which predicts as {PLAIN} does and is mostly faster "
+                    f"(another: -d backend={PLAIN})"
+                )
+        else:
+            scripts.run(destination, "archive.py", advice=advice)
 
         item = item_of(answers_in(destination))
         console.print(f"4. Predict for {item['one']}: python predict.py")
@@ -202,6 +214,16 @@ def make_project(
             if picture is None:
                 sample.unlink()
                 console.print("   (an image of noise, so any prediction will do)")
+        if tuned is not None:
+            console.print("5. Tune")
+            if changes := tuned(destination):
+                faster, options = changes
+                with emptied_by_errors(destination, existed):
+                    render_anew(destination, **faster)
+                    put()
+                console.print(f"6. Build the archive: {shlex.join(['archive.py', *options])}")
+                scripts = stack.enter_context(Scripts())
+                scripts.run(destination, "archive.py", *options, advice=advice)
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
@@ -210,6 +232,41 @@ def make_project(
         f"    {runner()}python serve.py\n"
         f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+@contextlib.contextmanager
+def emptied_by_errors(destination: Path, existed: bool) -> Iterator[None]:
+    """Leave no project where one cannot be completed, and an empty folder where one was.
+
+    Raises:
+        UserError: An answer is not valid.
+    """
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(destination, ignore_errors=True)
+        if existed:
+            destination.mkdir()
+        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
+            raise UserError(str(error)) from error
+        raise
+
+
+def fast_backend(answers: Mapping[str, Any], console: Console) -> str:
+    """Return the backend to try in place of eager; "" if there is none, and print why."""
+    if answers.get("backend") != PLAIN or answers["precision"] != EXACT:
+        return ""
+    names, reasons = quick(answers)
+    if not names:
+        console.print(f"   backend: {PLAIN} ({'; or '.join(reasons)})")
+    return names[0] if names else ""
+
+
+def render_anew(project: Path, **changed: Any) -> None:
+    """Render a project that nobody has changed yet with other answers."""
+    answers = {name: x for name, x in answers_in(project).items() if not name.startswith("_")}
+    shutil.rmtree(project)
+    render(project, {**answers, **changed})
 
 
 def refuse_unreadable(found: Inspection) -> None:
@@ -621,67 +678,3 @@ def noise(project: Path) -> Path:
     )
     subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
     return project.resolve() / "sample.jpg"
-
-
-def path_of_user() -> str:
-    """Return the PATH of the user's shell, in which a command that a script prints is run.
-
-    `uv run` puts the programs of this environment before it.
-    """
-    places = os.environ.get("PATH", "").split(os.pathsep)
-    if runner():
-        places = [place for place in places if Path(place) != Path(sys.executable).parent]
-    return os.pathsep.join(places)
-
-
-class Scripts:
-    """A process in this environment that runs scripts of a project: SCRIPTS."""
-
-    def __enter__(self) -> Scripts:
-        """Start it."""
-        with contextlib.ExitStack() as stack:
-            self._errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", SCRIPTS],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()},
-            )
-            stack.enter_context(self._process)
-            stack.callback(self._process.kill)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End it."""
-        self._stack.close()
-
-    def run(self, project: Path, script: str, *arguments: str, advice: str) -> None:
-        """Run a script; what it prints is shown, indented.
-
-        Args:
-            project: Its folder.
-            script: The file in it.
-            arguments: Of its command line.
-            advice: What to print after its error.
-
-        Raises:
-            UserError: It failed, and nothing can be run after it.
-        """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # its errors tell
-            self._process.stdin.write(json.dumps([str(project.resolve()), [script, *arguments]]))
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line == "\0\n":
-                return
-            if line.strip():
-                print(f"   {line}", end="", flush=True)
-        self._process.wait()
-        self._errors.seek(0)
-        # Warnings of libraries may come before.
-        message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
-        raise UserError(f"{message.strip()}{advice}")

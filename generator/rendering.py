@@ -7,6 +7,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ def runner() -> str:
     return "uv run --no-project --with-requirements requirements.txt " * ("UV" in os.environ)
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """What came of rendering a project.
+
+    Attributes:
+        note: why others cannot update it, for people; empty if they can.
+        answers: all answers, those among them that are in no answers file.
+    """
+
+    note: str
+    answers: Mapping[str, Any]
+
+
 def render(
     destination: Path,
     answers: Mapping[str, Any],
@@ -71,7 +85,8 @@ def render(
     *,
     proposals: Mapping[str, Any] | None = None,
     ask: bool = False,
-) -> str:
+    overwrite: bool = False,
+) -> Rendered:
     """Render one project.
 
     What is rendered is the template as it lies on the disk, uncommitted changes included. The
@@ -84,9 +99,7 @@ def render(
         template: The folder with copier.yml, if not this one.
         proposals: Answers that take the place of the defaults, and are asked like them.
         ask: Whether to ask the rest in the terminal; else they take their defaults.
-
-    Returns:
-        Why others cannot update the project, for people; empty if they can.
+        overwrite: Whether files that are there are written anew, but for those that are a user's.
 
     Raises:
         copier.CopierError, ValueError: An answer is not valid.
@@ -100,12 +113,13 @@ def render(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DirtyLocalWarning)
         try:
-            copier.run_copy(
+            worker = copier.run_copy(
                 str(root),
                 destination,
                 data=dict(answers),
                 user_defaults=dict(proposals or {}),
                 defaults=not ask,
+                overwrite=overwrite,
                 quiet=True,
                 vcs_ref=origin.ref,
                 settings=copier.Settings(),  # not what the user has set for other templates
@@ -116,4 +130,4 @@ def render(
                 "add --defaults"
             ) from error
     origin.write(destination)
-    return origin.note
+    return Rendered(origin.note, worker.answers.user)

@@ -293,6 +293,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: object_detection" in result.stdout
+    assert "backend: eager (nothing else that is quickly made runs task=object" in result.stdout
     assert "nms_threshold: 0.55 (assumed; another: -d nms_threshold=" in result.stdout
     project = Project(tmp_path / "things")
     network.score_thresh = 0.4

@@ -120,7 +120,7 @@ def test_new_serves_checkpoints_with_and_without_a_head(
 ) -> None:
     torch.manual_seed(0)
     torch.save(make(), tmp_path / "best.pth")
-    words = ("new", "found", "--weights", "best.pth", "--defaults", *options)
+    words = ("new", "found", "--weights", "best.pth", "--defaults", "-d", "backend=eager", *options)
     result = ts_template(*words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"{numbers} numbers: " in result.stdout
@@ -143,6 +143,7 @@ def test_weights_of_training_without_labels_are_served_as_features(tmp_path: Pat
     result = ts_template(*words, *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "512 numbers: " in result.stdout
+    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
 
 
 def test_what_gives_no_embedding_is_refused(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_new_serves_such_a_checkpoint_with_its_names(resnet: nn.Module, tmp_path
     torch.save({"state_dict": state, "meta": {"CLASSES": ("cat", "dog", "no")}}, tmp_path / "w.pth")
     noise(0).save(tmp_path / "image.png")
     words = ("new", "p", "--weights", "w.pth", "--defaults", "--picture", "image.png")
-    result = ts_template(*words, cwd=tmp_path)
+    result = ts_template(*words, "-d", "backend=eager", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "multiplied 21 pruned tensors with their masks" in result.stdout
     network = torchvision.models.resnet18(num_classes=3)

@@ -29,8 +29,8 @@ from test_weights import export
 
 
 def new(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `ts-template new` in a folder, without a terminal."""
-    return ts_template("new", *arguments, cwd=folder)
+    """Run `ts-template new` in a folder, without a terminal; test_fast.py has its conversions."""
+    return ts_template("new", *arguments, "-d", "backend=eager", cwd=folder)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_what_others_do_not_have_is_said_and_can_be_updated_here(
         push(clone)
         (clone / "template" / "project" / "NOTES.md.jinja").write_text("# Changed\n")
     project = tmp_path / "project"
-    note = render(project, ANSWERS, clone)
+    note = render(project, ANSWERS, clone).note
     assert "only this machine has" in note
     assert remembered(project)["_src_path"] == str(clone)
     assert ((project / "NOTES.md").read_text() == "# Changed\n") == is_dirty

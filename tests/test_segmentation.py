@@ -244,7 +244,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     (tmp_path / "classes.txt").write_text("background\nroad\nwall\nsky\n")
     result = ts_template(
         *("new", "streets", "--weights", "model_29.pth", "--labels", "classes.txt", "--defaults"),
-        *("-d", "deploy=[ray_serve]"),
+        *("-d", "deploy=[ray_serve]", "-d", "backend=eager"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr

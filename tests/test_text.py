@@ -332,6 +332,7 @@ def test_inspect_and_new_read_a_folder(folders: Path, tmp_path: Path) -> None:
     result = ts_template("new", str(made), "--weights", str(folder), "--defaults")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "long_texts: refuse (assumed" in result.stdout
+    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
     assert not (made / "weights" / "run" / "optimizer.pt").exists()
     result = Project(made).run("predict.py", "--json", "a good cat", " ")
     good, bad = json.loads(result.stdout)

@@ -109,6 +109,7 @@ def test_new_reads_a_folder_of_sentence_transformers(bert: Path, tmp_path: Path)
         assert f"   {line}\n" in result.stdout
     assert "(query: 'query: ')" in result.stdout
     assert "pooling: cls (assumed" not in result.stdout
+    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
     project = Project(made)
     expected = torch.nn.functional.normalize(pooled(folder, TEXTS[0], "cls"), dim=0)
     torch.testing.assert_close(embeddings(project, *TEXTS)[0], expected, rtol=0, atol=1e-5)
@@ -127,7 +128,7 @@ def test_what_no_file_tells_is_assumed_aloud(bert: Path, tmp_path: Path) -> None
         "max_tokens": 64,
     }
     assert list(found["open_questions"]) == ["long_texts", "pooling", "l2_normalize"]
-    answer = ("-d", "response_format=base64")
+    answer = ("-d", "response_format=base64", "-d", "backend=eager")
     made = tmp_path / "made"
     result = ts_template("new", str(made), "--weights", str(bert), "--defaults", *answer)
     assert result.returncode == 0, result.stdout + result.stderr

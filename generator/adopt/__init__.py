@@ -114,7 +114,7 @@ def adopt(
         stage, backup = Path(scratch, "project"), Path(scratch, "backup")
         backup.mkdir()
         try:
-            note = render(stage, findings.sure, proposals=findings.likely, ask=ask)
+            note = render(stage, findings.sure, proposals=findings.likely, ask=ask).note
         except ValueError as error:  # Copier's, for an answer that is not valid
             raise UserError(f"{error}; give another answer with -d") from error
         if note:

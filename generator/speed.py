@@ -1,0 +1,63 @@
+"""Which backends a project can have on this machine, as the facts and what is installed tell."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from generator import facts
+
+PLAIN = "eager"  # PyTorch as it is: what `copier copy` takes, and what all others are compared with
+EXACT = "fp32"
+
+
+def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the backends that a project can have, each with a precision, by the facts.
+
+    Args:
+        answers: Of the project; those without a `backend` have no choice.
+    """
+    if "backend" not in answers:
+        return
+    task = facts.tasks()[answers["task"]]
+    for name, backend in facts.backends().items():
+        if task["input"] not in backend.get("inputs", ["image"]):
+            continue
+        speeds = task.get("speeds")
+        for precision in backend["precisions"].get(answers["accelerator"], []):
+            if speeds is None or precision in speeds.get(name, []):
+                yield name, precision
+
+
+def missing(backend: str) -> list[str]:
+    """Return the packages that a backend needs, and that are not installed here."""
+    return [
+        x
+        for x in facts.backends()[backend].get("modules", [])
+        if importlib.util.find_spec(x) is None
+    ]
+
+
+def quick(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the backends that `new` may try by itself, in their order, and why not others.
+
+    They are quick to make, give the same predictions as PyTorch, and are installed here.
+
+    Args:
+        answers: Of the project.
+    """
+    names, reasons = [], []
+    for name, precision in possible(answers):
+        if precision != EXACT or not facts.backends()[name].get("is_quick"):
+            continue
+        if lacking := missing(name):
+            reasons.append(f"for {name}: pip install {' '.join(lacking)}")
+        else:
+            names.append(name)
+    if not (names or reasons):
+        task = answers["task"]
+        reasons.append(
+            f"nothing else that is quickly made runs task={task} on {answers['accelerator']}"
+        )
+    return names, reasons
