@@ -147,6 +147,27 @@ def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
     ):
         assert re.search(rf"(?m)^{name}[ ,{{}}]", body.decode()), name
 
+    def counted() -> list[int]:
+        """Return how many responses there were with 2xx, 4xx and 5xx, of all workers."""
+        _, _, body = ask(f"http://127.0.0.1:{port}", "/metrics")
+        return [
+            int(sum(map(float, re.findall(rf"(?m)^Requests{kind}XX{{.*}} (.*)$", body.decode()))))
+            for kind in (2, 4, 5)
+        ]
+
+    before = counted()
+    refused = [
+        ask(service.url, edge.PATH, "POST", Content_Length="1000001")[0],
+        send(service.url + "/9.9", IMAGES[0])[0],
+        send(service.url, b"", method="DELETE")[0],
+        ask(service.url, edge.PATH, "POST", Content_Encoding="gzip")[0],
+        ask(service.management, "/models/other")[0],
+    ]
+    assert refused == [413, 404, 405, 415, 404]
+    assert edge.exchange(service.url, edge.Form("", b"no HTTP\r\n\r\n")) == ((400,), True)
+    # The scrape before is in it.
+    assert counted() == [before[0] + 1, before[1] + len(refused) + 1, before[2]]
+
 
 def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
     other = copy_of(project, tmp_path / "project")

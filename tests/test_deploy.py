@@ -480,14 +480,67 @@ NO_ALERT = {
 }
 
 
+# Where Ray serves, nothing is at the address of serve.py.
+RAY = 'job="digits", application="digits"'
+RAY_FIRES: dict[str, tuple[dict[str, str], str]] = {
+    **FIRES,
+    "ServiceDown": (
+        {
+            'up{job="digits", instance="a"}': "0x60",
+            'up{job="digits", instance="ray"}': "1x60",
+            f"ray_serve_deployment_replica_healthy{{{RAY}}}": "0x60",
+            'ray_serve_deployment_replica_healthy{job="digits", application="other"}': "1x60",
+        },
+        "3m",
+    ),
+    "RequestsWait": (
+        {
+            f"ray_serve_request_router_fulfillment_time_ms_sum{{{RAY}}}": "0+60000x60",
+            f"ray_serve_request_router_fulfillment_time_ms_count{{{RAY}}}": "0+100x60",
+        },
+        "15m",
+    ),
+}
+NO_ALERT_ON_RAY = {
+    **NO_ALERT,
+    'up{job="digits", instance="a"}': "0x1800",
+    'up{job="digits", instance="ray"}': "1x1800",
+    f"ray_serve_deployment_replica_healthy{{{RAY}}}": "1x1800",
+    f"ray_serve_request_router_fulfillment_time_ms_sum{{{RAY}}}": "0+1000x1800",
+    f"ray_serve_request_router_fulfillment_time_ms_count{{{RAY}}}": "0+100x1800",
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "fires", "quiet"),
+    [
+        ({"deploy": ["monitoring"]}, FIRES, NO_ALERT),
+        # On Ray; and with TorchServe in such a project.
+        ({"deploy": ["monitoring", "ray_serve"]}, RAY_FIRES, NO_ALERT_ON_RAY),
+        ({"deploy": ["monitoring", "ray_serve"]}, FIRES, NO_ALERT),
+        # An embedding is not more or less certain.
+        (
+            {"deploy": ["monitoring"], "task": "feature_extraction"},
+            {alert: case for alert, case in FIRES.items() if alert != "ConfidenceFell"},
+            NO_ALERT,
+        ),
+    ],
+    ids=["serve.py", "ray", "serve.py beside ray", "embeddings"],
+)
 def test_promtool_takes_the_alerts_and_each_fires_when_it_should(
     copy_project: Callable[..., Project],
+    answers: dict[str, Any],
+    fires: dict[str, tuple[dict[str, str], str]],
+    quiet: dict[str, str],
 ) -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed; .ci/prometheus gets it")
-    folder = copy_project(model_name="digits", deploy=["monitoring"]).path / "deploy" / "monitoring"
+    folder = copy_project(model_name="digits", **answers).path / "deploy" / "monitoring"
     run("promtool", "check", "config", "prometheus.yml", folder=folder)
-    assert set(FIRES) == set(re.findall("alert: (.*)", (folder / "alerts.yml").read_text()))
+    assert set(fires) == set(re.findall("alert: (.*)", (folder / "alerts.yml").read_text()))
+    has_confidence = "ConfidenceFell" in fires
+    assert ("top1_confidence" in queries(folder, "panels")) is has_confidence
+    assert ("top1_confidence" in queries(folder, "alerts")) is has_confidence
 
     def series(values: dict[str, str]) -> list[dict[str, str]]:
         return [{"series": name, "values": numbers} for name, numbers in values.items()]
@@ -505,10 +558,10 @@ def test_promtool_takes_the_alerts_and_each_fires_when_it_should(
                 }
             ],
         }
-        for alert, (values, when) in FIRES.items()
+        for alert, (values, when) in fires.items()
     ]
     none = {"expr": expression, "eval_time": "29h", "exp_samples": []}
-    tests.append({"interval": "1m", "input_series": series(NO_ALERT), "promql_expr_test": [none]})
+    tests.append({"interval": "1m", "input_series": series(quiet), "promql_expr_test": [none]})
     file = folder / "test.yml"
     file.write_text(yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": tests}))
     run("promtool", "test", "rules", "test.yml", folder=folder)
