@@ -19,6 +19,12 @@ from conftest import Project
 from generator import facts
 
 UV = shutil.which("uv")
+# Groups of packages that only some users need.
+OPTIONAL = {
+    f"{name}_{group}": packages
+    for name, fact in facts.targets().items()
+    for group, packages in fact.get("optional", {}).items()
+}
 ENGINES = [name for name, fact in facts.targets().items() if "requirements" in fact]
 
 
@@ -51,9 +57,13 @@ def test_pip_and_uv_are_given_the_same(
     content = table(project)
     assert content["project"]["dependencies"] == by_pip(project)  # type: ignore[index]
     for name, requirements in content.get("dependency-groups", {}).items():  # type: ignore[attr-defined]
-        text = (project.path / "deploy" / name / "requirements.txt").read_text()
-        assert text.endswith("\n-r ../../requirements.txt\n" + "\n".join(requirements) + "\n")
-    assert set(content.get("dependency-groups", {})) == set(answers.get("deploy", []))  # type: ignore[call-overload]
+        engine, _, optional = name.partition("_") if name in OPTIONAL else (name, "", "")
+        file = f"requirements-{optional}.txt" if optional else "requirements.txt"
+        text = (project.path / "deploy" / engine / file).read_text()
+        before = "requirements.txt" if optional else "../../requirements.txt"
+        assert text.endswith(f"\n-r {before}\n" + "\n".join(requirements) + "\n")
+    groups = {*answers.get("deploy", []), *(OPTIONAL if "deploy" in answers else ())}  # type: ignore[misc]
+    assert set(content.get("dependency-groups", {})) == groups  # type: ignore[call-overload]
     # A name that is not that of a package which the project needs.
     assert content["project"]["name"].endswith("-service")  # type: ignore[index]
 
@@ -82,6 +92,7 @@ def test_pip_and_uv_work_side_by_side(copy_project: Callable[..., Project], tmp_
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     groups = [x for name in ENGINES for x in facts.targets()[name]["requirements"]]
+    groups += [x for packages in OPTIONAL.values() for x in packages]
     for requirement in [*by_pip(project), *groups, "einops>=0.8", "humanize>=4"]:
         make_wheel(requirement, wheels)
     # Not the environment, nor the uv, that this runs in.
