@@ -80,18 +80,23 @@ def test_docker_kubernetes_and_github_take_the_files(project: Project) -> None:
         run("hadolint", dockerfile)
     if (project.path / "compose.yaml").exists():
         run("docker-compose", "config", "--quiet", folder=project.path)
-    for manifest in sorted((project.path / "deploy" / "kubernetes").iterdir()):
+    for manifest in sorted((project.path / "deploy" / "kubernetes").rglob("*.yaml")):
         run("kubernetes-validate", "--strict", manifest)
     workflow = project.path / ".github" / "workflows" / "ci.yml"
     run("actionlint", workflow)
     run("zizmor", "--offline", "--quiet", "--pedantic", workflow)
 
 
+def read_manifests(folder: Path) -> dict[str, Any]:
+    """Return the manifests in a folder by their names."""
+    return {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
+
+
 def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> None:
     project = copy_project(**PROJECTS["plain"])
     image = instructions(project)
     folder = project.path / "deploy" / "kubernetes"
-    files = {path.stem: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+    files = read_manifests(folder)
     pod = files["deployment"]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
 
@@ -117,6 +122,42 @@ def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> No
         "Deployment",
         files["deployment"]["metadata"]["name"],
     )
+
+
+def test_the_proxy_on_kubernetes_is_that_of_docker(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(**PROJECTS["plain"])
+    folder = project.path / "deploy" / "kubernetes"
+    inside, files = read_manifests(folder), read_manifests(folder / "proxy")
+    config = files["configmap"]["data"]["nginx.conf"]
+    # tests/test_proxy.py has a real nginx run this.
+    docker = (project.path / "deploy" / "docker" / "nginx.conf").read_text()
+    service = inside["service"]
+    assert service["spec"]["ports"][0]["port"] == 80
+    upstream = f"http://{service['metadata']['name']}"
+    assert f"{upstream};" in config
+    rest = re.sub(r"\A(#.*\n)+", "", docker)
+    assert rest == config.replace(f"{upstream};", f"{upstream}:8080;")
+
+    pod = files["deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (port,) = container["ports"]
+    assert f"listen {port['containerPort']} ssl;" in config
+    assert files["service"]["spec"]["ports"][0]["targetPort"] == port["name"]
+    labels = pod["metadata"]["labels"].items()
+    assert files["service"]["spec"]["selector"].items() <= labels
+    assert files["deployment"]["spec"]["selector"]["matchLabels"].items() <= labels
+    # It is let in, and is none of the pods that it asks.
+    (way, *_) = inside["networkpolicy"]["spec"]["ingress"]
+    assert way["from"][0]["podSelector"]["matchLabels"].items() <= labels
+    assert not service["spec"]["selector"].items() <= labels
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert f"ssl_certificate {places['tls']}/tls.crt;" in config
+    assert places["config"] == container["command"][-1]
+    (volume,) = (x for x in pod["spec"]["volumes"] if x["name"] == "config")
+    assert volume["configMap"]["name"] == files["configmap"]["metadata"]["name"]
+    (volume,) = (x for x in pod["spec"]["volumes"] if x["name"] == "tls")
+    readme = (project.path / "README.md").read_text()
+    assert f"kubectl create secret tls {volume['secret']['secretName']} " in readme
 
 
 def test_the_workflow_uses_the_actions_that_this_repository_does(
