@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -14,19 +15,24 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import edge
 import psutil
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from conftest import Project, Service, build_and_save, copy_of, spoil_archive
 from engines import BOUND, IMAGES, Images, certificate, ready, send, wait_for
 from generator import hostile
+from generator.errors import UserError
 from generator.rendering import render
 from generator.torture import free_port, serving
 
@@ -147,6 +153,112 @@ def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
     ):
         assert re.search(rf"(?m)^{name}[ ,{{}}]", body.decode()), name
 
+    def counted() -> list[int]:
+        """Return how many responses there were with 2xx, 4xx and 5xx, of all workers."""
+        _, _, body = ask(f"http://127.0.0.1:{port}", "/metrics")
+        return [
+            int(sum(map(float, re.findall(rf"(?m)^Requests{kind}XX{{.*}} (.*)$", body.decode()))))
+            for kind in (2, 4, 5)
+        ]
+
+    before = counted()
+    refused = [
+        ask(service.url, edge.PATH, "POST", Content_Length="1000001")[0],
+        send(service.url + "/9.9", IMAGES[0])[0],
+        send(service.url, b"", method="DELETE")[0],
+        ask(service.url, edge.PATH, "POST", Content_Encoding="gzip")[0],
+        ask(service.management, "/models/other")[0],
+    ]
+    assert refused == [413, 404, 405, 415, 404]
+    assert edge.exchange(service.url, edge.Form("", b"no HTTP\r\n\r\n")) == ((400,), True)
+    # The scrape before is in it.
+    assert counted() == [before[0] + 1, before[1] + len(refused) + 1, before[2]]
+
+
+@contextlib.contextmanager
+def collector() -> Iterator[tuple[str, list[ResourceSpans]]]:
+    """Listen as a collector of traces does; yield its address, and what has come."""
+    came: list[ResourceSpans] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            assert self.path == "/v1/traces"
+            came.extend(ExportTraceServiceRequest.FromString(body).resource_spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", came
+        finally:
+            server.shutdown()
+
+
+def test_traces_go_where_the_environment_says(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with collector() as (endpoint, came):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with served(project) as service:
+            status, _, _ = ask(service.url, "/ping", traceparent=f"00-{trace}-{parent}-01")
+            assert status == 200
+            for body, expected in ((IMAGES[0], 200), (b"%PDF-1.7", 415)):
+                connection = http.client.HTTPConnection(service.url.split("/")[2], timeout=BOUND)
+                headers = {"traceparent": f"00-{trace}-{parent}-01"}
+                connection.request("POST", edge.PATH, body, headers)
+                assert connection.getresponse().status == expected
+        # The server has ended: all has come.
+    spans = [span for found in came for scope in found.scope_spans for span in scope.spans]
+    names = {x.key: x.value.string_value for found in came for x in found.resource.attributes}
+    assert names["service.name"] == "image-classifier"
+    assert {span.trace_id.hex() for span in spans} == {trace}
+    requests = {span.span_id: span for span in spans if span.parent_span_id.hex() == parent}
+    assert [span.name for span in requests.values()] == [f"POST {edge.PATH}"] * 2
+    statuses = [x.value.int_value for span in requests.values() for x in span.attributes]
+    assert {200, 415} <= set(statuses)
+    for own, request in requests.items():
+        inner = sorted((x for x in spans if x.parent_span_id == own), key=lambda x: x.name)
+        batch, wait = inner
+        assert (batch.name, wait.name) == ("batch", "wait")
+        assert wait.end_time_unix_nano == batch.start_time_unix_nano
+        assert request.start_time_unix_nano - 1e6 < wait.start_time_unix_nano  # of two clocks
+        assert batch.end_time_unix_nano < request.end_time_unix_nano + 1e6
+        assert wait.start_time_unix_nano <= wait.end_time_unix_nano < batch.end_time_unix_nano
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "traces go by http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "traces go by otlp alone"),
+        ("PYTHONPATH", "hidden", "pip install -r deploy/asgi/requirements-traces.txt"),
+    ],
+)
+def test_traces_that_cannot_be_sent_are_refused(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    message: str,
+) -> None:
+    if name == "PYTHONPATH":  # where OpenTelemetry seems to be, and nothing else of it
+        value = str(tmp_path)
+        (tmp_path / "opentelemetry").mkdir()
+        (tmp_path / "opentelemetry" / "__init__.py").touch()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message), served(project):
+        pass
+
 
 def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
     other = copy_of(project, tmp_path / "project")
@@ -255,7 +367,10 @@ def test_a_stop_answers_all_that_was_accepted(project: Project) -> None:
                 received += part
             assert received.startswith(b"HTTP/1.1 200 "), received[:300]
             assert b"connection: close" in received
-        assert service.process.wait(BOUND) == 0
+        while service.process.poll() is None:  # people press Ctrl-C twice
+            service.process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        assert service.process.returncode == 0
 
 
 def many(count: int) -> bytes:

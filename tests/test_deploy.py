@@ -80,18 +80,23 @@ def test_docker_kubernetes_and_github_take_the_files(project: Project) -> None:
         run("hadolint", dockerfile)
     if (project.path / "compose.yaml").exists():
         run("docker-compose", "config", "--quiet", folder=project.path)
-    for manifest in sorted((project.path / "deploy" / "kubernetes").iterdir()):
+    for manifest in sorted((project.path / "deploy" / "kubernetes").rglob("*.yaml")):
         run("kubernetes-validate", "--strict", manifest)
     workflow = project.path / ".github" / "workflows" / "ci.yml"
     run("actionlint", workflow)
     run("zizmor", "--offline", "--quiet", "--pedantic", workflow)
 
 
+def read_manifests(folder: Path) -> dict[str, Any]:
+    """Return the manifests in a folder by their names."""
+    return {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
+
+
 def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> None:
     project = copy_project(**PROJECTS["plain"])
     image = instructions(project)
     folder = project.path / "deploy" / "kubernetes"
-    files = {path.stem: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+    files = read_manifests(folder)
     pod = files["deployment"]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
 
@@ -117,6 +122,42 @@ def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> No
         "Deployment",
         files["deployment"]["metadata"]["name"],
     )
+
+
+def test_the_proxy_on_kubernetes_is_that_of_docker(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(**PROJECTS["plain"])
+    folder = project.path / "deploy" / "kubernetes"
+    inside, files = read_manifests(folder), read_manifests(folder / "proxy")
+    config = files["configmap"]["data"]["nginx.conf"]
+    # tests/test_proxy.py has a real nginx run this.
+    docker = (project.path / "deploy" / "docker" / "nginx.conf").read_text()
+    service = inside["service"]
+    assert service["spec"]["ports"][0]["port"] == 80
+    upstream = f"http://{service['metadata']['name']}"
+    assert f"{upstream};" in config
+    rest = re.sub(r"\A(#.*\n)+", "", docker)
+    assert rest == config.replace(f"{upstream};", f"{upstream}:8080;")
+
+    pod = files["deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (port,) = container["ports"]
+    assert f"listen {port['containerPort']} ssl;" in config
+    assert files["service"]["spec"]["ports"][0]["targetPort"] == port["name"]
+    labels = pod["metadata"]["labels"].items()
+    assert files["service"]["spec"]["selector"].items() <= labels
+    assert files["deployment"]["spec"]["selector"]["matchLabels"].items() <= labels
+    # It is let in, and is none of the pods that it asks.
+    (way, *_) = inside["networkpolicy"]["spec"]["ingress"]
+    assert way["from"][0]["podSelector"]["matchLabels"].items() <= labels
+    assert not service["spec"]["selector"].items() <= labels
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert f"ssl_certificate {places['tls']}/tls.crt;" in config
+    assert places["config"] == container["command"][-1]
+    (volume,) = (x for x in pod["spec"]["volumes"] if x["name"] == "config")
+    assert volume["configMap"]["name"] == files["configmap"]["metadata"]["name"]
+    (volume,) = (x for x in pod["spec"]["volumes"] if x["name"] == "tls")
+    readme = (project.path / "README.md").read_text()
+    assert f"kubectl create secret tls {volume['secret']['secretName']} " in readme
 
 
 def test_the_workflow_uses_the_actions_that_this_repository_does(
@@ -480,14 +521,67 @@ NO_ALERT = {
 }
 
 
+# Where Ray serves, nothing is at the address of serve.py.
+RAY = 'job="digits", application="digits"'
+RAY_FIRES: dict[str, tuple[dict[str, str], str]] = {
+    **FIRES,
+    "ServiceDown": (
+        {
+            'up{job="digits", instance="a"}': "0x60",
+            'up{job="digits", instance="ray"}': "1x60",
+            f"ray_serve_deployment_replica_healthy{{{RAY}}}": "0x60",
+            'ray_serve_deployment_replica_healthy{job="digits", application="other"}': "1x60",
+        },
+        "3m",
+    ),
+    "RequestsWait": (
+        {
+            f"ray_serve_request_router_fulfillment_time_ms_sum{{{RAY}}}": "0+60000x60",
+            f"ray_serve_request_router_fulfillment_time_ms_count{{{RAY}}}": "0+100x60",
+        },
+        "15m",
+    ),
+}
+NO_ALERT_ON_RAY = {
+    **NO_ALERT,
+    'up{job="digits", instance="a"}': "0x1800",
+    'up{job="digits", instance="ray"}': "1x1800",
+    f"ray_serve_deployment_replica_healthy{{{RAY}}}": "1x1800",
+    f"ray_serve_request_router_fulfillment_time_ms_sum{{{RAY}}}": "0+1000x1800",
+    f"ray_serve_request_router_fulfillment_time_ms_count{{{RAY}}}": "0+100x1800",
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "fires", "quiet"),
+    [
+        ({"deploy": ["monitoring"]}, FIRES, NO_ALERT),
+        # On Ray; and with TorchServe in such a project.
+        ({"deploy": ["monitoring", "ray_serve"]}, RAY_FIRES, NO_ALERT_ON_RAY),
+        ({"deploy": ["monitoring", "ray_serve"]}, FIRES, NO_ALERT),
+        # An embedding is not more or less certain.
+        (
+            {"deploy": ["monitoring"], "task": "feature_extraction"},
+            {alert: case for alert, case in FIRES.items() if alert != "ConfidenceFell"},
+            NO_ALERT,
+        ),
+    ],
+    ids=["serve.py", "ray", "serve.py beside ray", "embeddings"],
+)
 def test_promtool_takes_the_alerts_and_each_fires_when_it_should(
     copy_project: Callable[..., Project],
+    answers: dict[str, Any],
+    fires: dict[str, tuple[dict[str, str], str]],
+    quiet: dict[str, str],
 ) -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed; .ci/prometheus gets it")
-    folder = copy_project(model_name="digits", deploy=["monitoring"]).path / "deploy" / "monitoring"
+    folder = copy_project(model_name="digits", **answers).path / "deploy" / "monitoring"
     run("promtool", "check", "config", "prometheus.yml", folder=folder)
-    assert set(FIRES) == set(re.findall("alert: (.*)", (folder / "alerts.yml").read_text()))
+    assert set(fires) == set(re.findall("alert: (.*)", (folder / "alerts.yml").read_text()))
+    has_confidence = "ConfidenceFell" in fires
+    assert ("top1_confidence" in queries(folder, "panels")) is has_confidence
+    assert ("top1_confidence" in queries(folder, "alerts")) is has_confidence
 
     def series(values: dict[str, str]) -> list[dict[str, str]]:
         return [{"series": name, "values": numbers} for name, numbers in values.items()]
@@ -505,10 +599,10 @@ def test_promtool_takes_the_alerts_and_each_fires_when_it_should(
                 }
             ],
         }
-        for alert, (values, when) in FIRES.items()
+        for alert, (values, when) in fires.items()
     ]
     none = {"expr": expression, "eval_time": "29h", "exp_samples": []}
-    tests.append({"interval": "1m", "input_series": series(NO_ALERT), "promql_expr_test": [none]})
+    tests.append({"interval": "1m", "input_series": series(quiet), "promql_expr_test": [none]})
     file = folder / "test.yml"
     file.write_text(yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": tests}))
     run("promtool", "test", "rules", "test.yml", folder=folder)

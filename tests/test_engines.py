@@ -71,6 +71,10 @@ def wait_for_metrics(cluster: Cluster) -> None:
     missing = [rf'ray_image_errors_total{{.*status="{status}"' for status in (400, 413, 415)]
     names = ("decode_seconds", "inference_seconds", "batch_size", "top1_confidence")
     missing += [rf"ray_image_{name}_bucket{{" for name in names]
+    # Those of Ray's own that alerts and the dashboard take.
+    own = ("deployment_replica_healthy", "num_http_requests_total")
+    own += tuple(f"request_router_fulfillment_time_ms_{x}" for x in ("sum", "count"))
+    missing += [rf'ray_serve_{name}{{.*application="image-classifier"' for name in own]
     end = time.monotonic() + 60
     while missing:
         assert time.monotonic() < end, missing

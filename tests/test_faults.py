@@ -215,7 +215,11 @@ def test_a_project_that_cannot_be_written_still_serves(project: Project, tmp_pat
 
 
 def interrupt(
-    project: Project, command: list[str], tmp_path: Path, when: Callable[[int, str], bool]
+    project: Project,
+    command: list[str],
+    tmp_path: Path,
+    when: Callable[[int, str], bool],
+    again: int = 1,
 ) -> tuple[int, str]:
     """Run a script in a terminal's place and press Ctrl-C when told; return status and output.
 
@@ -224,6 +228,7 @@ def interrupt(
         command: The script and its arguments.
         tmp_path: For the script's temporary files, of which none may stay behind.
         when: Gets the process id and what was printed so far.
+        again: How often to press it again, every 50 ms.
     """
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
@@ -244,9 +249,12 @@ def interrupt(
         family += family[0].children(recursive=True)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)  # for good measure, as people do
+        for _ in range(again):  # for good measure, as people do
+            time.sleep(0.05)
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
     status = process.wait(BOUND)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
@@ -332,7 +340,7 @@ def test_ctrl_c_ends_the_server_with_all_its_processes(
     options = [
         x for name in ("", "management-", "metrics-") for x in (f"--{name}port", str(free_port()))
     ]
-    status, text = interrupt(project, ["serve.py", *options], tmp_path, when)
+    status, text = interrupt(project, ["serve.py", *options], tmp_path, when, again=100)
     assert status == 0, text
     assert text.endswith("stopped\n")
     assert "Traceback" not in text

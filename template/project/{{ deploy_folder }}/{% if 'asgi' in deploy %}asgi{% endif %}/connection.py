@@ -29,11 +29,13 @@ class Connection(HttpToolsProtocol):
 
     Attributes:
         is_last: whether the next response is to be the last of its connection.
+        refused: the status with which a request was refused that could not be read; 0 without one.
     """
 
     def __init__(self, on_end: Callable[[Connection], None], **options: Any) -> None:
         super().__init__(**options)
         self.is_last = False
+        self.refused = 0
         self._on_end = on_end
         self._in_head = self._in_body = False
         self._head_size = self._unread = 0
@@ -192,4 +194,5 @@ class Connection(HttpToolsProtocol):
             fields = b"content-type: application/json\r\nconnection: close\r\n"
             length = b"content-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + fields + length + body)
+            self.refused = status
         self.transport.close()

@@ -16,6 +16,7 @@ from tools.inprocess import Reply
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 Field = tuple[bytes, bytes]  # of a header
 
 BODY_SECONDS = 10.0  # for a body, and a second more for each
