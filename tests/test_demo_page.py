@@ -259,8 +259,8 @@ CLASSES = [{"label": "cat", "index": 1, "pixels": 1400, "share": 0.25}]
 OBJECT = {"label": "cat", "index": 1, "score": 0.25, "box": [1, 2, 3, 4]}
 COCO = {"category_id": 1, "bbox": [1, 2, 2, 2], "score": 0.25}
 
-# A response, and what the page lists for it; the name, the score in per cent, how many pixels of
-# a mask and the box.
+# A response, and what the page shows of it: names, scores, boxes, how many pixels a mask has,
+# points and polygons.
 READ: dict[tuple[str, str], tuple[Any, list[Any]]] = {
     ("image_classification", "label"): ({"label": "cat", "index": 1}, [["cat"]]),
     ("image_classification", "predictions"): (
@@ -284,6 +284,18 @@ READ: dict[tuple[str, str], tuple[Any, list[Any]]] = {
         [{**COCO, "segmentation": RLE}],
         [["class 1", 0.25, [1, 2, 3, 4], 1400]],
     ),
+    ("instance_segmentation", "polygons"): (
+        [{**OBJECT, "area": 1, "segmentation": [[1, 2, 3, 2, 3, 4]]}],
+        [["cat", 0.25, [1, 2, 3, 4], [[1, 2, 3, 2, 3, 4]]]],
+    ),
+    ("keypoint_detection", "keypoints"): (
+        [{**OBJECT, "keypoints": [{"name": "nose", "x": 2, "y": 3, "score": 0.5}]}],
+        [["cat", 0.25, [1, 2, 3, 4], [[2, 3]]]],
+    ),
+    ("keypoint_detection", "coco"): (
+        [{**COCO, "keypoints": [2, 3, 2, 4, 5, 2]}],
+        [["class 1", 0.25, [1, 2, 3, 4], [[2, 3], [4, 5]]]],
+    ),
     ("semantic_segmentation", "areas"): (CLASSES, [["cat", 0.25]]),
     ("semantic_segmentation", "rle"): (
         [{"label": "cat", "index": 1, "area": 1400, "segmentation": RLE}],
@@ -299,6 +311,8 @@ READ: dict[tuple[str, str], tuple[Any, list[Any]]] = {
 # What is a file, and what is read as the same form of another task.
 OTHERS = {
     ("object_detection", "image"),
+    ("instance_segmentation", "image"),
+    ("keypoint_detection", "image"),
     ("semantic_segmentation", "png_body"),
     ("multi_label_classification", "predictions"),
     ("multi_label_classification", "scores"),
@@ -312,8 +326,8 @@ LISTED = """async ([code, content]) => {
     const {read} = await import(url);
     const {objects, text} = await read(content);
     const second = await read(content);
-    return [objects.map(({label, score, box, mask}) => [
-        label, score, box, mask && mask.inside.reduce((sum, is) => sum + is, 0),
+    return [objects.map(({label, score, box, mask, points, polygons}) => [
+        label, score, box, mask && mask.inside.reduce((sum, is) => sum + is, 0), points, polygons,
     ].filter((value) => value !== undefined && value !== null)), second.text ?? ""];
 }"""
 

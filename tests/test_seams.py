@@ -89,6 +89,13 @@ def test_no_task_is_named_outside_of_its_folder() -> None:
         assert not re.search(r"""\btask\s*[!=]=\s*['"]""", text), name
 
 
+def test_every_task_has_the_facts_that_the_others_have() -> None:
+    tasks = facts.tasks()
+    for name, fact in tasks.items():
+        others = [set(other) for key, other in tasks.items() if key != name]
+        assert set.intersection(*others) <= set(fact), name
+
+
 def test_no_task_takes_a_piece_from_the_folder_of_another() -> None:
     included = re.compile(r"template/tasks/(\w+)/")
     for task in facts.tasks():
