@@ -301,6 +301,10 @@ def test_keypoints_are_drawn(copy_project: Callable[..., Project]) -> None:
         ),
         (RETURNED.replace("points[:n]", "points[:n, :, :2]"), '"keypoints" (n, K, 3)'),
         (RETURNED.replace("points[:n]", "points[:n] / 0"), "NaN or infinity"),
+        (
+            RETURNED.replace("points[:n]", "points[:n] / 999"),
+            "keypoints between 0 and 1; they must be in pixels",
+        ),
     ],
 )
 def test_an_output_without_keypoints_is_refused(
