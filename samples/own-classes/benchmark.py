@@ -4,6 +4,7 @@
 Examples:
     python benchmark.py cat.jpg dog.jpg
     python benchmark.py --url http://127.0.0.1:8080/predictions/NAME --clients 1,64 cat.jpg
+    python benchmark.py --profile cat.jpg dog.jpg
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=5, help="for each (default: 5)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--profile", action="store_true", help="show where the time of a request goes, by stages"
+    )
     options = parser.parse_args()
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", options.clients):
         parser.error(f"--clients is {options.clients}; expected numbers, as in 1,4,16")
@@ -40,7 +44,13 @@ def main() -> int:
         parser.error(f"--url is {options.url}; expected http://HOST:PORT/predictions/NAME")
     if options.seconds <= 0:
         parser.error("--seconds must be more than 0")
+    if options.profile and options.url:
+        parser.error("--profile measures the archive of this project; leave out --url")
     images = [path.read_bytes() for path in options.images]
+    if options.profile:
+        check_archive()
+        show_profile(images, options.seconds, options.json)
+        return 0
     if not options.url:
         check_archive()
     rows = []
@@ -71,6 +81,26 @@ def figures(clients: int, load: Load) -> dict[str, Any]:
         "errors": sum(refused.values()) + load.lost,
         "first_error": [f"{key[1]} {key[2].decode(errors='replace')}" for key in refused][:1],
     }
+
+
+def show_profile(images: list[bytes], seconds: float, as_json: bool) -> None:
+    """Print the milliseconds of each stage of a request, and of the server around them."""
+    from tools.profiling import operators, profile  # imports torch
+
+    stages = profile(images, seconds)
+    with serving(MODEL_STORE) as url:
+        load = asyncio.run(send_load(url, images, 1, seconds))
+    if not load.latencies:
+        raise ProjectError(f"{url} gave no reply within {seconds:g} s")
+    whole = 1000 * sum(load.latencies) / len(load.latencies)
+    stages["front end"] = whole - sum(stages.values())
+    if as_json:
+        print(json.dumps(stages, indent=2))
+        return
+    for stage, milliseconds in stages.items():
+        print(f"{stage:12} {milliseconds:8.2f} ms  {milliseconds / whole:4.0%}")
+    print(f"{'':12} {whole:8.2f} ms  for a request of one client, on average")
+    print(f"\nIn the forward pass:\n{operators(images[0])}")
 
 
 if __name__ == "__main__":

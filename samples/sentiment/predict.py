@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def main() -> int:
     parser.add_argument("--archive", type=Path, default=ARCHIVE, help=f"default: {ARCHIVE.name}")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     options = parser.parse_args()
-    bodies = [read_file(Path(x)) if options.files else os.fsencode(x) for x in options.texts]
+    read = read_file if options.files else read_text
+    bodies = [read(text) for text in options.texts]
     with open_archive(options.archive) as service:
         predictions = [service.predict([{"body": body}])[0] for body in bodies]
     if options.json:
@@ -47,11 +49,20 @@ def main() -> int:
     return int(any(prediction.status != 200 for prediction in predictions))
 
 
-def read_file(path: Path) -> bytes:
+def read_file(name: str) -> bytes:
     """Return what a file holds."""
-    if not path.is_file():
-        raise ProjectError(f"there is no file {path}")
-    return path.read_bytes()
+    if not Path(name).is_file():
+        raise ProjectError(f"there is no file {name}")
+    return Path(name).read_bytes()
+
+
+def read_text(text: str) -> bytes:
+    """Return a text of the command line, unless it is the name of a file."""
+    if os.path.isfile(text):
+        raise ProjectError(
+            f"{text} is a file; for what it holds: python predict.py --files {shlex.quote(text)}"
+        )
+    return os.fsencode(text)
 
 
 def table(prediction: list[dict[str, Any]]) -> list[str]:

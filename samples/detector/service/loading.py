@@ -40,8 +40,7 @@ class Output(nn.Module):
 
     def check(self, _module: nn.Module, _inputs: Any, outputs: Any) -> None:
         """Note whether the output of a head has NaN or infinity: no box would be found by it."""
-        values = outputs.values() if isinstance(outputs, dict) else outputs
-        for value in values:
+        for value in outputs:
             tensors = value if isinstance(value, list) else [value]
             self.is_finite &= all(bool(x.isfinite().all()) for x in tensors)
 

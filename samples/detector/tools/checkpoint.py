@@ -107,6 +107,7 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
 def refuse_other_order(path: Path, labels: list[str]) -> None:
     """Raise ProjectError if a checkpoint has these names of classes in another order."""
     content = read_content(path)
+    wanted = labels[1:]  # class 0 is the background, which many lists leave out
     for key, value in content.items() if isinstance(content, dict) else ():
         names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
@@ -114,13 +115,15 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
         elif isinstance(value, dict):
             by_index = all(str(index).isdecimal() for index in value)
             names = [value[index] for index in (sorted(value, key=int) if by_index else value)]
-        if not all(isinstance(name, str) for name in names) or names == labels:
+        if len(names) == len(labels):
+            names = names[1:]
+        if not all(isinstance(name, str) for name in names) or names == wanted:
             continue
-        if sorted(names) == sorted(labels):
-            index = next(i for i, name in enumerate(names) if name != labels[i])
+        if sorted(names) == sorted(wanted):
+            index = next(i for i, name in enumerate(names) if name != wanted[i])
             raise ProjectError(
-                f"{path} has the classes in another order, under {key}: class {index} is "
-                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its order"
+                f"{path} has the classes in another order, under {key}: class {index + 1} is "
+                f"{names[index]!r} there, {wanted[index]!r} by the labels. Put these into its order"
             )
 
 

@@ -62,6 +62,9 @@ def run(main: Callable[[], int]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        ignore_endings()
+        raise
     except (ProjectError, OSError) as error:
         sys.exit(f"error: {error}")
 
@@ -76,6 +79,15 @@ def print_error(
 
 # At once, and not in `run`: what the commands import next takes seconds.
 sys.excepthook = print_error
+
+
+def ignore_endings() -> None:
+    """From now on hear no Ctrl-C, nor what else ends the program: it is ending.
+
+    People press Ctrl-C twice, and Python takes its time after the last line of a program.
+    """
+    for number in signal.valid_signals() & {signal.SIGINT, signal.SIGTERM, HANGUP}:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 import time
@@ -46,8 +47,8 @@ class Client(asyncio.Protocol):
 
     def __init__(self, requests: Sequence[bytes], number: int, start: float, load: Load) -> None:
         self.ended = asyncio.get_running_loop().create_future()
+        self.number = number  # of the request; each client begins with another
         self._requests = requests
-        self._number = number  # of the request; each client begins with another
         self._start = start
         self._load = load
 
@@ -60,7 +61,7 @@ class Client(asyncio.Protocol):
     def _send(self) -> None:
         self._received = b""
         self._begun = time.perf_counter()
-        self._transport.write(self._requests[self._number % len(self._requests)])
+        self._transport.write(self._requests[self.number % len(self._requests)])
 
     def data_received(self, data: bytes) -> None:
         """Count a reply once it is complete; send the next request, or stop."""
@@ -74,10 +75,11 @@ class Client(asyncio.Protocol):
         now = time.perf_counter()
         if self._start <= now < self._start + self._load.seconds:
             self._load.latencies.append(now - self._begun)
-            number = self._number % len(self._requests)
+            number = self.number % len(self._requests)
             self._load.replies[number, int(head.split(None, 2)[1]), body] += 1
-        if now < self._start + self._load.seconds:
-            self._number += 1
+        self.number += 1
+        is_last = re.search(rb"(?i)\nconnection: *close", head)  # as TorchServe's errors say
+        if now < self._start + self._load.seconds and not is_last:
             self._send()
         else:
             self.ended.set_result(None)
@@ -87,6 +89,7 @@ class Client(asyncio.Protocol):
         """Count the request that has no reply."""
         if not self.ended.done():
             self._load.lost += 1
+            self.number += 1
             self.ended.set_result(None)
 
 
@@ -122,9 +125,12 @@ async def send_load(
     async def client(number: int) -> None:
         while time.perf_counter() < start + seconds:  # anew when the server ends the connection
             _, protocol = await asyncio.get_running_loop().create_connection(
-                lambda: Client(requests, number, start, load), host, place.port or 80
+                functools.partial(Client, requests, number, start, load),
+                host,
+                place.port or 80,
             )
             await protocol.ended
+            number = protocol.number
 
     tasks = [asyncio.create_task(client(number)) for number in range(clients)]
     done, hung = await asyncio.wait(tasks, timeout=warmup + seconds + PATIENCE)

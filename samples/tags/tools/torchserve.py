@@ -32,6 +32,7 @@ from tools.project import (
     MODEL_NAME,
     ROOT,
     ProjectError,
+    ignore_endings,
     in_project,
     uninterrupted,
 )
@@ -160,6 +161,9 @@ def torchserve(settings: Settings, show_log: bool) -> Iterator[Server]:
                     start_new_session=True,  # Ctrl-C is for this program, which stops the server
                 )
             yield Server(process, settings["management_address"], show_log)
+        except KeyboardInterrupt:
+            ignore_endings()
+            raise
         finally:
             with uninterrupted():
                 if process:

@@ -1,0 +1,70 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""Predict for images with the archive in this process: the service's own path, but no server.
+
+Examples:
+    python predict.py cat.jpg dog.png
+    python predict.py --json cat.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from tools import project  # first: it keeps Ctrl-C quiet while the others import torch
+
+# isort: split
+
+from tools.inprocess import open_archive
+from tools.project import ARCHIVE, ProjectError
+
+
+def main() -> int:
+    """Predict for the images that the command line names; 1 if one of them cannot be read."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help=f"default: {ARCHIVE.name}")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON list; what is no JSON comes in base64"
+    )
+    options = parser.parse_args()
+    for path in options.images:
+        if not path.is_file():
+            raise ProjectError(f"there is no image {path}")
+    with open_archive(options.archive) as service:
+        predictions = [service.predict([{"body": path.read_bytes()}])[0] for path in options.images]
+    if options.json:
+        bodies = [as_json(prediction.body) for prediction in predictions]
+        print(json.dumps(bodies, ensure_ascii=False, indent=2))
+    else:
+        for path, prediction in zip(options.images, predictions, strict=True):
+            body = prediction.body
+            lines = table(body) if prediction.status == 200 else [body["error"]]
+            print(path, *lines, sep="\n    ")
+    return int(any(prediction.status != 200 for prediction in predictions))
+
+
+def as_json(body: Any) -> Any:
+    """Return the body of a prediction as JSON can hold it."""
+    return base64.b64encode(body).decode() if isinstance(body, bytes) else body
+
+
+def table(prediction: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each object in a prediction, and one for each of its keypoints."""
+    lines = []
+    for found in prediction:
+        box = ", ".join(f"{x:.0f}" for x in found["box"])
+        lines.append(f"{found['score']:7.2%}  {found['label']} ({found['index']}) at {box}")
+        for point in found["keypoints"]:
+            place = f"{point['x']:.0f}, {point['y']:.0f}"
+            lines.append(f"{point['score']:9.1f}  {point['name']} at {place}")
+    return lines or ["nothing"]
+
+
+if __name__ == "__main__":
+    project.run(main)

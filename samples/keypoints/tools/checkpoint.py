@@ -1,0 +1,137 @@
+# copier update rewrites this file, unless "What is yours" in README.md names it.
+"""From the checkpoint as it was saved to the state_dict that the service loads."""
+
+from __future__ import annotations
+
+import pickle
+import shlex
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service import NUM_CLASSES
+from service.model import build_model
+from tools.file_start import NoCheckpointError, read_start
+from tools.mismatch import explain_mismatch
+from tools.project import ProjectError, change_answer
+
+State = Mapping[str, torch.Tensor]
+SERVED_NAME = "state_dict.pth"  # in the archive
+
+
+def prepare_weights(source: Path, target: Path) -> str:
+    """Check that `source` fits the network exactly, and write the state_dict to serve.
+
+    What is written has the network's own names and precision and nothing else.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ProjectError: It does not fit; the message names the answer that would fix it.
+    """
+    network = build_model(NUM_CLASSES)
+    own: Any = network.state_dict()
+    saved = read_state_dict(source)
+    notes: list[str] = []
+    state: Any = OrderedDict(saved)
+    # The layout versions of its modules, without which some (MNASNet) refuse to load.
+    state._metadata = getattr(saved, "_metadata", own._metadata)
+    for key in own:
+        if key.endswith("num_batches_tracked"):  # which torch before 0.4.1 did not save
+            state.setdefault(key, own[key])
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        reason = explain_mismatch(own, saved)
+        if "Run: " not in reason:
+            command = shlex.join(["ts-template", "inspect", str(source.resolve())])
+            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+        raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
+    torch.save(network.state_dict(), target)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+
+
+def read_state_dict(path: Path) -> State:
+    """Return the tensors of a checkpoint file by name. No code in the file is run.
+
+    Raises:
+        ProjectError: The file is no state_dict; the message says what it is.
+    """
+    check_kind(path, "torch")
+    try:
+        content = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        raise ProjectError(
+            f"{path} holds Python objects, not just tensors ({first_line(error)}). "
+            f"Run: {change_answer(weights='checkpoint')}"
+        ) from error
+    except Exception as error:  # whatever damaged bytes make the reader trip over
+        raise ProjectError(
+            f"{path} cannot be read as a checkpoint ({first_line(error)}); was it copied in full?"
+        ) from error
+    is_dict = isinstance(content, Mapping)
+    if is_dict and content and all(isinstance(x, torch.Tensor) for x in content.values()):
+        return content
+    if is_dict and any("_packed_params" in str(key) for key in content):
+        raise ProjectError(
+            f"{path} is quantized to int8, which only the network that was quantized can load. "
+            "Save that with torch.jit.trace(model.eval(), example).save(...), and run: "
+            + change_answer(weights="torchscript")
+        )
+    if is_dict and any(isinstance(x, Mapping) for x in content.values()):
+        answer = change_answer(weights="checkpoint")
+        raise ProjectError(
+            f"{path} is a training checkpoint ({', '.join(map(str, content))}), the state_dict is "
+            f"inside it. Run: {answer}"
+        )
+    if is_dict and any(isinstance(x, torch.Tensor) for x in content.values()):
+        others = [str(key) for key, x in content.items() if not isinstance(x, torch.Tensor)]
+        raise ProjectError(
+            f"{path} has more than tensors: {', '.join(others[:5])}. "
+            f"Run: {change_answer(weights='checkpoint')}"
+        )
+    raise ProjectError(f"{path} holds {type(content).__name__}, not a state_dict")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, without the advice that torch puts around it."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].partition(" Please use `")[0]
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def check_kind(path: Path, expected: str) -> None:
+    """Raise the ProjectError that names the right answer if a file is of another kind."""
+    kind = kind_of(path)
+    if kind != expected:
+        answer = change_answer(weights="checkpoint" if kind == "torch" else kind)
+        raise ProjectError(f"{path} is a {kind} file, not {expected}. Run: {answer}")
+
+
+def kind_of(path: Path) -> str:
+    """Tell from its content what a file is: "torch" or an answer to the question `weights`.
+
+    Raises:
+        ProjectError: It is no checkpoint at all.
+    """
+    try:
+        head = read_start(path)
+    except NoCheckpointError as error:
+        raise ProjectError(str(error)) from error
+    if head[8:9] == b"{":  # after the length of this header
+        return "safetensors"
+    if head[0] == 8:  # the tag of ir_version, an ONNX model's first field
+        return "onnx"
+    if not zipfile.is_zipfile(path):
+        return "torch"
+    names = zipfile.ZipFile(path).namelist()
+    if any(name.endswith("/archive_format") for name in names):
+        return "exported_program"
+    return "torchscript" if any("/code/" in name for name in names) else "torch"
