@@ -240,6 +240,7 @@ class Tuning:
         self.input = facts.inputs()[facts.tasks()[self.answers["task"]]["input"]]
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.notes: list[str] = []
+        self.slowest = 0.0  # seconds that a candidate took to be built
         files = settings.files
         halves = len(files) >= 2 * MIN_FITTED
         self.fitted, self.compared = (files[::2], files[1::2]) if halves else (files, files)
@@ -263,11 +264,12 @@ class Tuning:
         serving = 3 * each
         for one in others:
             rounds = (len(self.processes) + 2) * SECONDS * ROUNDS
-            if self.left() < serving + rounds:
+            rest = serving + rounds + self.slowest  # that the best takes with another decoding
+            if self.left() < rest:
                 one.why_not = "not tried: no time was left (--budget SECONDS)"
                 self.log(f"{one.title}: {one.why_not}")
             else:
-                self.build(one, self.left() - serving - rounds)
+                self.build(one, self.left() - rest)
         everyone = [plain, *others]
         self.judge(everyone)
         self.round(everyone, rng)
@@ -409,6 +411,7 @@ class Tuning:
             if self.left() < 0 or time.monotonic() - begun > timeout:
                 one.why_not = f"no time was left (--budget SECONDS): {one.why_not}"
         seconds = time.monotonic() - begun
+        self.slowest = max(self.slowest, 0 if one.why_not else seconds)
         self.log(f"{one.title}: {one.why_not or f'ready after {seconds:.0f} s'}")
         return not one.why_not
 

@@ -56,7 +56,7 @@ def test_a_clone_is_remembered_by_the_address_that_it_was_made_from(
     (clone / "runs").mkdir()
     (clone / "runs" / "best.pth").write_bytes(b"not the template's")
     project = tmp_path / "project"
-    assert render(project, ANSWERS, clone) == ""
+    assert render(project, ANSWERS, clone).note == ""
     assert remembered(project)["_src_path"] == ADDRESS
     assert remembered(project)["_commit"].startswith("1.0.0-1-g")
     for number, (key, value) in enumerate(
@@ -98,7 +98,7 @@ def test_an_installed_ts_template_is_remembered_as_its_release(
     # As hatch_build.py puts it into the wheel.
     bundle = plain_copy(tmp_path / "site-packages" / "generator" / "_bundle")
     monkeypatch.setattr(rendering, "HERE", bundle.parent)
-    assert render(tmp_path / "project", ANSWERS) == ""
+    assert render(tmp_path / "project", ANSWERS).note == ""
     assert remembered(tmp_path / "project") == {
         "_commit": version("ts-template"),
         "_src_path": "https://github.com/org/ts-template",
