@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from torch import nn
 from conftest import Project, noise, save_random_weights, ts_template
 from generator.inspection import inspect_file
 from generator.new import label_answers, likely_of, names_for
+from generator.rendering import render
 from test_archive import network_state
 from test_weights import export
 
@@ -150,17 +152,35 @@ class RawBoxes(nn.Module):
         return boxes
 
 
+class TokensAndMask(nn.Module):
+    """Takes two tensors, as networks for texts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(16, 8)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.embedding(input_ids) * attention_mask[..., None]
+        return vectors.mean(dim=1)
+
+
+TOKENS = torch.ones(1, 4, dtype=torch.int64)
+
+
 @pytest.mark.parametrize(
-    ("network", "shape", "reason"),
+    ("network", "inputs", "reason"),
     [
-        (ChannelsLast, (1, 64, 64, 3), "(N, height, width, channels)"),
-        (RawBoxes, (1, 3, 64, 64), "serves such a network (detector) from such a file"),
+        (ChannelsLast, [torch.zeros(1, 64, 64, 3)], "(N, height, width, channels)"),
+        (RawBoxes, [torch.zeros(1, 3, 64, 64)], "such a network (detector) from such a file"),
+        (TokensAndMask, [TOKENS, TOKENS], "2 inputs (input_ids, attention_mask)"),
     ],
 )
 def test_a_graph_that_no_project_takes_is_refused_before_it_is_rendered(
-    network: type[nn.Module], shape: tuple[int, ...], reason: str, tmp_path: Path
+    network: type[nn.Module], inputs: list[torch.Tensor], reason: str, tmp_path: Path
 ) -> None:
-    torch.onnx.export(network().eval(), (torch.zeros(shape),), tmp_path / "net.onnx", verbose=False)
+    torch.onnx.export(
+        network().eval(), tuple(inputs), tmp_path / "net.onnx", verbose=False, external_data=False
+    )
     result = new(tmp_path, "svc", "--weights", "net.onnx", "--defaults")
     assert result.returncode == 1
     assert reason in result.stderr
@@ -168,6 +188,13 @@ def test_a_graph_that_no_project_takes_is_refused_before_it_is_rendered(
     printed = ts_template("inspect", "net.onnx", cwd=tmp_path).stdout
     assert reason in printed
     assert "copier copy" not in printed  # no command that would make another kind of service
+    if len(inputs) > 1:  # a project that was rendered all the same
+        project = Project(tmp_path / "project")
+        render(project.path, {"architecture": "custom", "num_classes": 8, "weights": "onnx"})
+        shutil.copy(tmp_path / "net.onnx", project.path / "weights")
+        result = project.run("archive.py")
+        assert result.returncode == 1
+        assert reason in result.stderr
 
 
 def test_a_segmenter_and_its_labels_make_a_service(tmp_path: Path) -> None:

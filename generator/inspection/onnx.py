@@ -45,7 +45,7 @@ class OnnxModel:
         producer: the program that wrote it.
         weights: shape and dtype of each initializer, by name; of a convolution, by the name that it
             had in the network.
-        inputs: shapes of what the network takes; None for a size that is free.
+        inputs: shapes of what the network takes by name; None for a size that is free.
         outputs: likewise of what it gives.
         data_files: other files that hold weights.
         metadata: what the program that wrote it has added, by name.
@@ -53,7 +53,7 @@ class OnnxModel:
 
     producer: str = ""
     weights: dict[str, Tensor] = field(default_factory=dict)
-    inputs: list[tuple[int | None, ...]] = field(default_factory=list)
+    inputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     outputs: list[tuple[int | None, ...]] = field(default_factory=list)
     data_files: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
@@ -188,7 +188,7 @@ def read_graph(scanner: Scanner, graph: Field, model: OnnxModel) -> None:
             case 12:
                 model.outputs.append(read_value(scanner, part)[1])
     # Before IR version 4, weights had to be listed among the inputs.
-    model.inputs = [shape for name, shape in inputs.items() if name not in model.weights]
+    model.inputs = {name: shape for name, shape in inputs.items() if name not in model.weights}
     restore_names(model.weights, convolutions)
 
 

@@ -49,6 +49,8 @@ MAX_STATES = 1_000  # state_dicts in a checkpoint
 MAX_NAME = 500  # characters of a weight's name
 
 PART = re.compile(r"(.+)-\d+-of-\d+\.(safetensors|bin)")
+TOKENS = "input_ids"  # an input of transformers' networks for texts
+MANY_INPUTS = 5  # names of inputs that a message has
 GRAPHS = ("torchscript", "exported_program", "onnx")  # kinds that bring their network
 
 KINDS = {
@@ -727,9 +729,26 @@ def read_onnx(path: Path) -> Reading:
         "onnx",
         {"": model.weights},
         what=model.producer,
-        input_shape=model.inputs[0] if len(model.inputs) == 1 else None,
+        input_shape=next(iter(model.inputs.values())) if len(model.inputs) == 1 else None,
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
         class_names=names_in_texts(model.metadata),
         likely=preparation_in(model.metadata),
+        advice=advice_on_inputs(list(model.inputs)),
     )
+
+
+def advice_on_inputs(names: list[str]) -> str:
+    """Return what to do with a graph that takes more than images; "" for one input."""
+    if len(names) == 1:
+        return ""
+    advice = (
+        f"it takes {len(names)} inputs ({', '.join(names[:MANY_INPUTS])}), and a project gives it "
+        "one, the images"
+    )
+    if TOKENS in names:
+        return (
+            f"{advice}. A network for texts is served from the folder that it was exported from, "
+            "with config.json, the weights and tokenizer.json of transformers"
+        )
+    return f"{advice}: export it anew with the images alone as its input"
