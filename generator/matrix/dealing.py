@@ -27,6 +27,10 @@ Answers = dict[str, Any]
 
 AXES = ("task", "architecture", "num_classes", "weights", "label_format", "transforms")
 
+QUICK_AXES = AXES[2:]  # of the product, in which the last changes most often
+MANY = 100  # combinations
+ENOUGH = 14  # times that two values meet on average, so that hardly any two never do
+
 # For the questions without choices: one value that is common, and one that is not.
 SAMPLES: dict[str, list[Any]] = {
     "project_name": ["Cats and Dogs", 'Katzen & "Hunde" – it\'s 猫 🐱'],
@@ -191,10 +195,18 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
 
 
 def rounds(task: str) -> int:
-    """Return how often the product of a task's axes is dealt, so that each value comes."""
-    values = questions(task)
-    size = math.prod(len(values[name]) for name in AXES if name in values)
-    return math.ceil(max(map(len, values.values())) / size)
+    """Return how often the product of a task's axes is dealt, so that each value comes.
+
+    Where there are many combinations, each value also meets each value of the axes. Those that
+    change slowly, as the architecture, meet all values in turn; with others chance decides.
+    """
+    counts = {name: len(each) for name, each in questions(task).items()}
+    size = math.prod(counts[name] for name in AXES if name in counts)
+    needed = max(counts.values())
+    if size >= MANY:
+        most = max(count for name, count in counts.items() if name not in AXES)
+        needed = ENOUGH * most * max(counts[name] for name in QUICK_AXES if name in counts)
+    return math.ceil(needed / size)
 
 
 def made_possible(answers: Answers) -> Answers:
