@@ -32,7 +32,9 @@ def prepare_weights(source: Path, target: Path) -> str:
     """
     check_kind(source, "onnx")
     try:
-        onnx.save(onnx.load(source), target)  # with the tensors that lie in a file beside it
+        model = onnx.load(source)
+        check_inputs(source, model)
+        onnx.save(model, target)  # with the tensors that lie in a file beside it
         network = load_model(target, torch.device("cpu"))
     except OutputKeyError as error:
         raise ProjectError(f"{source}: {which_output(error)}") from error
@@ -43,6 +45,17 @@ def prepare_weights(source: Path, target: Path) -> str:
         ) from error
     check_network(source, network)
     return f"ONNX, {target.stat().st_size / 1e6:.1f} MB"
+
+
+def check_inputs(source: Path, model: onnx.ModelProto) -> None:
+    """Raise ProjectError unless the network takes one tensor, the images."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    names = [x.name for x in model.graph.input if x.name not in weights]
+    if len(names) != 1:
+        raise ProjectError(
+            f"{source} takes {len(names)} inputs ({', '.join(names)}), and the service gives it "
+            "one, the images. Export the network anew with the images alone as its input"
+        )
 
 
 def check_network(source: Path, network: nn.Module) -> None:
