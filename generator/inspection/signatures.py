@@ -175,9 +175,10 @@ def write_timm_transforms() -> bool:
 
 def store(content: Any, path: Path) -> bool:
     """Write compressed JSON, the same bytes for the same content. Return whether it changed."""
-    if path.exists() and read(path) == content:
-        return False
     text = json.dumps(content, separators=(",", ":"))
+    # As text: the order counts, too.
+    if path.exists() and gzip.decompress(path.read_bytes()) == text.encode():
+        return False
     with in_one_step(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
     load.cache_clear()
