@@ -6,26 +6,16 @@ line for how many seconds to predict; writes a line to stdout for each.
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from generator.bench.limit import in_project, write
+
 MAX_SCORES = 200_000_000  # bytes that are compared
 BATCHES = (1, 8)  # a lone client's requests, and those of many
-
-
-def main() -> None:
-    """Load the archive of the project in the current folder, then work."""
-    job = json.loads(sys.stdin.readline())
-    sys.path.insert(0, str(Path.cwd()))
-    archive: Path = importlib.import_module("tools.project").ARCHIVE
-    inprocess = importlib.import_module("tools.inprocess")
-    with inprocess.open_archive(archive) as service:
-        work(service, job)
 
 
 def work(service: Any, job: dict[str, Any]) -> None:
@@ -80,10 +70,5 @@ def per_second(service: Any, rows: list[dict[str, bytes]], batch: int, seconds: 
     return count / (time.perf_counter() - start) if elapsed else 0.0
 
 
-def write(what: dict[str, Any]) -> None:
-    """Write a line."""
-    print(json.dumps(what), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    in_project(work)

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ BATCHES = (1, 8)
 PHASES = ("decode", *(f"{what} {size}" for what in ("forward", "both") for size in BATCHES))
 
 
-def work(service: Any, images: list[bytes], expected: list[Any], kind: str) -> None:
+def work(service: Any, job: dict[str, Any]) -> None:
     """Write for each phase how many images a second went through."""
-    handler = service.handler
+    handler, kind = service.handler, KINDS[job["kind"]]
+    images = [Path(path).read_bytes() for path in job["images"]]
     items = [read(handler, image) for image in images]
     found = service.predict([{"body": image} for image in images])
     right = [
-        one.status == 200 and KINDS[kind].is_right(one.body, wanted)
-        for one, wanted in zip(found, expected, strict=True)
+        one.status == 200 and kind.is_right(one.body, wanted)
+        for one, wanted in zip(found, job["expected"], strict=True)
     ]
     write({"wrong": right.count(False)})
     for line in sys.stdin:
@@ -54,21 +56,20 @@ def read(handler: Any, image: bytes) -> Any:
     return handler.read_items([image])[0]
 
 
-def write(what: dict[str, float]) -> None:
+def write(what: dict[str, Any]) -> None:
     """Write a line."""
     print(json.dumps(what), flush=True)
 
 
-def main() -> None:
-    """Load the archive of the project in the current folder, then work."""
+def in_project(work: Callable[[Any, dict[str, Any]], None]) -> None:
+    """Give the archive of the project in the current folder, and the job on stdin, to `work`."""
     job = json.loads(sys.stdin.readline())
     sys.path.insert(0, str(Path.cwd()))
     archive: Path = importlib.import_module("tools.project").ARCHIVE
     inprocess = importlib.import_module("tools.inprocess")
     with inprocess.open_archive(archive) as service:
-        images = [Path(path).read_bytes() for path in job["images"]]
-        work(service, images, job["expected"], job["kind"])
+        work(service, job)
 
 
 if __name__ == "__main__":
-    main()
+    in_project(work)

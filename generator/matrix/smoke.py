@@ -21,9 +21,6 @@ from generator.matrix.dealing import (
     zipped,
 )
 
-# In an image: a mask or keypoints of each take a tenth of a second, and random weights find many.
-FEW_OBJECTS = 5
-
 
 def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
     """Return answers for small projects of all tasks.
@@ -79,8 +76,7 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
             answers["weights"] = plain
         if (arch.params or 0) > 150e6 and answers["weights"] in ("exported_program", "onnx"):
             answers["weights"] = "safetensors"  # to export a gigabyte takes minutes
-        if "max_detections" in answers:
-            answers["max_detections"] = FEW_OBJECTS
+        answers |= facts.tasks()[task].get("quick", {})
         sample.append(made_possible(answers))
     return sample
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from generator.source import Source
-from generator.tasks import Evidence, Response
-from generator.tasks.object_detection import ObjectDetection, limits
-
-KEYS = ("keypoints", "keypoints_scores")  # of what torchvision's Keypoint R-CNN returns
+from generator.tasks.object_detection import MoreThanBoxes
 
 
-class KeypointDetection(ObjectDetection):
+class KeypointDetection(MoreThanBoxes):
     """Keypoints, each a place in the image, of an object with a box, a class and a score."""
 
     meaning = "objects with keypoints"
-    handler_class = ""
-    built_in = ""
+    keys = ("keypoints", "keypoints_scores")  # as torchvision's Keypoint R-CNN names them
     decisive: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "keypoint_names": "'[NAME, NAME, ...]'",
@@ -30,31 +24,6 @@ class KeypointDetection(ObjectDetection):
             "coco_eps": "false",
         }
     )
-
-    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
-        """Return the place of the keypoints among what a network returns."""
-        for node in nodes:
-            match node:
-                case ast.Subscript(slice=ast.Constant(value=str() as key)) if key in KEYS:
-                    return Evidence(source.at(node), f'["{key}"]', sure=True)
-        return None
-
-    def read_response(
-        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
-    ) -> Response:
-        """Return above which score a handler returns objects; others may be of keypoints."""
-        found = list(limits(source, nodes, of="scores"))
-        one = len({value for value, _ in found}) == 1
-        return Response(answers={"score_threshold": found[0]} if one else {})
-
-    def notes_on_classes(self, classes: int) -> list[str]:
-        """Return that the background is among them."""
-        return [f"{classes} classes include the background, which is class 0 and never returned"]
-
-    @property
-    def built_in_response(self) -> Response:
-        """Nothing: TorchServe has no handler that returns keypoints."""
-        return Response()
 
 
 TASK = KeypointDetection

@@ -82,6 +82,43 @@ class ObjectDetection(Task):
         return ""
 
 
+class MoreThanBoxes(ObjectDetection):
+    """A detector that finds more of each object than its box, which no handler of TorchServe does.
+
+    Attributes:
+        keys: of that, among what a network returns.
+    """
+
+    handler_class = ""
+    built_in = ""
+    keys: ClassVar[tuple[str, ...]] = ()
+
+    def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
+        """Return the place of one of the keys."""
+        for node in nodes:
+            match node:
+                case ast.Subscript(slice=ast.Constant(value=str() as key)) if key in self.keys:
+                    return Evidence(source.at(node), f'["{key}"]', sure=True)
+        return None
+
+    def read_response(
+        self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
+    ) -> Response:
+        """Return above which score a handler returns objects; other limits may be of the rest."""
+        found = list(limits(source, nodes, of="scores"))
+        one = len({value for value, _ in found}) == 1
+        return Response(answers={"score_threshold": found[0]} if one else {})
+
+    def notes_on_classes(self, classes: int) -> list[str]:
+        """Return that the background is among them."""
+        return [f"{classes} classes include the background, which is class 0 and never returned"]
+
+    @property
+    def built_in_response(self) -> Response:
+        """Nothing."""
+        return Response()
+
+
 def threshold_attribute(source: Source) -> tuple[float, str] | None:
     """Return the attribute `threshold` of TorchServe's ObjectDetector, and its place."""
     for name in ("self.threshold", "threshold"):

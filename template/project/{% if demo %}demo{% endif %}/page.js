@@ -6,9 +6,8 @@ import { read } from "./prediction.js";
 const SHOWN = 10_000; // characters of the response
 const COLOURS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324"];
 
-const [status, error, found, text, objects, response] = [
-  ...["status", "error", "found", "text", "objects", "response"],
-].map((id) => document.getElementById(id));
+const IDS = ["status", "error", "found", "text", "objects", "response"];
+const [status, error, found, text, objects, response] = IDS.map((id) => document.getElementById(id));
 let newest = 0; // number of the request; what came of older ones is not shown
 
 listen(send, fail);
