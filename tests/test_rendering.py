@@ -413,6 +413,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "backend",
         "color_mode",
         "decode",
+        "demo",
         "deploy",
         "head",
         "label_format",
