@@ -43,7 +43,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a folder of transformers for each kind of network."""
     path = tmp_path_factory.mktemp("folders")
-    for make in (text_folders.bert, text_folders.distilbert, text_folders.roberta):
+    for make in (
+        text_folders.bert,
+        text_folders.distilbert,
+        text_folders.roberta,
+        text_folders.bart,
+    ):
         make(path / make.__name__)
     text_folders.gpt2(path / "gpt2", pad_token_id=0)
     text_folders.gpt2(path / "gpt2-eos", pad_token_id=1)  # the end of a text, as many take it
@@ -79,7 +84,7 @@ def test_predictions_are_those_of_transformers(project: Project, folders: Path) 
     result = project.run("-c", COMPARE, json.dumps(TEXTS), *paths)
     assert result.returncode == 0, result.stderr
     worst = json.loads(result.stdout.splitlines()[-1])
-    assert worst.keys() == {"bert", "distilbert", "roberta", "gpt2", "gpt2-eos"}
+    assert worst.keys() == {"bart", "bert", "distilbert", "roberta", "gpt2", "gpt2-eos"}
     assert all(difference < 1e-5 for difference in worst.values()), worst
 
 

@@ -110,6 +110,31 @@ def roberta(folder: Path, **config: Any) -> nn.Module:
     return saved(folder, network, tokenizer, "", cls_token="<s>", sep_token="</s>", **tokens)
 
 
+def bart(folder: Path, **config: Any) -> nn.Module:
+    """Write a BART, which takes no pair of texts beside a text: a pair has more ends."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = byte_pairs(special)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False
+    )
+    sizes = {
+        f"{part}_{name}": size
+        for part in ("encoder", "decoder")
+        for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 64))
+    }
+    settings = transformers.BartConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        d_model=32,
+        max_position_embeddings=64,
+        **sizes,
+        **named(config),
+    )
+    network = transformers.BartForSequenceClassification(settings)
+    names = ("bos_token", "pad_token", "eos_token", "unk_token")
+    tokens = dict(zip(names, special, strict=True))
+    return saved(folder, network, tokenizer, "", cls_token="<s>", sep_token="</s>", **tokens)
+
+
 def gpt2(folder: Path, **config: Any) -> nn.Module:
     """Write a GPT-2, which finds the end of a text by its padding; it has none by itself."""
     end = "<|endoftext|>"

@@ -175,7 +175,7 @@ def check_handler() -> None:
 
 
 def items() -> list[Any]:
-    """Return items of the project: those of its sample images; texts of several lengths."""
+    """Return items of the project: its example and its sample images; texts of several lengths."""
     import torch
     from PIL import Image
 
@@ -183,13 +183,13 @@ def items() -> list[Any]:
     if hasattr(samples, "sample_texts"):  # whose tokenizer comes with the weights
         return [torch.ones(2, 3 + len(text), dtype=torch.int64) for text in samples.unlike_texts()]
     files = samples.sample_images().values()
-    return [task.prepare(Image.open(io.BytesIO(data))) for data in files]
+    return [task.example(), *(task.prepare(Image.open(io.BytesIO(data))) for data in files)]
 
 
 def check_items() -> None:
-    """Prepare items, and put them and the example together as the network takes them."""
+    """Prepare items, and put them together as the network takes them."""
     task = module("service.task")
-    prepared = [task.example(), *items()]
+    prepared = items()
     numbered = dict(enumerate(prepared))
     batches = task.batches(numbered)
     assert sorted(number for batch in batches for number in batch) == sorted(numbered), batches
