@@ -46,9 +46,9 @@ OTHERWISE = "features = features * (2 if torch.compiler.is_exporting() else 4)"
 ANSWERS = ["-d", "transforms=imagenet", "-d", "image_size=32", "-d", "resize_size=32"]
 
 
-def network(folder: Path, line: str = PLAIN) -> None:
+def network(folder: Path, line: str = PLAIN, model: str = MODEL) -> None:
     """Write model.py with a line of its own, and weights.pth of it."""
-    (folder / "model.py").write_text(MODEL.format(line))
+    (folder / "model.py").write_text(model.replace("{}", line))
     namespace: dict[str, Any] = {}
     exec((folder / "model.py").read_text(), namespace)
     torch.manual_seed(0)
@@ -109,6 +109,54 @@ def test_new_stays_with_pytorch_where_a_conversion_fails_or_predicts_otherwise(
     assert answers_of(tmp_path / "p")["backend"] == "eager"
     assert "model.onnx" not in members(tmp_path / "p")
     assert not (tmp_path / "p" / "tools" / "conversion.py").exists()
+
+
+# As PSPNet pools: a conversion holds the shape that it was made with.
+PYRAMID = """
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+
+class Network(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, 8)
+        self.pools = nn.ModuleList(nn.AdaptiveAvgPool2d(bins) for bins in (1, 2, 3, 6))
+        self.last = nn.Conv2d(40, num_classes, 1)
+
+    def forward(self, images):
+        x = self.down(images)
+        pooled = [interpolate(pool(x), size=x.shape[2:]) for pool in self.pools]
+        return self.last(torch.cat([x, *pooled], dim=1))
+
+
+def build_model(num_classes):
+    return Network(num_classes)
+"""
+
+
+def new_segmenter(folder: Path, model: str) -> subprocess.CompletedProcess[str]:
+    """Make a service of a network that segments images of any shape."""
+    network(folder, model=model)
+    words = ("-d", "task=semantic_segmentation", "-d", "resize_mode=shorter_side")
+    source = ("p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
+    return ts_template(
+        "new", *source, *words, "-d", "image_size=96", "-d", "num_classes=4", cwd=folder
+    )
+
+
+def test_backends_are_compared_on_images_of_all_shapes(tmp_path: Path) -> None:
+    result = new_segmenter(tmp_path, PYRAMID)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (said,) = [x for x in result.stdout.splitlines() if "backend: eager, not onnxruntime: " in x]
+    assert "the archive does not run" in said and "copier" not in said
+    project = Project(tmp_path / "p")
+    images = [encode(noise(0, size)) for size in ((90, 40), (40, 90), (64, 64))]
+    for number, data in enumerate(images):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(data)
+        assert project.predict(path)
 
 
 def test_what_is_not_the_backends_fault_is_said_once(tmp_path: Path) -> None:

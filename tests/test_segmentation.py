@@ -163,13 +163,22 @@ REFUSED = {
     ),
     "one channel": ("nn.Conv2d(3, 1, kernel_size=1)", "-d num_classes=2 -d model_output=binary_"),
     "another number of classes": ("nn.Conv2d(3, 5, kernel_size=1)", "-d num_classes=5"),
+    "sides that are multiples of 32": (
+        "nn.Sequential(nn.PixelUnshuffle(32), nn.Conv2d(3072, 3072, 1), nn.PixelShuffle(32))",
+        "-d resize_mode=stretch",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_does_not_segment_is_refused(copy_project: Callable[..., Project], name: str) -> None:
     project = copy_project(
-        task="semantic_segmentation", architecture="custom", color_mode="RGB", num_classes=3
+        task="semantic_segmentation",
+        architecture="custom",
+        color_mode="RGB",
+        num_classes=3,
+        transforms="custom",
+        image_size=96,
     )
     network, message = REFUSED[name]
     (project.path / "service" / "model.py").write_text(
