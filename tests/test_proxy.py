@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -54,19 +55,27 @@ def service(project: Project) -> Iterator[Service]:
 def proxy(project: Project, service: Service) -> Iterator[tuple[str, int]]:
     """The address of nginx without TLS, and its port with TLS."""
     certificate(project.path, "tls.crt", "tls.key")
+    with nginx(project, service.url.rpartition("/predictions/")[0]) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def nginx(project: Project, upstream: str, **changes: str) -> Iterator[tuple[str, int]]:
+    """Run nginx before a server, with settings of the project's configuration changed."""
     plain, secure = free_port(), free_port()
     text = (project.path / "deploy" / "docker" / "nginx.conf").read_text()
     for old, new in {
         "listen 8443 ssl": f"listen 127.0.0.1:{plain}; listen 127.0.0.1:{secure} ssl",
         "/etc/nginx/tls": str(project.path),
         "/tmp/nginx": f"{project.path}/nginx",
-        "http://image-classifier:8080": service.url.rpartition("/predictions/")[0],
+        "http://image-classifier:8080": upstream,
+        **{f"{name} 130s": f"{name} {value}" for name, value in changes.items()},
     }.items():
         assert old in text
         text = text.replace(old, new)
     if os.geteuid() == 0:  # nginx would become another user, whom pytest keeps out
         text = f"user root;\n{text}"
-    config = project.path / "nginx.conf"
+    config = project.path / f"nginx-{plain}.conf"
     config.write_text(text)
     assert NGINX is not None
     with subprocess.Popen([NGINX, "-e", "stderr", "-c", str(config)]) as process:
@@ -130,6 +139,16 @@ def test_slow_senders_are_ended(proxy: tuple[str, int]) -> None:
         with connection:
             while connection.recv(1000):
                 pass
+
+
+def test_a_request_that_gets_no_response_gets_one_here(
+    project: Project, proxy: tuple[str, int]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes requests, and that is all
+        upstream = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with nginx(project, upstream, proxy_read_timeout="1s") as (base, _):
+            assert send(base + edge.PATH, IMAGES[0])[0] == 504
+    assert send(proxy[0] + edge.PATH, IMAGES[0])[0] == 200
 
 
 def test_the_proxy_in_compose_is_the_only_way_in(project: Project) -> None:
