@@ -596,6 +596,34 @@ def test_a_folder_of_the_hub(kind: str, tmp_path: Path) -> None:
     assert "transformers' ViTForImageClassification" in found.notes[0]
 
 
+# A preparation that no answers have, and what is named of it.
+REFUSED_PROCESSORS: dict[str, tuple[dict[str, Any], str]] = {
+    "turned colours": ({"image_processor_type": "MobileViTImageProcessor"}, "MobileViTImageProc"),
+    "turned colours elsewhere": ({"do_flip_channel_order": True}, "do_flip_channel_order true"),
+    "an offset": ({"rescale_offset": True, "rescale_factor": 1 / 127.5}, "rescale_offset true"),
+    "another factor": ({"rescale_factor": 1 / 127.5}, "rescale_factor 0.0078"),
+    "no scaling of values": ({"do_rescale": False}, "do_rescale false"),
+    "Lanczos": ({"resample": 1}, "resample 1"),
+    "no square": ({"size": {"height": 224, "width": 320}}, '"width": 320'),
+    "a share": ({"crop_pct": 0.9}, "crop_pct 0.9"),
+    "padding": ({"do_pad": True}, "do_pad true"),
+    "a crop, or none": ({"crop_size": 200}, "crop_size without do_center_crop"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_PROCESSORS)
+def test_a_preparation_that_no_answers_have_is_named(name: str, tmp_path: Path) -> None:
+    given, message = REFUSED_PROCESSORS[name]
+    plain = {"image_processor_type": "ViTImageProcessor", "size": SQUARE, "resample": 2}
+    folder = hub_folder(tmp_path / "vit", VIT, **{**plain, **given})
+    result = ts_template("new", "p", "--weights", "vit", "--defaults", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "preprocessor_config.json" in result.stderr
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "p").exists()
+    assert "transforms" not in inspect_file(folder).answers
+
+
 def test_a_folder_of_timms_on_the_hub(tmp_path: Path) -> None:
     preset = {"tag": "a1_in1k", "input_size": [3, 160, 160], "crop_pct": 0.8, **HALF}
     config = {"architecture": "resnet18", "pretrained_cfg": {**preset, "interpolation": "bicubic"}}

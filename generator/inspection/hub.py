@@ -22,9 +22,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 MAX_BYTES = 2_000_000  # of a config; a thousand classes take 60 KB
 
-# Networks of transformers whose predictions were compared with those of the services.
-FAMILIES = ("ViT", "DeiT", "ResNet", "ConvNext", "ConvNextV2", "Swin", "Swinv2", "Beit")
-CLASSIFIER = re.compile(rf"({'|'.join(FAMILIES)})ForImageClassification(WithTeacher)?")
+CLASSIFIER = re.compile(r"(?!TimmWrapper)(\w+)ForImageClassification(WithTeacher)?")
 # Of config.json, what does not describe the network.
 OTHER_KEYS = re.compile(
     r"_.*|architectures|auto_map|id2label|label2id|num_labels|(torch_)?dtype|transformers_version"
@@ -32,6 +30,17 @@ OTHER_KEYS = re.compile(
     r"|finetuning_task|chunk_size_feed_forward|.*_token_id"
 )
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow
+# What prepares images by nothing but its settings: scale, cut out, normalise. Others do more,
+# whatever their settings say: MobileViT's turns colours around, Levit's scales by 256/224.
+KIND = re.compile(r"(.*?)(ImageProcessor(Fast|Pil)?|FeatureExtractor)")
+KINDS = frozenset(
+    ("", "ViT", "DeiT", "Beit", "ConvNext", "ConvNeXT", "Bit", "Pvt", "MobileNetV1", "MobileNetV2")
+) | {"CLIP", "Siglip"}
+SETTINGS = re.compile(  # that are read here, or change no number
+    r"size|crop_size|do_(resize|center_crop|rescale|normalize)|image_(mean|std)|resample"
+    r"|rescale_factor|(image_processor|feature_extractor)_type|processor_class|_.*|do_convert_rgb"
+    r"|(do_)?reduce_labels|data_format|input_data_format|return_tensors|device|default_to_square"
+)
 SQUARE_FROM = 384  # pixels, from which on ConvNext's preparation cuts nothing off
 
 
@@ -134,14 +143,15 @@ def hub_of(weights: Path) -> Hub | None:
     processor = weights.with_name(PROCESSOR)
     problem = ""
     if processor.is_file():
-        transforms = transforms_of(read_json(processor))
-        answers |= transforms
-        if not transforms:
+        found = read_json(processor)
+        if unlike := refused_setting(found):
             problem = (
-                f"{processor} prepares images in a way that answers do not have; name one that is "
-                "the same: -d transforms=custom -d image_size=224 -d resize_mode=stretch "
-                "-d mean='[0.5]' -d std='[0.5]'"
+                f"{processor} prepares images in a way that answers do not have ({unlike}); name "
+                "one that is the same: -d transforms=custom -d image_size=224 "
+                "-d resize_mode=stretch -d mean='[0.5]' -d std='[0.5]'"
             )
+        else:
+            answers |= transforms_of(found)
     return Hub(
         network=network,
         answers=answers,
@@ -201,42 +211,82 @@ def python(value: Any) -> str:
 # ------------------------------------------------------------------------------------ the images
 
 
+def refused_setting(found: Mapping[str, Any]) -> str:
+    """Return the setting of a preprocessor_config.json that no answers have, "" without one."""
+    kind, factor = kind_of(found), found.get("rescale_factor", 1 / 255)
+    if kind not in KINDS:
+        return f"image_processor_type {found.get('image_processor_type') or kind}"
+    for name, value in found.items():
+        is_share = name == "crop_pct" and is_convnext(kind)
+        if value and not (SETTINGS.fullmatch(name) or is_share):
+            return f"{name} {json.dumps(value)}"
+    for name in ("do_resize", "do_rescale"):
+        if not found.get(name, True):
+            return f"{name} false"
+    if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-3:
+        return f"rescale_factor {factor}"
+    if found.get("resample", 2) not in RESAMPLE:
+        return f"resample {found['resample']}"
+    if "crop_size" in found and "do_center_crop" not in found:
+        return "crop_size without do_center_crop"
+    if found.get("do_normalize", True) and not (normal(found, "mean") and normal(found, "std")):
+        return f"image_mean {found.get('image_mean')}, image_std {found.get('image_std')}"
+    mode, resize, image = sides(found)
+    if not (mode and image and resize >= image):
+        crop = f", crop_size {json.dumps(found['crop_size'])}" if found.get("crop_size") else ""
+        return f"size {json.dumps(found.get('size'))}{crop}"
+    return ""
+
+
 def transforms_of(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answers that a preprocessor_config.json comes down to, {} if no answers do it."""
-    kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
-    size, crop = found.get("size"), found.get("crop_size")
-    shorter = side_of(size, "shortest_edge")
-    square = side_of(size, "height", "width") or (size if type(size) is int else 0)
-    factor = found.get("rescale_factor", 1 / 255)
-    mode, resize, image = "", 0, 0
-    if "ConvNext" in kind or "ConvNeXT" in kind:
-        image = shorter or square
-        share = found.get("crop_pct") or 224 / 256
-        mode = "stretch" if image >= SQUARE_FROM else "crop"
-        resize = image if mode == "stretch" else int(image / share)
-    elif found.get("do_center_crop") and crop:
-        image = side_of(crop, "height", "width") or (crop if type(crop) is int else 0)
-        mode, resize = ("stretch", square) if square else ("crop", shorter)
-    elif square:
-        mode, resize, image = "stretch", square, square
-    interpolation = RESAMPLE.get(found.get("resample", 2))
-    plain = not found.get("do_normalize", True)
-    mean = numbers(found.get("image_mean", [0.5] * 3)) if not plain else (0.0,)
-    std = numbers(found.get("image_std", [0.5] * 3)) if not plain else (1.0,)
-    is_known = mode and image and resize >= image and interpolation and mean and std
-    is_scaled = isinstance(factor, int | float) and abs(factor * 255 - 1) < 1e-3
-    steps = (found.get("do_resize", True), found.get("do_rescale", True), is_scaled)
-    if not is_known or not all(steps):
-        return {}
+    """Return the answers that a preprocessor_config.json without refused settings comes down to."""
+    mode, resize, image = sides(found)
+    is_plain = not found.get("do_normalize", True)
     return {
         "transforms": "custom",
         "image_size": image,
         "resize_mode": mode,
         "resize_size": resize,
-        "mean": list(mean),
-        "std": list(std),
-        "interpolation": interpolation,
+        "mean": [0.0] if is_plain else list(normal(found, "mean")),
+        "std": [1.0] if is_plain else list(normal(found, "std")),
+        "interpolation": RESAMPLE[found.get("resample", 2)],
     }
+
+
+def kind_of(found: Mapping[str, Any]) -> str:
+    """Return what prepares images, without the end of its name."""
+    kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
+    match = KIND.fullmatch(kind)
+    return match[1] if match else kind
+
+
+def is_convnext(kind: str) -> bool:
+    """Tell whether images are prepared as ConvNext's are, by a share that is cut out."""
+    return kind.lower() == "convnext"
+
+
+def normal(found: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """Return the mean or std of each channel, () if they are no numbers."""
+    return numbers(found.get(f"image_{name}", [0.5] * 3))
+
+
+def sides(found: Mapping[str, Any]) -> tuple[str, int, int]:
+    """Return resize_mode, resize_size and image_size; zeros if the sizes are none of those."""
+    size, crop = found.get("size"), found.get("crop_size")
+    shorter = side_of(size, "shortest_edge")
+    square = side_of(size, "height", "width") or (size if type(size) is int else 0)
+    if is_convnext(kind_of(found)):
+        image = shorter or square
+        share = found.get("crop_pct") or 224 / 256
+        return (
+            ("stretch", image, image)
+            if image >= SQUARE_FROM
+            else ("crop", int(image / share), image)
+        )
+    if found.get("do_center_crop") and crop:
+        image = side_of(crop, "height", "width") or (crop if type(crop) is int else 0)
+        return ("stretch", square, image) if square else ("crop", shorter, image)
+    return ("stretch", square, square) if square else ("", 0, 0)
 
 
 def side_of(size: Any, *names: str) -> int:
