@@ -415,6 +415,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "decode",
         "demo",
         "deploy",
+        "evaluation",
         "head",
         "label_format",
         "max_label_length",
