@@ -68,7 +68,7 @@ DEMO = {
         for name in ("index.html", "input.js", "page.js", "prediction.js", "style.css")
     ),
 }
-EVALUATION = {"tools/dataset.py"}
+EVALUATION = {"evaluate.py", "tools/dataset.py", "tools/evaluation.py", "tools/report.py"}
 CONVERTED = frozenset(
     f"tools/{name}.py" for name in ("comparison", "conversion", "examples", "trained")
 )
