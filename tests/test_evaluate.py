@@ -18,6 +18,7 @@ import transformers
 from PIL import Image
 from test_demo_page import browser, needs_chromium, opened
 from test_multi_label import tagger
+from test_segmentation import segmenter, stripes
 
 from conftest import Project, encode, labels_of
 from generator.rendering import render
@@ -283,3 +284,36 @@ def test_texts_and_pairs(copy_project: Callable[..., Project]) -> None:
     path.write_text('{"text": "good", "label": "good"}\n{"text": ["good"], "label": "bad"}\n')
     result = project.run("evaluate.py", "texts.jsonl")
     assert 'texts.jsonl, line 2: text is ["good"]; expected text' in result.stderr
+
+
+def test_pixels(copy_project: Callable[..., Project]) -> None:
+    project = segmenter(copy_project, evaluation=True, response_format="areas")
+    data = project.path / "data"
+    for name in ("images", "masks"):
+        (data / name).mkdir(parents=True)
+    confusion = np.zeros((3, 3), dtype=np.int64)
+    for number, size in enumerate([(120, 90), (150, 90), (120, 90)]):
+        image, predicted = stripes(*size)
+        image.save(data / "images" / f"猫 {number}.png")
+        mask = predicted.copy()
+        mask[:, : 10 * number] = 1  # otherwise than the network finds
+        mask[-5:] = 255
+        Image.fromarray(mask).save(data / "masks" / f"猫 {number}.png")
+        known = mask != 255
+        np.add.at(confusion, (mask[known], predicted[known]), 1)
+    (data / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    Image.new("L", (8, 8)).save(data / "masks" / "broken.png")
+    found = evaluated(project, "data")
+    hits = confusion.diagonal()
+    iou = hits / (confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+    assert 0.5 < iou.mean() < 0.99
+    metrics = {"mean_iou": iou.mean(), "pixel_accuracy": hits.sum() / confusion.sum()}
+    assert found["metrics"] == pytest.approx(metrics, abs=0.005)  # borders are scaled
+    assert found["refused"].keys() == {"data/images/broken.png"}
+    for mask, message in [
+        (Image.new("L", (120, 90), 3), "0.png has the class 3; expected 0 to 2, or 255"),
+        (Image.new("L", (90, 120)), "0.png has 90 x 120 pixels, and not the size of"),
+        (Image.new("RGB", (120, 90)), "0.png has the mode RGB; expected P or L"),
+    ]:
+        mask.save(data / "masks" / "猫 0.png")
+        assert message in project.run("evaluate.py", "data").stderr
