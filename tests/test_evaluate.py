@@ -15,12 +15,19 @@ import pytest
 import text_folders
 import torch
 import transformers
-from PIL import Image
+from PIL import Image, ImageDraw
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from test_demo_page import browser, needs_chromium, opened
+from test_detection import finder, scene
+from test_instances import NETWORK as MASKS
+from test_instances import built
 from test_multi_label import tagger
 from test_segmentation import segmenter, stripes
 
-from conftest import Project, encode, labels_of
+from conftest import Project, encode, labels_of, noise
+from generator import facts
+from generator.errors import UserError
 from generator.rendering import render
 
 if TYPE_CHECKING:
@@ -185,10 +192,13 @@ def test_a_worse_archive_fails_and_wrong_data_are_named(classifier: Project) -> 
     assert "accuracy is 0.7500, less than 0.7540 in run" in result.stdout
     assert "macro_f1 is" not in result.stdout
 
+    (classifier.path / "nan").mkdir()
+    (classifier.path / "nan/metrics.json").write_text('{"metrics": {"accuracy": NaN}}')
     write_csv(table, ("file", "label"), *rows, ("3.png", "Vogel"))
     for words, message in [
         (["table.csv"], "table.csv, line 5: 'Vogel' is no class of the network; expected one of"),
         (["table.csv", "--against", "table.csv"], "table.csv cannot be compared with"),
+        (["table.csv", "--against", "nan"], "has the metrics {'accuracy': nan}; expected"),
         (["nowhere"], "there are no data nowhere"),
         (["run"], "run has no folders; expected one for each class"),
     ]:
@@ -317,3 +327,114 @@ def test_pixels(copy_project: Callable[..., Project]) -> None:
     ]:
         mask.save(data / "masks" / "猫 0.png")
         assert message in project.run("evaluate.py", "data").stderr
+
+
+def coco_map(folder: Path, content: dict[str, Any], found: list[dict[str, Any]]) -> np.ndarray:
+    """Return mean average precision, at all overlaps and at one half, as pycocotools has it."""
+    (folder / "truth.json").write_text(json.dumps({"info": {}, **content}))
+    truth = COCO(str(folder / "truth.json"))
+    evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    stats: np.ndarray = evaluation.stats
+    return stats
+
+
+def test_objects(copy_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = finder(copy_project, evaluation=True, response_format="coco", score_threshold=0.9)
+    project.archive()
+    data = project.path / "data"
+    (data / "labels").mkdir(parents=True)
+    (data / "images").mkdir()
+    # What is found in each image, and what is there.
+    found = [{"red": (10, 20, 60, 50)}, {"red": (5, 5, 45, 45), "score": (70, 10, 110, 40)}, {}]
+    there = [
+        [("red", (10, 20, 60, 50))],
+        [("red", (5, 5, 45, 57)), ("score", (72, 10, 110, 40)), ("score", (0, 60, 20, 80))],
+        [],
+    ]
+    content: dict[str, Any] = {"images": [], "annotations": []}
+    content["categories"] = [{"id": 7, "name": "red"}, {"id": 4, "name": "score"}]
+    ids = {"red": 7, "score": 4}
+    results, lines = [], 0
+    for number, (objects, boxes) in enumerate(zip(found, there, strict=True)):
+        image = scene((120, 90), **objects)
+        if number == 1:  # less of the colour: less certain than the service's threshold
+            ImageDraw.Draw(image).rectangle((15, 15, 34, 34), fill="gray")
+        image.save(data / "images" / f"{number}.png")
+        content["images"].append(
+            {"id": number, "file_name": f"{number}.png", "width": 120, "height": 90}
+        )
+        for name, (x1, y1, x2, y2) in objects.items():
+            score = 0.75 if (number, name) == (1, "red") else 1.0
+            box = [x1, y1, x2 - x1, y2 - y1]
+            result = {"image_id": number, "category_id": ids[name], "bbox": box, "score": score}
+            results.append(result)
+        text = ""
+        for name, (x1, y1, x2, y2) in boxes:
+            w, h = x2 - x1, y2 - y1
+            content["annotations"].append(
+                {
+                    "id": (lines := lines + 1),
+                    "image_id": number,
+                    "category_id": ids[name],
+                    "bbox": [x1, y1, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
+            )
+            index = ["score", "red"].index(name)
+            text += f"{index} {(x1 + w / 2) / 120} {(y1 + h / 2) / 90} {w / 120} {h / 90}\n"
+        if text:
+            (data / "labels" / f"{number}.txt").write_text(text)
+    (data / "classes.txt").write_text("score\nred\n")
+    (data / "objects.json").write_text(json.dumps(content))
+    expected = coco_map(tmp_path, content, results)
+    metrics = evaluated(project, "data/objects.json")["metrics"]
+    assert 0.3 < expected[0] < 0.9
+    assert [metrics[name] for name in ("map", "map_50", "map_75")] == pytest.approx(expected[:3])
+    # Of what is served, both boxes are right; two that are there are missed.
+    assert (metrics["precision"], metrics["recall"]) == (1.0, 0.5)
+    assert evaluated(project, "data")["metrics"] == pytest.approx(metrics, abs=1e-6)
+    (data / "labels/0.txt").write_text("0 0.5 0.5 0.1 0.1\n2 0.5 0.5 0.1 0.1\n")
+    assert "0.txt, line 2: '2 0.5" in project.run("evaluate.py", "data").stderr
+    content["categories"][0]["name"] = "blue"
+    (data / "objects.json").write_text(json.dumps(content))
+    result = project.run("evaluate.py", "data/objects.json")
+    assert "objects.json, annotation 1: 'blue' is no class" in result.stderr
+
+
+def test_masks(copy_project: Callable[..., Project]) -> None:
+    answers = {"num_classes": 3, "response_format": "coco", "score_threshold": 0.3}
+    project = copy_project(
+        task="instance_segmentation", architecture="custom", evaluation=True, **answers
+    )
+    built(project, MASKS)
+    labels_of(project.path, ["background", "猫", "犬"])
+    project.archive()
+    noise(3, (120, 90)).save(project.path / "0.png")
+    (prediction,) = project.predict(project.path / "0.png")
+    assert len(prediction) > 1
+    annotations = [{**x, "id": i, "image_id": 0} for i, x in enumerate(prediction)]
+    content = {
+        "images": [{"id": 0, "file_name": "0.png", "width": 120, "height": 90}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "猫"}, {"id": 2, "name": "犬"}],
+    }
+    (project.path / "objects.json").write_text(json.dumps(content))
+    metrics = evaluated(project, "objects.json")["metrics"]
+    assert metrics["mask_map"] == metrics["map"] == metrics["recall"] == 1
+    # Half of a mask is another one.
+    x, y, w, h = annotations[0]["bbox"]
+    annotations[0]["segmentation"] = [[x, y, x + w, y, x + w, y + h / 4, x, y + h / 4]]
+    (project.path / "objects.json").write_text(json.dumps(content))
+    metrics = evaluated(project, "objects.json")["metrics"]
+    assert metrics["mask_map"] < 1
+    assert metrics["map"] == 1
+
+
+@pytest.mark.parametrize("task", [x for x, fact in facts.tasks().items() if "data" not in fact])
+def test_a_task_without_data_refuses(tmp_path: Path, task: str) -> None:
+    with pytest.raises(UserError, match="leave evaluation=false; evaluate.py reads no data of"):
+        render(tmp_path / "project", {"task": task, "evaluation": True})
