@@ -437,3 +437,10 @@ def test_masks(copy_project: Callable[..., Project]) -> None:
 def test_a_task_without_data_refuses(tmp_path: Path, task: str) -> None:
     with pytest.raises(ValueError, match="leave evaluation=false"):
         render(tmp_path / "project", {"task": task, "evaluation": True})
+
+
+def test_more_classes_than_a_mask_can_name_are_refused(tmp_path: Path) -> None:
+    answers = {"task": "semantic_segmentation", "architecture": "custom", "evaluation": True}
+    render(tmp_path / "most", answers | {"num_classes": 255})
+    with pytest.raises(ValueError, match="255 classes at most, and num_classes is 256"):
+        render(tmp_path / "more", answers | {"num_classes": 256})
