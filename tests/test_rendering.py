@@ -44,7 +44,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "image_size": 96,
         "response_format": "label",
     },
-    "custom": {"architecture": "custom", "num_classes": 10},
+    "custom": {"architecture": "custom", "num_classes": 10, "evaluation": True},
     "stretched": {
         "architecture": "resnet18",
         "num_classes": 4,
@@ -202,6 +202,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "model_output": "probabilities",
         "response_format": "labels",
         "precision": "bf16",
+        "evaluation": True,
     },
     "multi-label scores": {
         "task": "multi_label_classification",
@@ -221,6 +222,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "architecture": "custom",
         "num_classes": 3,
         "response_format": "png_body",
+        "evaluation": True,
     },
     "segmentation as COCO has it": {
         "task": "semantic_segmentation",
@@ -242,6 +244,24 @@ PROJECTS: dict[str, dict[str, Any]] = {
     "pretrained segmentation": {
         "task": "semantic_segmentation",
         "weights": "pretrained",
+    },
+    "objects to evaluate": {
+        "task": "object_detection",
+        "architecture": "custom",
+        "num_classes": 3,
+        "evaluation": True,
+    },
+    "masks to evaluate": {
+        "task": "instance_segmentation",
+        "architecture": "custom",
+        "num_classes": 3,
+        "evaluation": True,
+    },
+    "texts to evaluate": {
+        "task": "text_classification",
+        "num_classes": 3,
+        "problem_type": "multi_label_classification",
+        "evaluation": True,
     },
     "features": {
         "task": "feature_extraction",
@@ -415,6 +435,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "decode",
         "demo",
         "deploy",
+        "evaluation",
         "head",
         "label_format",
         "max_label_length",

@@ -37,6 +37,8 @@ OF_THE_TASK = {
     "service/response.py",
     "service/task.py",
     "tests/test_smoke.py",
+    "tools/dataset.py",
+    "tools/evaluation.py",
     "tools/outputs.py",
     "tools/trained.py",  # as service/loading.py
 }
@@ -125,14 +127,21 @@ def architecture(task: str) -> str:
 
 
 def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str]]) -> None:
-    speeds: list[dict[str, Any]] = [{}, {"backend": "onnxruntime", "precision": "int8"}]
-    for speed, item in itertools.product(speeds, facts.inputs()):
+    ways: list[dict[str, Any]] = [
+        {},
+        {"backend": "onnxruntime", "precision": "int8"},
+        {"evaluation": True},
+    ]
+    for way, item in itertools.product(ways, facts.inputs()):
         shared: dict[tuple[str, bool], set[str]] = {}
         for task, fact in facts.tasks().items():
-            if fact["input"] != item or (speed and "speeds" in fact):  # it refuses others
+            refused = ("backend" in way and "speeds" in fact) or (
+                "evaluation" in way and "data" not in fact
+            )
+            if fact["input"] != item or refused:
                 continue
             network = "custom" if "preprocessing" in fact else architecture(task)
-            answers = {"task": task, "architecture": network, "num_classes": 3, **speed}
+            answers = {"task": task, "architecture": network, "num_classes": 3, **way}
             answers |= {"project_name": "Service", "label_format": "none", "image_size": 64}
             answers |= {"color_mode": "L"}
             own = OF_THE_TASK | (OF_ITS_NETWORKS if "preprocessing" in fact else set())

@@ -68,6 +68,7 @@ DEMO = {
         for name in ("index.html", "input.js", "page.js", "prediction.js", "style.css")
     ),
 }
+EVALUATION = {"evaluate.py", "tools/dataset.py", "tools/evaluation.py", "tools/report.py"}
 CONVERTED = frozenset(
     f"tools/{name}.py" for name in ("comparison", "conversion", "examples", "trained")
 )
@@ -101,6 +102,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= CONVERTED
     if answers.get("demo"):
         files |= DEMO
+    if answers.get("evaluation"):
+        files |= EVALUATION
     if "transforms" in answers and (source, answers["transforms"]) != ("timm", "pretrained"):
         files.add("service/pixels.py")  # else timm prepares the images
     for fact in (task, label, checkpoint, *targets):

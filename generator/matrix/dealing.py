@@ -49,6 +49,7 @@ SAMPLES: dict[str, list[Any]] = {
     ],
     "transform_input": [True, False],
     "demo": [False, True],
+    "evaluation": [False, True],
     "image_size": [0, 224],
     "resize_size": [0, 640],
     "mean": [[0.5], 0.1307],
@@ -106,6 +107,8 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = [*dict.fromkeys(itertools.chain.from_iterable(fact["speeds"].values()))]
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
+        elif name == "evaluation" and "data" not in fact:  # it is refused
+            values[name] = [False]
         elif OF_THE_TASK.get(name) in fact:
             values[name] = fact[OF_THE_TASK[name]]
         elif "choices" in question:
