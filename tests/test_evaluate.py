@@ -404,6 +404,21 @@ def test_objects(copy_project: Callable[..., Project], tmp_path: Path) -> None:
     assert "objects.json, annotation 1: 'blue' is no class" in result.stderr
 
 
+def test_only_the_threshold_of_what_is_served_is_lowered(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(task="instance_segmentation", num_classes=3, evaluation=True)
+    code = (
+        "from types import SimpleNamespace; from service.model import build_model\n"
+        "from tools.evaluation import Evaluation\n"
+        "network = build_model(3)\n"
+        "Evaluation(SimpleNamespace(labels=['', 'a', 'b'], model=network))\n"
+        "print(network.roi_heads.score_thresh, network.rpn.score_thresh)"
+    )
+    result = project.run("-c", code)
+    assert result.stdout == "0.05 0.0\n", result.stderr
+
+
 def test_masks(copy_project: Callable[..., Project]) -> None:
     answers = {"num_classes": 3, "response_format": "coco", "score_threshold": 0.3}
     project = copy_project(
