@@ -279,23 +279,36 @@ def options(
         str, typer.Argument(help="Print only this question, with all its values.")
     ] = "",
     docs: Annotated[
-        bool, typer.Option("--docs", help="Write the tables in the docs anew, for maintainers.")
+        bool,
+        typer.Option(
+            "--docs", help="Write the tables in the docs and the schema, for maintainers."
+        ),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print a JSON Schema of files of answers, for editors.")
     ] = False,
 ) -> None:
     """Print the questions that `copier copy` asks, their values, and what each means.
 
     `ts-template presets` has ready answers.
 
-    Examples: ts-template options / ts-template options architecture
+    Examples: ts-template options / ts-template options architecture / ts-template options
+    --schema > answers.schema.json
     """
     from rich.console import Console
     from rich.table import Table
 
     from generator import options as module
+    from generator.origin import SCHEMA
+    from generator.rendering import template_root
 
     if docs:
         for path in module.write_docs():
             typer.echo(f"wrote {path}")
+        return
+    if schema:
+        path = template_root() / SCHEMA
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
     known = module.questions()
     if question and question not in known:
