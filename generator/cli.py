@@ -374,6 +374,58 @@ def check(
 
 
 @app.command()
+def diff(
+    project: Annotated[Path, typer.Argument(help="The folder of a project.")],
+    data: Data = None,
+    vcs_ref: Annotated[
+        str,
+        typer.Option(
+            help="A release, branch or commit of the template. [default: the newest release; with "
+            "-d, the one that the project has]"
+        ),
+    ] = "",
+    answers_file: Annotated[
+        str, typer.Option("-a", "--answers-file", help="The project's, if it has another name.")
+    ] = ".copier-answers.yml",
+    stat: Annotated[
+        bool, typer.Option("--stat", help="Only how many lines change in each file.")
+    ] = False,
+) -> None:
+    """Print what an answer or a newer release would change in a project, which stays as it is.
+
+    That is what `copier update` does, your edits included, committed or not. Where you and the
+    template changed the same lines, it says so.
+
+    Examples: ts-template diff my-service / ts-template diff my-service -d backend=onnxruntime
+    --stat / ts-template diff . --vcs-ref v1.2.0
+    """
+    import os
+    import sys
+
+    from generator import update
+    from generator.options import parse
+
+    words = data or []
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    found = update.difference(
+        project, parse(words), vcs_ref, answers_file=answers_file, stat=stat, colour=colour
+    )
+    sys.stdout.buffer.write(found.text.encode("utf-8", errors="surrogateescape"))
+    sys.stdout.flush()
+    for name in found.unused:
+        typer.echo(f"{name} has no effect with the other answers of {project}", err=True)
+    if not found.files:
+        typer.echo(f"nothing would change: {project} is so already", err=True)
+        return
+    count = "1 file" if len(found.files) == 1 else f"{len(found.files)} files"
+    releases = f" (template {found.before} to {found.after})" * (found.before != found.after)
+    typer.echo(f"{count} would change{releases}. To change them:", err=True)
+    typer.echo(f"    {update.command(project, words, vcs_ref, answers_file)}", err=True)
+    for name in found.conflicts:
+        typer.echo(f"conflict: you and the template changed the same lines of {name}", err=True)
+
+
+@app.command()
 def matrix(
     sample: Annotated[
         int, typer.Option(help="Check only so many combinations, drawn at random. 0: all.")
