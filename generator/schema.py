@@ -480,6 +480,7 @@ class Writer:
 
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
+        self.left_out = dict(LEFT_OUT)
         self.definitions: dict[str, Schema] = {}
         self.names: dict[str, str] = {}
         self.defaults: dict[str, Tree] = {}
@@ -548,40 +549,52 @@ class Writer:
 
     def rules(self, name: str) -> Iterator[Schema]:
         """Yield what an answer must be, given others, and when it has no effect."""
+        entry = self.questions.entries[name]
+        self.questions.root = name
+        if "validator" in entry and not self.questions.domains[name] and name not in FORMS:
+            self.left_out.setdefault(name, "more than its type")
+        parts = [self.limits] * bool(self.questions.domains[name])
+        parts += [self.offers] * entry.get("multiselect", False)
+        parts += [self.warnings] * ("when" in entry)
+        for part in parts:
+            try:
+                yield from part(name)
+            except UndecidedError as error:
+                self.left_out.setdefault(name, f"what depends on {error}")
+
+    def limits(self, name: str) -> Iterator[Schema]:
+        """Yield which of its values an answer may have, given others."""
         questions, domain = self.questions, self.questions.domains[name]
-        entry = questions.entries[name]
-        questions.root = name
-        if domain and ("choices" in entry or "validator" in entry):
 
-            def taken() -> tuple[tuple[Any, ...], bool]:
-                values = tuple(value for value in domain if questions.takes(name, value))
-                return values, questions.default(name) in values
+        def taken() -> tuple[tuple[Any, ...], bool]:
+            values = tuple(value for value in domain if questions.takes(name, value))
+            return values, questions.default(name) in values
 
-            tree = questions.tree(taken)
-            outcomes = dict.fromkeys(x for x in leaves(tree) if x != IMPOSSIBLE)
-            for values, is_free in outcomes:
-                if len(values) == len(domain):
-                    continue
-                where = self.where(tree, equal_to((values, is_free)))
-                then = {"properties": {name: self.values(name, values)}}
-                then |= {} if is_free else required(name)
-                yield then if where is True else {"if": where, "then": then}
-        if entry.get("multiselect"):
+        tree = questions.tree(taken)
+        outcomes = dict.fromkeys(x for x in leaves(tree) if x != IMPOSSIBLE)
+        for values, is_free in outcomes:
+            if len(values) == len(domain):
+                continue
+            where = self.where(tree, equal_to((values, is_free)))
+            then = {"properties": {name: self.values(name, values)}}
+            then |= {} if is_free else required(name)
+            yield then if where is True else {"if": where, "then": then}
 
-            def offered() -> tuple[Any, ...]:
-                return tuple(questions.offered(name))
+    def offers(self, name: str) -> Iterator[Schema]:
+        """Yield which values a list may have, given other answers."""
+        tree = self.questions.tree(lambda: tuple(self.questions.offered(name)))
+        for items in dict.fromkeys(x for x in leaves(tree) if x != IMPOSSIBLE):
+            where = self.where(tree, equal_to(items))
+            if isinstance(where, dict):
+                then = {"properties": {name: {"items": {"enum": list(items)}}}}
+                yield {"if": where, "then": then}
 
-            tree = questions.tree(offered)
-            for items in dict.fromkeys(leaves(tree)):
-                where = self.where(tree, equal_to(items))
-                if isinstance(where, dict):
-                    unfit = {"properties": {name: {"items": {"enum": items}}}}
-                    yield {"if": where, "then": unfit}
-        if "when" in entry:
-            tree = questions.tree(lambda: questions.is_asked(name))
-            unasked = {"deprecated": True, "deprecationMessage": no_effect(name)}
-            where = self.where(tree, lambda is_asked: is_asked is False)
-            yield {"if": where, "then": {"properties": {name: unasked}}}
+    def warnings(self, name: str) -> Iterator[Schema]:
+        """Yield when an answer has no effect."""
+        tree = self.questions.tree(lambda: self.questions.is_asked(name))
+        unasked = {"deprecated": True, "deprecationMessage": no_effect(name)}
+        where = self.where(tree, lambda is_asked: is_asked is False)
+        yield {"if": where, "then": {"properties": {name: unasked}}}
 
     def property(self, name: str) -> Schema:
         """Return what a question is, whatever the other answers are."""
@@ -591,8 +604,8 @@ class Writer:
             lines.append(f"Asked when {question.condition}")
         if question.default and " " in question.default:
             lines.append(f"Default: {question.default}")
-        if name in LEFT_OUT:
-            lines.append(f"Not checked by this schema: {LEFT_OUT[name]}")
+        if name in self.left_out:
+            lines.append(f"Not checked by this schema: {self.left_out[name]}")
         schema: Schema = {"title": name, "description": "\n\n".join(lines)}
         values = {
             "enum": list(question.values),
@@ -606,7 +619,7 @@ class Writer:
             schema |= {"type": "string", **values}
         elif name in FORMS:
             schema |= FORMS[name]
-        else:
+        elif question.type in TYPES:
             schema["type"] = TYPES[question.type]
         default = entry["default"]
         if not isinstance(default, str) or "{" not in default:
@@ -616,9 +629,9 @@ class Writer:
     def schema(self) -> Schema:
         """Return the whole schema."""
         names = list(options.questions())
-        properties = {name: self.property(name) for name in names}
         rules = [rule for name in names for rule in self.rules(name)]
-        left_out = "; ".join(f"{name} ({what})" for name, what in LEFT_OUT.items())
+        properties = {name: self.property(name) for name in names}
+        left_out = "; ".join(f"{name} ({what})" for name, what in self.left_out.items())
         return {
             "$schema": DRAFT,
             "$id": SCHEMA_ADDRESS,

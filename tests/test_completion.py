@@ -78,11 +78,8 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bash]:
         ("ts-template new --wei", "--weights"),
         ("ts-template new p --weights best", "best-of-all.pth"),
         ("ts-template presets dig", "digits"),
-        ("ts-template options arch", "architecture"),
         ("ts-template new p -d architecture=maxv", "architecture=maxvit_t"),
         ("ts-template new p -d num_cl", "num_classes="),
-        ("ts-template diff best-of-all.pth --data prec", "precision="),
-        ("ts-template new p --label-order f", "folders"),
     ],
     ids=str,
 )

@@ -179,7 +179,8 @@ def test_what_the_schema_leaves_to_copier_is_named(
     assert LEFT_TO_COPIER.keys() == schema.LEFT_OUT.keys()
     assert validator.is_valid(LEFT_TO_COPIER[name])
     assert refusal(lambda: renderer.complete(LEFT_TO_COPIER[name])) == name
-    assert f"{name} ({schema.LEFT_OUT[name]})" in validator.schema["description"]
+    named = "; ".join(f"{each} ({what})" for each, what in schema.LEFT_OUT.items())
+    assert validator.schema["description"].endswith(f"express: {named}.")  # and nothing else
 
 
 def test_what_only_seems_to_be_an_answer_is_refused_as_by_check(
