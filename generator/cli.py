@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generator import completion
 from generator.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,20 +19,25 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Services for PyTorch vision models: rendered, checked, served.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
 )
 
 # Options that several commands have.
 Data = Annotated[
     list[str] | None,
-    typer.Option("-d", "--data", help="An answer, as for copier copy: question=value."),
+    typer.Option(
+        "-d",
+        "--data",
+        help="An answer, as for copier copy: question=value.",
+        autocompletion=completion.answers,
+    ),
 ]
 LabelOrder = Annotated[
     str,
     typer.Option(
         help="What the keys of the label file are, or its order, if the files do not show it: "
-        "folders (their names in training) or outputs."
+        "folders (their names in training) or outputs.",
+        autocompletion=completion.one_of("folders", "outputs"),
     ),
 ]
 Defaults = Annotated[
@@ -276,26 +282,43 @@ def release(
 @app.command()
 def options(
     question: Annotated[
-        str, typer.Argument(help="Print only this question, with all its values.")
+        str,
+        typer.Argument(
+            help="Print only this question, with all its values.",
+            autocompletion=completion.questions,
+        ),
     ] = "",
     docs: Annotated[
-        bool, typer.Option("--docs", help="Write the tables in the docs anew, for maintainers.")
+        bool,
+        typer.Option(
+            "--docs", help="Write the tables in the docs and the schema, for maintainers."
+        ),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print a JSON Schema of files of answers, for editors.")
     ] = False,
 ) -> None:
     """Print the questions that `copier copy` asks, their values, and what each means.
 
     `ts-template presets` has ready answers.
 
-    Examples: ts-template options / ts-template options architecture
+    Examples: ts-template options / ts-template options architecture / ts-template options
+    --schema > answers.schema.json
     """
     from rich.console import Console
     from rich.table import Table
 
     from generator import options as module
+    from generator.origin import SCHEMA
+    from generator.rendering import template_root
 
     if docs:
         for path in module.write_docs():
             typer.echo(f"wrote {path}")
+        return
+    if schema:
+        path = template_root() / SCHEMA
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
     known = module.questions()
     if question and question not in known:
@@ -314,6 +337,13 @@ def options(
 
 @app.command()
 def presets(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Print the answers of this one, to make a file of your own of.",
+            autocompletion=completion.presets,
+        ),
+    ] = "",
     write: Annotated[
         bool, typer.Option("--write", help="Render samples/ anew, for maintainers.")
     ] = False,
@@ -322,20 +352,27 @@ def presets(
 
     Each is rendered into a sample project, which is in the repository under samples/.
 
-    Example: copier copy --data-file presets/digits.yml gh:org/ts-template my-service
+    Examples: ts-template presets / ts-template presets digits > answers.yml
     """
     import shlex
 
     from generator import presets as module
+    from generator.options import nearest
     from generator.rendering import runner, template_root
 
     if write:
         for path in module.write_samples():
             typer.echo(f"wrote {path}")
         return
-    for name, preset in module.presets().items():
-        words = ["copier", "copy", "--data-file", str(preset.path), str(template_root()), name]
-        typer.echo(f"{name}: {preset.title}\n    {runner()}{shlex.join(words)}")
+    known = module.presets()
+    if name:
+        if name not in known:
+            raise UserError(f"there is no preset {name}{nearest(name, known)}")
+        typer.echo(known[name].text, nl=False)
+        return
+    for each, preset in known.items():
+        words = ["copier", "copy", "--data-file", str(preset.path), str(template_root()), each]
+        typer.echo(f"{each}: {preset.title}\n    {runner()}{shlex.join(words)}")
 
 
 @app.command()
@@ -343,6 +380,8 @@ def check(
     answers: Annotated[Path, typer.Argument(help="A file for copier copy --data-file.")],
 ) -> None:
     """Check a file of answers: unknown keys, bad values, combinations that do not work.
+
+    `copier copy --pretend --data-file` then prints which files would be written.
 
     Example: ts-template check answers.yml
     """
@@ -361,13 +400,69 @@ def check(
 
 
 @app.command()
+def diff(
+    project: Annotated[Path, typer.Argument(help="The folder of a project.")],
+    data: Data = None,
+    vcs_ref: Annotated[
+        str,
+        typer.Option(
+            help="A release, branch or commit of the template. [default: the newest release; with "
+            "-d, the one that the project has]"
+        ),
+    ] = "",
+    answers_file: Annotated[
+        str, typer.Option("-a", "--answers-file", help="The project's, if it has another name.")
+    ] = ".copier-answers.yml",
+    stat: Annotated[
+        bool, typer.Option("--stat", help="Only how many lines change in each file.")
+    ] = False,
+) -> None:
+    """Print what an answer or a newer release would change in a project, which stays as it is.
+
+    That is what `copier update` does, your edits included, committed or not. Where you and the
+    template changed the same lines, it says so.
+
+    Examples: ts-template diff my-service / ts-template diff my-service -d backend=onnxruntime
+    --stat / ts-template diff . --vcs-ref v1.2.0
+    """
+    import os
+    import sys
+
+    from generator import update
+    from generator.options import parse
+
+    words = data or []
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    found = update.difference(
+        project, parse(words), vcs_ref, answers_file=answers_file, stat=stat, colour=colour
+    )
+    sys.stdout.buffer.write(found.text.encode("utf-8", errors="surrogateescape"))
+    sys.stdout.flush()
+    for name in found.unused:
+        typer.echo(f"{name} has no effect with the other answers of {project}", err=True)
+    if not found.files:
+        typer.echo(f"nothing would change: {project} is so already", err=True)
+        return
+    count = "1 file" if len(found.files) == 1 else f"{len(found.files)} files"
+    releases = f" (template {found.before} to {found.after})" * (found.before != found.after)
+    typer.echo(f"{count} would change{releases}. To change them:", err=True)
+    typer.echo(f"    {update.command(project, words, vcs_ref, answers_file)}", err=True)
+    for name in found.conflicts:
+        typer.echo(f"conflict: you and the template changed the same lines of {name}", err=True)
+
+
+@app.command()
 def matrix(
     sample: Annotated[
         int, typer.Option(help="Check only so many combinations, drawn at random. 0: all.")
     ] = 0,
     of: Annotated[
         list[str] | None,
-        typer.Option("--with", help="Only those with this answer: question=value."),
+        typer.Option(
+            "--with",
+            help="Only those with this answer: question=value.",
+            autocompletion=completion.answers,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides how values are dealt and drawn.")] = 0,
     processes: Annotated[int, typer.Option(help="How many work at once.")] = 2,
@@ -509,7 +604,12 @@ def tune(
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 3,
     data: Annotated[
         list[str] | None,
-        typer.Option("-d", "--data", help="Try only those with this answer: question=value."),
+        typer.Option(
+            "-d",
+            "--data",
+            help="Try only those with this answer: question=value.",
+            autocompletion=completion.answers,
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the figures and the plot.")] = Path(
         "ts-template-tune"
@@ -624,13 +724,23 @@ def bench(
     add: Annotated[
         bool, typer.Option("--add", help="Add the rounds to those in the folder.")
     ] = False,
-    plot: Annotated[str, typer.Option(help="svg, png or none.")] = "svg",
+    plot: Annotated[
+        str,
+        typer.Option(
+            help="svg, png or none.", autocompletion=completion.one_of("svg", "png", "none")
+        ),
+    ] = "svg",
     peers_python: Annotated[
         Path | None, typer.Option(help="The Python that has LitServe, Ray Serve, BentoML.")
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option("-d", "--data", help="An answer for ours: question=value."),
+        typer.Option(
+            "-d",
+            "--data",
+            help="An answer for ours: question=value.",
+            autocompletion=completion.answers,
+        ),
     ] = None,
 ) -> None:
     """Measure a project of this template beside other servers of the same model, in turns.
@@ -702,6 +812,7 @@ def picked(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     """Run the command line; a UserError ends it with its message and status 1."""
+    completion.join_words()
     try:
         app()
     except UserError as error:

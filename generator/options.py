@@ -15,6 +15,7 @@ import yaml
 
 from generator import catalogue, facts
 from generator.errors import UserError
+from generator.origin import SCHEMA
 from generator.rendering import plain_copy, render, template_root
 
 
@@ -176,7 +177,9 @@ def tasks_of(kind: str) -> str:
 
 
 def write_docs() -> list[Path]:
-    """Write the tables into README.md and docs/, and return the files."""
+    """Write the tables into README.md and docs/, and the schema; return the files."""
+    from generator import schema
+
     root = template_root()
     readme, page = root / "README.md", root / "docs" / "architectures.md"
     begin, end = "<!-- options: begin -->\n", "<!-- options: end -->"
@@ -185,7 +188,9 @@ def write_docs() -> list[Path]:
     readme.write_text(f"{before}{begin}{markdown()}{end}{after}", encoding="utf-8")
     page.parent.mkdir(exist_ok=True)
     page.write_text(architectures_markdown(), encoding="utf-8")
-    return [readme, page]
+    path = root / SCHEMA
+    path.write_text(schema.text(), encoding="utf-8")
+    return [readme, page, path]
 
 
 def cell(text: str) -> str:

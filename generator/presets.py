@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from generator.errors import UserError
+from generator.origin import EDITORS
 from generator.rendering import plain_copy, render, template_root
 
 # What Copier writes of the place and the commit of the template: other ones with each checkout.
@@ -26,11 +27,13 @@ class Preset:
         path: the file.
         title: what it is for.
         answers: by question; all others are asked.
+        text: the file as it is for another folder, where its schema has an address.
     """
 
     path: Path
     title: str
     answers: dict[str, Any]
+    text: str
 
 
 def presets() -> dict[str, Preset]:
@@ -39,7 +42,8 @@ def presets() -> dict[str, Preset]:
     for path in sorted((template_root() / "presets").glob("*.yml")):
         text = path.read_text(encoding="utf-8")
         title = text.partition("\n")[0].removeprefix("#").strip()
-        found[path.stem] = Preset(path, title, yaml.safe_load(text))
+        moved = re.sub(r"^# yaml-language-server: .*", EDITORS, text, flags=re.MULTILINE)
+        found[path.stem] = Preset(path, title, yaml.safe_load(text), moved)
     return found
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from conftest import REPOSITORY, ts_template
 from generator import options
+from generator.origin import EDITORS
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "presets").glob("*.yml"))
 
@@ -61,6 +62,16 @@ def test_a_preset_is_a_file_of_answers(name: str) -> None:
     assert list(options.check(path)) == []
     listed = presets(REPOSITORY)
     assert re.search(rf"^    (uv run .+ )?copier copy --data-file {path} ", listed, re.MULTILINE)
+
+
+def test_a_preset_can_be_printed_to_make_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "answers.yml"
+    path.write_text(presets(REPOSITORY, "digits"), encoding="utf-8")
+    stored = REPOSITORY / "presets" / "digits.yml"
+    assert yaml.safe_load(path.read_text("utf-8")) == yaml.safe_load(stored.read_text("utf-8"))
+    assert EDITORS in path.read_text("utf-8").splitlines()
+    refused = ts_template("presets", "digit")
+    assert refused.returncode == 1 and "did you mean digits?" in refused.stderr
 
 
 def test_copier_takes_a_preset(tmp_path: Path) -> None:

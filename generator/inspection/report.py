@@ -20,6 +20,7 @@ from generator.inspection.heads import as_answer
 from generator.inspection.reading import GRAPHS, KINDS
 from generator.inspection.refusals import printable
 from generator.layouts import plain_name
+from generator.origin import EDITORS
 from generator.rendering import runner, template_root
 from generator.tasks import tasks
 
@@ -300,7 +301,7 @@ def write_answers(path: Path, inspection: Inspection, labels: Labels | None) -> 
     An old file stays as it is until the new one is complete.
     """
     answers = inspection.answers | (labels.answers if labels else {})
-    lines = [f"# What ts-template inspect found in {printable(inspection.path.name)}."]
+    lines = [f"# What ts-template inspect found in {printable(inspection.path.name)}.", EDITORS]
     lines += [yaml.safe_dump({name: x}, allow_unicode=True).rstrip() for name, x in answers.items()]
     lines += ["", "# What it could not tell:"]
     lines += [f"# {name}: {why}" for name, why in open_questions(inspection, labels).items()]
