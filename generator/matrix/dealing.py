@@ -50,6 +50,7 @@ SAMPLES: dict[str, list[Any]] = {
     "transform_input": [True, False],
     "demo": [False, True],
     "evaluation": [False, True],
+    "training": [False, True],
     "image_size": [0, 224],
     "resize_size": [0, 640],
     "mean": [[0.5], 0.1307],
@@ -108,6 +109,8 @@ def questions(task: str) -> dict[str, list[Any]]:
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
         elif name == "evaluation" and "data" not in fact:  # it is refused
+            values[name] = [False]
+        elif name == "training" and "trains" not in fact:
             values[name] = [False]
         elif OF_THE_TASK.get(name) in fact:
             values[name] = fact[OF_THE_TASK[name]]
@@ -233,6 +236,10 @@ def made_possible(answers: Answers) -> Answers:
     if (answers["accelerator"], decode) == ("cpu", "gpu") or (
         decode not in task.get("decodes", [decode])
     ):
+        changes["decode"] = "exact"
+    if answers.get("training") and "trains" not in facts.checkpoints()[answers["weights"]]:
+        changes["training"] = False
+    if (answers.get("training"), changes.get("decode", decode)) == (True, "gpu"):
         changes["decode"] = "exact"
     if arch.size_rule == "fixed" and "preprocessing" in task:
         changes["image_size"] = 0
