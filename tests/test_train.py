@@ -156,7 +156,9 @@ def test_a_checkpoint_with_another_last_layer_is_taken(tmp_path: Path, data: Pat
         "save_file; save_file(build_model(7).state_dict(), 'other.safetensors')"
     )
     assert project.run("-c", code).returncode == 0
-    result = project.run("train.py", str(data), "--from", "other.safetensors", "--epochs", "1", *QUICK)
+    result = project.run(
+        "train.py", str(data), "--from", "other.safetensors", "--epochs", "1", *QUICK
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the last layer begins anew" in result.stdout
     project.archive()

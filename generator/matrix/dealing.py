@@ -76,6 +76,9 @@ NETWORK_AXES = ("architecture", "num_classes", "transforms")
 # Of these, a task takes some values only: those that its facts have under this name.
 OF_THE_TASK = {"resize_mode": "resize_modes", "decode": "decodes"}
 
+# Which fact a task must have, so that it is not refused.
+NEEDED = {"evaluation": "data", "training": "trains"}
+
 # Not every accelerator, backend and precision go together: these are dealt out as one.
 SPEED = ("accelerator", "backend", "precision")
 
@@ -108,9 +111,7 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = [*dict.fromkeys(itertools.chain.from_iterable(fact["speeds"].values()))]
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
-        elif name == "evaluation" and "data" not in fact:  # it is refused
-            values[name] = [False]
-        elif name == "training" and "trains" not in fact:
+        elif NEEDED.get(name, "value") not in fact:  # it is refused
             values[name] = [False]
         elif OF_THE_TASK.get(name) in fact:
             values[name] = fact[OF_THE_TASK[name]]
