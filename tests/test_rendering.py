@@ -451,6 +451,7 @@ def test_the_answers_are_remembered(copy_project: Callable[..., Project]) -> Non
         "sixteen_bit_gray",
         "task",
         "top_k",
+        "training",
         "transforms",
         "weights",
     }

@@ -40,6 +40,7 @@ OF_THE_TASK = {
     "tools/dataset.py",
     "tools/evaluation.py",
     "tools/outputs.py",
+    "training/task.py",
     "tools/trained.py",  # as service/loading.py
 }
 # Files that depend on whether the network's outputs have names, whatever the task.

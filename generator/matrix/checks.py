@@ -69,6 +69,14 @@ DEMO = {
     ),
 }
 EVALUATION = {"evaluate.py", "tools/dataset.py", "tools/evaluation.py", "tools/report.py"}
+TRAINING = {
+    "tools/dataset.py",
+    "train.py",
+    *(
+        f"training/{name}.py"
+        for name in ("__init__", "data", "labels", "loop", "run", "start", "task")
+    ),
+}
 CONVERTED = frozenset(
     f"tools/{name}.py" for name in ("comparison", "conversion", "examples", "trained")
 )
@@ -104,6 +112,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= DEMO
     if answers.get("evaluation"):
         files |= EVALUATION
+    if answers.get("training"):
+        files |= TRAINING
     if "transforms" in answers and (source, answers["transforms"]) != ("timm", "pretrained"):
         files.add("service/pixels.py")  # else timm prepares the images
     for fact in (task, label, checkpoint, *targets):

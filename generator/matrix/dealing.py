@@ -50,6 +50,7 @@ SAMPLES: dict[str, list[Any]] = {
     "transform_input": [True, False],
     "demo": [False, True],
     "evaluation": [False, True],
+    "training": [False, True],
     "image_size": [0, 224],
     "resize_size": [0, 640],
     "mean": [[0.5], 0.1307],
@@ -74,6 +75,9 @@ NETWORK_AXES = ("architecture", "num_classes", "transforms")
 
 # Of these, a task takes some values only: those that its facts have under this name.
 OF_THE_TASK = {"resize_mode": "resize_modes", "decode": "decodes"}
+
+# Which fact a task must have, so that it is not refused.
+NEEDED = {"evaluation": "data", "training": "trains"}
 
 # Not every accelerator, backend and precision go together: these are dealt out as one.
 SPEED = ("accelerator", "backend", "precision")
@@ -107,7 +111,7 @@ def questions(task: str) -> dict[str, list[Any]]:
             values[name] = [*dict.fromkeys(itertools.chain.from_iterable(fact["speeds"].values()))]
         elif name == "label_format" and not fact["has_labels"]:
             values[name] = ["none"]
-        elif name == "evaluation" and "data" not in fact:  # it is refused
+        elif NEEDED.get(name, "value") not in fact:  # it is refused
             values[name] = [False]
         elif OF_THE_TASK.get(name) in fact:
             values[name] = fact[OF_THE_TASK[name]]
@@ -233,6 +237,10 @@ def made_possible(answers: Answers) -> Answers:
     if (answers["accelerator"], decode) == ("cpu", "gpu") or (
         decode not in task.get("decodes", [decode])
     ):
+        changes["decode"] = "exact"
+    if answers.get("training") and "trains" not in facts.checkpoints()[answers["weights"]]:
+        changes["training"] = False
+    if (answers.get("training"), changes.get("decode", decode)) == (True, "gpu"):
         changes["decode"] = "exact"
     if arch.size_rule == "fixed" and "preprocessing" in task:
         changes["image_size"] = 0

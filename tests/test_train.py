@@ -1,0 +1,198 @@
+"""train.py: what it learns, what comes of it in the archive, and how it goes on after a stop."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from copier import run_copy
+from PIL import Image
+
+from conftest import Project, encode
+from generator.rendering import plain_copy, render
+
+NAMES = ["crème brûlée", "Hund", "猫"]
+BRIGHTNESS = {"猫": 40, "Hund": 128, "crème brûlée": 215}
+SMALL = {"architecture": "custom", "num_classes": 3, "training": True, "image_size": 12}
+QUICK = ("--workers", "0", "--batch-size", "8")
+
+
+def write_data(folder: Path, count: int = 20) -> Path:
+    """Write images whose class is how bright they are, in a folder for each class."""
+    random = np.random.default_rng(0)
+    for name, brightness in BRIGHTNESS.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.normal(brightness, 25, (16, 20)).clip(0, 255).astype(np.uint8)
+            (folder / name / f"{number}.png").write_bytes(encode(Image.fromarray(pixels)))
+    return folder
+
+
+def make(folder: Path, **answers: object) -> Project:
+    """Render a project."""
+    render(folder, SMALL | answers)
+    return Project(folder)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of three classes."""
+    return write_data(tmp_path_factory.mktemp("data") / "images")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Project:
+    """A project whose network is trained."""
+    project = make(tmp_path_factory.mktemp("trained") / "project", evaluation=True)
+    result = project.run("train.py", str(data), "--epochs", "4", *QUICK)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "48 images to train on, 12 to validate with" in result.stdout
+    assert "begins with random weights (assumed" in result.stdout
+    return project
+
+
+def validation_of(project: Project, data: Path, seed: int = 0) -> list[tuple[str, int]]:
+    """Return the files that a project validates with, and their classes."""
+    code = (
+        "import sys; from pathlib import Path; from tools.dataset import read_dataset; "
+        "from training.data import split; import json; "
+        f"names = {NAMES!r}; data = read_dataset(Path({str(data)!r}), names); "
+        f"print(json.dumps([(x.name, x.target) for x in split(data, 0.2, {seed})[1]]))"
+    )
+    result = project.run("-c", code)
+    assert result.returncode == 0, result.stderr
+    return [(name, target) for name, target in json.loads(result.stdout)]
+
+
+def test_the_archive_is_as_good_as_training_says(trained: Project, data: Path) -> None:
+    trained.archive()
+    rows = [(name, NAMES[target]) for name, target in validation_of(trained, data)]
+    with (trained.path / "v.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file", "label"), *rows])
+    arguments = ("v.csv", "--against", "runs/1", "--tolerance", "0")
+    result = trained.run("evaluate.py", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads((trained.path / "evaluation/metrics.json").read_text())["metrics"]
+    said = json.loads((trained.path / "runs/1/metrics.json").read_text())["metrics"]
+    assert {name: found[name] for name in said} == pytest.approx(said, abs=1e-12)
+    assert found["accuracy"] > 0.6
+
+
+def test_labels_are_those_of_the_folders(trained: Project) -> None:
+    written = json.loads((trained.path / "index_to_name.json").read_text("utf-8"))
+    assert written == {str(index): name for index, name in enumerate(sorted(NAMES))}
+
+
+def test_a_run_tells_what_it_was(trained: Project) -> None:
+    config = json.loads((trained.path / "runs/1/config.json").read_text("utf-8"))
+    assert config["counts"] == {"train": 48, "validation": 12}
+    assert config["options"]["seed"] == 0
+    assert set(config["versions"]) >= {"python", "torch"}
+    with (trained.path / "runs/1/metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    assert b"<svg" in (trained.path / "runs/1/curves.svg").read_bytes()
+
+
+def test_a_split_keeps_shares_and_its_seed(trained: Project, data: Path) -> None:
+    first = validation_of(trained, data)
+    assert Counter(target for _, target in first) == {0: 4, 1: 4, 2: 4}
+    assert validation_of(trained, data) == first
+    assert validation_of(trained, data, seed=1) != first
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(trained: Project, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "images", 40)
+    arguments = [str(data), "--epochs", "4", "--patience", "0", *QUICK]
+    whole = trained.run("train.py", *arguments, "--run", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    run = tmp_path / "killed"
+    command = [sys.executable, "train.py", *arguments, "--run", str(run)]
+    process = subprocess.Popen(command, cwd=trained.path, stdout=subprocess.DEVNULL)
+    while not (run / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.kill(process.pid, 9)
+    process.wait()
+    epochs = len(torch.load(run / "last.pt")["history"])
+    assert epochs < 4
+    result = trained.run("train.py", "--resume", "--run", str(run))
+    assert result.returncode == 0, result.stdout + result.stderr
+    one, other = (torch.load(x / "last.pt") for x in (tmp_path / "whole", run))
+    assert one["history"] == other["history"]
+    for name, tensor in one["network"].items():
+        assert torch.equal(tensor, other["network"][name])
+
+
+def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "images", 4)
+    (data / "vierte").mkdir()
+    result = trained.run("train.py", str(data))
+    assert result.returncode == 1
+    assert "has 4 classes" in result.stderr
+    assert "-d num_classes=4" in result.stderr
+
+
+def test_what_is_no_image_is_named(trained: Project, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "images", 4)
+    (data / "Hund" / "notes.txt").write_text("no image")
+    result = trained.run("train.py", str(data), "--epochs", "1", *QUICK)
+    assert result.returncode == 1
+    assert "notes.txt" in result.stderr
+
+
+def test_a_checkpoint_with_another_last_layer_is_taken(tmp_path: Path, data: Path) -> None:
+    project = make(tmp_path / "project", weights="safetensors", label_format="text")
+    code = (
+        "import sys, torch; from service.model import build_model; from safetensors.torch import "
+        "save_file; save_file(build_model(7).state_dict(), 'other.safetensors')"
+    )
+    assert project.run("-c", code).returncode == 0
+    result = project.run(
+        "train.py", str(data), "--from", "other.safetensors", "--epochs", "1", *QUICK
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the last layer begins anew" in result.stdout
+    project.archive()
+
+
+def test_pretrained_weights_that_cannot_be_had_are_no_random_ones(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make(tmp_path / "project", architecture="squeezenet1_1", image_size=32)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens
+    result = project.run("train.py", str(data), *QUICK)
+    assert result.returncode == 1
+    assert "cannot fetch" in result.stderr
+    assert "--from-scratch" in result.stderr
+    assert not (project.path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"weights": "torchscript"}, "weights=state_dict"),
+        ({"task": "feature_extraction"}, "trains no networks of the task"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    tmp_path: Path, answers: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(Exception, match=reason):
+        run_copy(
+            str(plain_copy(tmp_path / "template")),
+            tmp_path / "project",
+            data=answers | {"training": True},
+            defaults=True,
+            quiet=True,
+        )
