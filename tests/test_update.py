@@ -276,6 +276,30 @@ def test_a_file_that_was_the_users_is_not_deleted(copy_at: Callable[..., Project
     assert '"d"' in (project.path / "index_to_name.json").read_text()
 
 
+@pytest.mark.parametrize("version", [PRESENT, FUTURE])
+def test_a_file_that_the_user_deleted_stays_so(
+    copy_at: Callable[..., Project], version: str
+) -> None:
+    own = {"own_files": ["preprocessing.py"]}
+    project = copy_at(PRESENT, architecture="custom", num_classes=4, **own)
+    labels_of(project.path, ["a", "b", "c", "d"])
+    labels = (project.path / "index_to_name.json").read_text()
+    for name in ("model.py", "preprocessing.py"):
+        path = project.path / "service" / name
+        path.write_text(path.read_text() + "\n\nOUR = 1\n")
+    (project.path / "benchmark.py").unlink()
+    commit(project)
+    update(project, version, top_k=2)
+    assert not (project.path / "benchmark.py").exists()
+    assert (project.path / "index_to_name.json").read_text() == labels
+    for name in ("model.py", "preprocessing.py"):
+        text = (project.path / "service" / name).read_text()
+        assert text.count("OUR = 1") == 1 and "<<<<" not in text
+    assert "top_k: 2" in (project.path / ".copier-answers.yml").read_text()
+    if version == FUTURE:
+        assert (project.path / "predict.py").read_text().startswith(FIRST_LINE)
+
+
 # What people change most, as docs/updating.md lists it: file, before, after; "" is a whole file.
 EDITS = {
     "names of the classes": [
