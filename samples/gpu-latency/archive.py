@@ -325,7 +325,10 @@ def try_out(archive: Path, trust_outputs: bool) -> int:
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(f"the archive does not run: {explain(error)}") from error
+        raise ProjectError(
+            f"the archive does not run: {explain(error)}.\n"
+            f"Serve it as it was trained: {change_answer(backend='eager', precision='fp32')}"
+        ) from error
     for kind, prediction in zip(images, predictions, strict=True):
         if prediction.status != 200:
             raise ProjectError(f"a {kind} gets status {prediction.status}: {prediction.body}")

@@ -42,7 +42,7 @@ from tools.project import (
     in_project,
     uninterrupted,
 )
-from tools.samples import NOT_AN_IMAGE, sample_images
+from tools.samples import NOT_AN_IMAGE, sample_images, shaped_images
 from tools.trial import examine
 
 STEPS = ("weights", "labels", "archive", "trial")
@@ -258,6 +258,7 @@ def try_out(archive: Path, trust_outputs: bool) -> int:
         ProjectError: It does not load, or an image is not answered as it should be.
     """
     images = sample_images()
+    images |= shaped_images(images["JPEG"])
     try:
         with open_archive(archive) as service:
             outputs = service.outputs(list(images.values()))

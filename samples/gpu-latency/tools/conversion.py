@@ -64,7 +64,7 @@ def convert(weights: Path, target: Path, examples: Mapping[str, bytes]) -> str:
     except Exception as error:  # the exporter and the compiler have many kinds
         raise ProjectError(
             f"the network cannot be compiled: {str(error).strip().splitlines()[0]}. It takes a C++ "
-            "compiler (g++); serve it as it is with: "
+            "compiler (g++).\nServe it as it is with: "
             f"{change_answer(backend='eager', precision='fp32')}"
         ) from error
     return f"compiled, {target.stat().st_size / 1e6:.1f} MB"

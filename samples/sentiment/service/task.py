@@ -20,7 +20,7 @@ Item = torch.Tensor  # int64 (2, length): the numbers of the tokens, and the sen
 
 def example() -> Item:
     """Return an item, to warm up with."""
-    return torch.zeros(2, 8, dtype=torch.int64)
+    return prepare(Text("This is one of many."))
 
 
 def prepare(text: Text) -> Item:

@@ -166,7 +166,7 @@ def refuse_other_answers(source: Path, config: Any) -> None:
 
 def positions(config: Any) -> int:
     """Return how many tokens a network has places for; 0 if any number."""
-    limit: int = getattr(config, "max_position_embeddings", None) or 0
+    limit: int = max(getattr(config, "max_position_embeddings", None) or 0, 0)  # XLNet's is -1
     # Those derived from RoBERTa begin to count after the number of the padding.
     embeddings = "roberta", "camembert", "longformer", "mpnet", "esm", "xmod", "data2vec-text"
     is_shifted = any(name in config.model_type for name in embeddings)
@@ -214,7 +214,7 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
     long = [Text("one good word " * MAX_TOKENS), Text("cat " * MAX_TOKENS, "dog " * MAX_TOKENS)]
     for text in long:
         tokens_of(source, text, own, tokenizer)
-    if max(item[0].max() for item in items) >= model.get_input_embeddings().num_embeddings:
+    if max(item[0].max() for item in items) >= len(model.get_input_embeddings().weight):
         raise ProjectError(f"{source}: its tokenizer has more tokens than the network knows")
     network = Network(model)
     if network.has_types and "token_type_ids" not in own.model_input_names:
@@ -225,8 +225,13 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
         )
     longest = max(items, key=lambda item: item.shape[1])
     try:
-        found = torch.cat([network(task.collate([item, longest]))[:1] for item in items])
-    except (ValueError, RuntimeError) as error:
+        try:
+            found = torch.cat([network(task.collate([item, longest]))[:1] for item in items])
+        except (IndexError, ValueError, RuntimeError):  # BART takes no pair beside a text
+            others = [longest_like(text, texts, items) for text in texts]
+            batches = map(task.collate, zip(items, others, strict=True))
+            found = torch.cat([network(batch)[:1] for batch in batches])
+    except (IndexError, ValueError, RuntimeError) as error:
         if model.config.pad_token_id is not None:
             raise ProjectError(
                 f"{source} does not take texts of two lengths together: {first_line(error)}"
@@ -247,6 +252,15 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
             f"{source} scores a text otherwise when it is filled up to the length of another than "
             "transformers does for it alone; such a network is not served"
         )
+
+
+def longest_like(text: Text, texts: list[Text], items: list[torch.Tensor]) -> torch.Tensor:
+    """Return the tokens of the longest of the texts that are pairs, or no pairs, as one is."""
+    is_pair = text.second is not None
+    alike = [
+        x for x, other in zip(items, texts, strict=True) if (other.second is not None) == is_pair
+    ]
+    return max(alike, key=lambda item: item.shape[1])
 
 
 def tokens_of(source: Path, text: Text, own: Any, tokenizer: Tokenizer) -> torch.Tensor:
