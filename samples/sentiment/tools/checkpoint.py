@@ -229,7 +229,7 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
             found = torch.cat([network(task.collate([item, longest]))[:1] for item in items])
         except (IndexError, ValueError, RuntimeError):  # BART takes no pair beside a text
             others = [longest_like(text, texts, items) for text in texts]
-            batches = map(task.collate, zip(items, others, strict=True))
+            batches = [task.collate(list(both)) for both in zip(items, others, strict=True)]
             found = torch.cat([network(batch)[:1] for batch in batches])
     except (IndexError, ValueError, RuntimeError) as error:
         if model.config.pad_token_id is not None:
