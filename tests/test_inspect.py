@@ -568,20 +568,29 @@ PROCESSORS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "ViTFeatureExtractor": ({"size": 384}, {"resize_mode": "stretch", "image_size": 384, **HALF}),
     "DeiTImageProcessor": (
-        {"size": {"height": 256, "width": 256}, "do_center_crop": True, "crop_size": SQUARE},
+        {"size": {"height": 256, "width": 256}, "do_center_crop": True, "crop_size": SQUARE,
+         "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
         {"resize_mode": "stretch", "image_size": 224, "resize_size": 256},
     ),
     "ConvNextImageProcessor": (
-        {"size": {"shortest_edge": 224}, "crop_pct": 0.95, "image_mean": IMAGENET["mean"],
-         "image_std": IMAGENET["std"]},
+        {"size": {"shortest_edge": 224}, "crop_pct": 0.95, "resample": 3,
+         "image_mean": IMAGENET["mean"], "image_std": IMAGENET["std"]},
         {"resize_mode": "crop", "image_size": 224, "resize_size": 235, **IMAGENET},
     ),
     "ConvNextFeatureExtractor": (
-        {"size": 384}, {"resize_mode": "stretch", "image_size": 384, "resize_size": 384},
+        {"size": 384, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+        {"resize_mode": "stretch", "image_size": 384, "resize_size": 384},
     ),
     "BitImageProcessor": (
-        {"size": {"shortest_edge": 448}, "do_center_crop": True, "crop_size": 448},
+        {"size": {"shortest_edge": 448}, "do_center_crop": True, "crop_size": 448,
+         "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
         {"resize_mode": "crop", "image_size": 448, "resize_size": 448},
+    ),
+    # As openai/clip-vit-base-patch32 has it: one number is the shorter side.
+    "CLIPFeatureExtractor": (
+        {"size": 224, "do_center_crop": True, "crop_size": 224, "resample": 3,
+         "image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]},
+        {"resize_mode": "crop", "image_size": 224, "resize_size": 224},
     ),
 }  # fmt: skip
 
@@ -607,6 +616,14 @@ REFUSED_PROCESSORS: dict[str, tuple[dict[str, Any], str]] = {
     "no square": ({"size": {"height": 224, "width": 320}}, '"width": 320'),
     "a share": ({"crop_pct": 0.9}, "crop_pct 0.9"),
     "padding": ({"do_pad": True}, "do_pad true"),
+    "another kind's mean": (
+        {"image_processor_type": "PvtImageProcessor", "image_std": [0.5] * 3},
+        "no image_mean",
+    ),
+    "another kind's crop": (
+        {"image_processor_type": "BeitImageProcessor", "crop_size": 224},
+        "no do_center_crop",
+    ),
     "a crop, or none": ({"crop_size": 200}, "crop_size without do_center_crop"),
 }
 

@@ -36,6 +36,11 @@ KIND = re.compile(r"(.*?)(ImageProcessor(Fast|Pil)?|FeatureExtractor)")
 KINDS = frozenset(
     ("", "ViT", "DeiT", "Beit", "ConvNext", "ConvNeXT", "Bit", "Pvt", "MobileNetV1", "MobileNetV2")
 ) | {"CLIP", "Siglip"}
+# Those for which one number as size is the shorter side; for others it is both.
+SHORTER = frozenset(("Bit", "CLIP", "MobileNetV1", "MobileNetV2"))
+# Those whose missing settings are taken here as ViT's are; others have others, by their release.
+DEFAULTS = frozenset(("", "ViT"))
+CROPS = SHORTER | {"Beit", "DeiT"}  # that may cut out, whether they say so or not
 SETTINGS = re.compile(  # that are read here, or change no number
     r"size|crop_size|do_(resize|center_crop|rescale|normalize)|image_(mean|std)|resample"
     r"|rescale_factor|(image_processor|feature_extractor)_type|processor_class|_.*|do_convert_rgb"
@@ -227,6 +232,12 @@ def refused_setting(found: Mapping[str, Any]) -> str:
         return f"rescale_factor {factor}"
     if found.get("resample", 2) not in RESAMPLE:
         return f"resample {found['resample']}"
+    needed = set() if kind in DEFAULTS else {"resample"}
+    needed |= {"do_center_crop"} if kind in CROPS else set()
+    if kind not in DEFAULTS and found.get("do_normalize", True):
+        needed |= {"image_mean", "image_std"}
+    if missing := sorted(needed - found.keys()):
+        return f"no {missing[0]}"
     if "crop_size" in found and "do_center_crop" not in found:
         return "crop_size without do_center_crop"
     if found.get("do_normalize", True) and not (normal(found, "mean") and normal(found, "std")):
@@ -274,8 +285,13 @@ def sides(found: Mapping[str, Any]) -> tuple[str, int, int]:
     """Return resize_mode, resize_size and image_size; zeros if the sizes are none of those."""
     size, crop = found.get("size"), found.get("crop_size")
     shorter = side_of(size, "shortest_edge")
-    square = side_of(size, "height", "width") or (size if type(size) is int else 0)
-    if is_convnext(kind_of(found)):
+    square, number = side_of(size, "height", "width"), size if type(size) is int else 0
+    kind = kind_of(found)
+    if kind in SHORTER or found.get("default_to_square") is False:
+        shorter = shorter or number
+    else:
+        square = square or number
+    if is_convnext(kind):
         image = shorter or square
         share = found.get("crop_pct") or 224 / 256
         return (
