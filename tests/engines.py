@@ -66,7 +66,9 @@ class Cluster:
         return {
             **os.environ,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.project),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(self.project), os.environ.get("PYTHONPATH")))
+            ),
             "RAY_TMPDIR": str(self.folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers are to be this very Python
