@@ -46,6 +46,18 @@ if threading.current_thread() is threading.main_thread():
 # As in an environment that is activated: its programs are found first.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
+# The tests make and remove so many files that a disk takes most of their time. Memory is chosen
+# where there is plenty, and programs may be run from it, unless TMPDIR says what to take.
+MEMORY = Path("/dev/shm")
+if (
+    "TMPDIR" not in os.environ
+    and MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free > 16 * 2**30
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # it is looked for anew
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
