@@ -20,6 +20,7 @@ from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 import pytest
+from plumbum import local
 
 TESTS = Path(__file__).resolve().parent
 CONTEXT = get_context("forkserver")
@@ -75,6 +76,10 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    # By plumbum Copier runs git, with what both were at its import.
+    local.env.clear()
+    local.env.update(environment)
+    local.cwd.chdir(cwd)
     # As Python would have it: without the folders of these tests.
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     installed = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]
