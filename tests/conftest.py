@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import http.client
 import io
@@ -12,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,8 +32,10 @@ from copier import Settings, run_copy
 from PIL import Image
 from torch import nn
 
+import compiled  # noqa: F401 - it stays in force
 import forked
-from generator.rendering import plain_copy, render
+from generator import rendering
+from generator.rendering import plain_copy
 from generator.torture import serving
 from generator.workers import model_address
 
@@ -40,6 +45,18 @@ if threading.current_thread() is threading.main_thread():
 
 # As in an environment that is activated: its programs are found first.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+# The tests make and remove so many files that a disk takes most of their time. Memory is chosen
+# where there is plenty, and programs may be run from it, unless TMPDIR says what to take.
+MEMORY = Path("/dev/shm")
+if (
+    "TMPDIR" not in os.environ
+    and MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free > 16 * 2**30
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # it is looked for anew
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -109,6 +126,19 @@ class Reply:
     def json(self) -> Any:
         """The decoded body."""
         return json.loads(self.body)
+
+
+@cache
+def plain_template() -> Path:
+    """Return a copy of the template that is no repository."""
+    folder = Path(tempfile.mkdtemp(prefix="template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return plain_copy(folder / "ts-template")
+
+
+def render(destination: Path, answers: Mapping[str, Any], **options: Any) -> rendering.Rendered:
+    """Render as generator.rendering.render does; git, which `test_origin` tests, takes no part."""
+    return rendering.render(destination, answers, plain_template(), **options)
 
 
 def announce(url: str, length: int) -> tuple[int, bytes]:

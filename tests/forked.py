@@ -1,7 +1,8 @@
 """Runs Python programs in fresh processes that have imported torch already.
 
 A program of a project takes seconds to import torch, and hardly one to do its work. These processes
-are forked from one that has imported it, and differ in nothing else from `python PROGRAM`.
+are forked from one that has imported it, and has compiled what Copier renders; they differ in
+nothing else from `python PROGRAM`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,35 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
-from multiprocessing import get_context
+from functools import cache
+from multiprocessing import forkserver, get_context
 from pathlib import Path
+
+import pytest
+from plumbum import local
 
 TESTS = Path(__file__).resolve().parent
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["torchvision", "ts.context", "ts.model_loader", "ts.service", "pytest", "copier", "typer"]
+    [
+        "torchvision",
+        "ts.context",
+        "ts.model_loader",
+        "ts.service",
+        "pytest",
+        "copier",
+        "typer",
+        "warm",
+    ]
 )
+
+
+@cache
+def start() -> None:
+    """Start the process that the others are forked from."""
+    with pytest.MonkeyPatch.context() as patch:  # what it imports it finds by its environment alone
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))
+        forkserver.ensure_running()
 
 
 def run(
@@ -34,6 +56,7 @@ def run(
         cwd: The folder.
         environment: All variables.
     """
+    start()
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ("stdout", "stderr")]
         arguments = (words, str(cwd), dict(environment), [*map(str, outputs)])
@@ -53,6 +76,10 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    # By plumbum Copier runs git, with what both were at its import.
+    local.env.clear()
+    local.env.update(environment)
+    local.cwd.chdir(cwd)
     # As Python would have it: without the folders of these tests.
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     installed = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]

@@ -29,11 +29,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from conftest import Project, Service, build_and_save, copy_of, spoil_archive
+from conftest import Project, Service, build_and_save, copy_of, render, spoil_archive
 from engines import BOUND, IMAGES, Images, certificate, ready, send, wait_for
 from generator import hostile
 from generator.errors import UserError
-from generator.rendering import render
 from generator.torture import free_port, serving
 
 pytestmark = pytest.mark.serve

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+import forked
 from conftest import REPOSITORY, Project, in_shell
 from generator.rendering import plain_copy
 from test_archive import network_state
@@ -24,8 +25,8 @@ ANSWERS = {"architecture": "custom", "num_classes": 4, "label_format": "none"}
 def copier_copy(template: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run `copier copy --defaults` from a folder, as a user does."""
     data = (f"--data={name}={value}" for name, value in ANSWERS.items())
-    command = [sys.executable, "-m", "copier", "copy", "--defaults", *data, str(template), *words]
-    result = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
+    command = ["-m", "copier", "copy", "--defaults", *data, str(template), *words]
+    result = forked.run(command, cwd)
     assert result.returncode == 0, result.stderr
     return result
 

@@ -23,7 +23,7 @@ from PIL import Image
 from pycocotools.mask import encode as run_lengths
 from test_detection import COLOURS, finder, scene
 
-from conftest import Project, encode
+from conftest import Project, encode, render
 from generator import facts
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy
@@ -101,8 +101,6 @@ def pixel(page: Page, x: int, y: int) -> list[int]:
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that finds colours, with its archive."""
-    from generator.rendering import render
-
     path = tmp_path_factory.mktemp("detector")
 
     def copy(name: str, **answers: Any) -> Project:

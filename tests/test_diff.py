@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from copier import Settings, run_copy
 
+import forked
 from conftest import ts_template
 from generator.rendering import plain_copy
 from test_commands import commit, git
@@ -77,8 +78,8 @@ def diff(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def copier_update(project: Path, *words: str) -> None:
     """Run `copier update` as a user does."""
-    command = [sys.executable, "-m", "copier", "update", "--defaults", *words]
-    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    result = forked.run(["-m", "copier", "update", "--defaults", *words], project)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_diff_is_what_an_update_changes(project: Path) -> None:

@@ -15,7 +15,7 @@ import contract
 import pytest
 import yaml
 
-from conftest import Project, build_and_save
+from conftest import Project, build_and_save, render
 from engines import (
     Clients,
     Cluster,
@@ -28,7 +28,6 @@ from engines import (
     send,
 )
 from generator import hostile
-from generator.rendering import render
 from generator.torture import free_port, serving
 
 pytestmark = pytest.mark.serve

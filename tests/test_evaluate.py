@@ -25,9 +25,8 @@ from test_instances import built
 from test_multi_label import tagger
 from test_segmentation import segmenter, stripes
 
-from conftest import Project, encode, labels_of, noise
+from conftest import Project, encode, labels_of, noise, render
 from generator import facts
-from generator.rendering import render
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

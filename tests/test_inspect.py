@@ -29,7 +29,7 @@ from torchvision.models.segmentation import deeplabv3
 from typer.testing import CliRunner
 
 import generator.tasks
-from conftest import Project, save_random_weights, ts_template
+from conftest import Project, render, save_random_weights, ts_template
 from generator import catalogue, facts
 from generator.cli import app
 from generator.errors import UserError
@@ -37,7 +37,7 @@ from generator.inspection import inspect_file, signatures
 from generator.inspection.matching import recognise
 from generator.inspection.pickles import Tensor, refused_by_torch
 from generator.options import questions
-from generator.rendering import render, template_root
+from generator.rendering import template_root
 from generator.tasks import tasks
 from inspected import (
     ARCHS,

@@ -22,10 +22,9 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from conftest import Project, noise, save_random_weights, ts_template
+from conftest import Project, noise, render, save_random_weights, ts_template
 from generator.inspection import inspect_file
 from generator.new import label_answers, likely_of, names_for
-from generator.rendering import render
 from test_archive import network_state
 from test_weights import export
 

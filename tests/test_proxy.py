@@ -18,10 +18,9 @@ from pathlib import Path
 import edge
 import pytest
 
-from conftest import Project, Service, build_and_save
+from conftest import Project, Service, build_and_save, render
 from engines import BOUND, IMAGES, certificate, send
 from generator import hostile
-from generator.rendering import render
 from generator.torture import alike, free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")

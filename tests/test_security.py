@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project, build_and_save, encode, noise
+from conftest import Project, build_and_save, encode, noise, render
 from generator.workers import ready_workers
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with an archive."""
-    from generator.rendering import render
-
     path = tmp_path_factory.mktemp("security") / "project"
     render(path, {"architecture": "custom", "num_classes": 4})
     project = Project(path)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -361,7 +362,7 @@ def test_a_server_of_odd_settings_in_odd_places_is_closed_and_dies_with_serve_py
         + b"management_address \\\n   http://localhost\\:$$MANAGEMENT$$\n"
         + "".join(write_property(*pair) for pair in {"model_store": store}.items()).encode()
     )
-    before = {path.name for path in Path("/tmp").glob("ts-*")}
+    before = {path.name for path in Path(tempfile.gettempdir()).glob("ts-*")}
     with started(
         folder,
         "--logs",
@@ -389,7 +390,7 @@ def test_a_server_of_odd_settings_in_odd_places_is_closed_and_dies_with_serve_py
         process.kill()
         _, alive = psutil.wait_procs(processes, timeout=20)
         assert not alive
-    assert {path.name for path in Path("/tmp").glob("ts-*")} <= before
+    assert {path.name for path in Path(tempfile.gettempdir()).glob("ts-*")} <= before
     assert not list(temporary.iterdir())
 
 

@@ -17,8 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from conftest import Project, ts_template
-from generator.rendering import render
+from conftest import Project, render, ts_template
 
 ANSWERS = {"task": "text_classification", "num_classes": 3, "max_tokens": 64}
 TEXTS: list[Any] = [

@@ -15,8 +15,7 @@ import text_folders
 import torch
 import transformers
 
-from conftest import Project, ts_template
-from generator.rendering import render
+from conftest import Project, render, ts_template
 
 ANSWERS = {"task": "text_embedding", "num_classes": 32, "max_tokens": 64}
 TEXTS = [

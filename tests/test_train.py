@@ -17,8 +17,8 @@ import torch
 from copier import run_copy
 from PIL import Image
 
-from conftest import Project, encode
-from generator.rendering import plain_copy, render
+from conftest import Project, encode, render
+from generator.rendering import plain_copy
 
 NAMES = ["crème brûlée", "Hund", "猫"]
 BRIGHTNESS = {"猫": 40, "Hund": 128, "crème brûlée": 215}

@@ -18,6 +18,7 @@ import yaml
 from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
+import forked
 from conftest import REPOSITORY, Project, build_and_save, labels_of, noise, ts_template
 from generator import facts, options
 from generator.rendering import plain_copy
@@ -566,8 +567,7 @@ def test_copier_finds_newer_releases_and_so_does_renovate(
     project = Project(tmp_path / "project")
 
     def copier(*words: str, folder: Path = project.path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "copier", *words]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return forked.run(["-m", "copier", *words], folder)
 
     source = ("gh:org/ts-template", str(project.path))  # as in the README
     result = copier("copy", "--defaults", f"--vcs-ref={PRESENT}", *source, folder=tmp_path)

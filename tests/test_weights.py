@@ -25,10 +25,9 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from conftest import Project, labels_of, noise, save_random_weights
+from conftest import Project, labels_of, noise, render, save_random_weights
 from generator.inspection import inspect_file
 from generator.inspection.answers import conversion
-from generator.rendering import render
 from test_archive import build_each, network_state, run_suggestion
 
 
