@@ -117,7 +117,7 @@ def test_only_the_page_itself_with_its_token_is_let_in(start: Start) -> None:
     assert start.send("POST", "api/files", body, plain)[0] == 415
     long = {"Origin": own, "Content-Length": "9000000"}
     assert start.send("POST", "api/files", body, long)[0] == 413
-    assert start.send("GET", "../../files.py")[0] == 403
+    assert start.send("GET", "../../files.py")[0] == 404
     assert start.send("GET", "%2e%2e/server.py")[0] == 404
 
 
@@ -261,18 +261,18 @@ def test_from_a_checkpoint_to_a_prediction_by_clicks_alone(start: Start, browser
         expect(page.get_by_label("num_classes", exact=True)).to_have_value("3", timeout=60_000)
         assert page.locator("#row-num_classes .mark").inner_text() == "from the checkpoint"
         # What is assumed is marked until it is confirmed.
-        assert page.locator("#row-color_mode .mark").inner_text() == "assumed"
-        assert "color_mode" in page.locator("#assumed").inner_text()
-        page.get_by_role("button", name="Confirm color_mode").click()
-        expect(page.locator("#assumed")).not_to_contain_text("color_mode", timeout=60_000)
-        assert page.locator("#row-color_mode .mark").inner_text() == "yours"
+        assert page.locator("#row-transforms .mark").inner_text() == "assumed"
+        assert "transforms" in page.locator("#assumed").inner_text()
+        page.get_by_role("button", name="Confirm transforms").click()
+        expect(page.locator("#assumed")).not_to_contain_text("transforms", timeout=60_000)
+        assert page.locator("#row-transforms .mark").inner_text() == "yours"
 
         choose(page, "an image to predict", "image.png")
         page.get_by_role("button", name="Make, archive and predict").click()
         page.get_by_text("The project is made, and has predicted.").wait_for(timeout=180_000)
         steps = page.locator("#steps").inner_text()
         assert re.search(r"4\. Predict for an image.*\n.*(cat|dog|horse)", steps, re.DOTALL)
-        assert "color_mode: RGB (assumed" not in steps
+        assert "transforms: " not in steps
         assert (start.folder / "my-service" / "model-store").is_dir()
 
         # Once more into the same folder: the error in full.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
+from generator.page import rendering
 
 
 def inspect(weights: Path, labels: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,9 +21,10 @@ def inspect(weights: Path, labels: Path | None, given: Mapping[str, Any]) -> dic
         given: Answers of people, which come first.
 
     Returns:
-        `report`, the evidence, for people; `known`, the answers that follow; `likely`, those that
-        are assumed; `open`, why a question cannot be answered, by its name; `problem`, why it
-        cannot be served as it is, empty if it can.
+        `report`, the evidence, for people; `known`, the answers that follow; `likely`, those to be
+        confirmed; `assumed`, by the question, what `new` says that it assumes; `open`, why a
+        question cannot be answered, by its name; `problem`, why it cannot be served as it is, empty
+        if it can.
 
     Raises:
         UserError: A file cannot be read.
@@ -56,7 +58,15 @@ def inspect(weights: Path, labels: Path | None, given: Mapping[str, Any]) -> dic
         known |= new.label_answers(names, count)
     if names is not None and names.problem:
         problem = names.problem
+    assumed: dict[str, str] = {}
+    if not problem:
+        rows = list(rendering.FORM.filled_in({**likely, **known, **given}))
+        asked = {row["name"] for row in rows if row["is_asked"]}
+        answers = {name: x for name, x in rendering.FORM.assumed.items() if name in asked}
+        lines = new.assumptions(found, {**known, **given}, answers)
+        assumed = {line.partition(":")[0]: line for line in lines}
     return {
+        "assumed": assumed,
         "report": shown.getvalue().partition("\nNext\n")[0],
         "known": {name: value for name, value in known.items() if name not in given},
         "likely": {name: value for name, value in likely.items() if name not in given},

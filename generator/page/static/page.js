@@ -6,7 +6,8 @@ const form = byId("form");
 
 const given = {}; // answers of people, by question
 let known = {}; // answers that the checkpoint tells
-let likely = {}; // answers that are assumed
+let likely = {}; // answers that are likely
+let assumed = {}; // by question, what is assumed
 let open = {}; // why the checkpoint does not answer a question
 const paths = {}; // what was chosen: weights, labels, picture, project
 let files = {}; // the rendered texts, by path
@@ -91,7 +92,8 @@ function showQuestions(questions) {
 }
 
 function isAssumed(name) {
-  return !(name in given) && !(name in known) && (name in likely || name in open);
+  if (name in given) return false;
+  return name in assumed || (!(name in known) && (name in likely || name in open));
 }
 
 function row(question, old) {
@@ -127,12 +129,12 @@ function row(question, old) {
   if (!focused || !question.is_given) setValue(made, question);
   made.querySelector(".problem").textContent = question.problem;
   const mark = made.querySelector(".mark");
-  const assumed = isAsked && isAssumed(name);
-  mark.textContent = assumed ? "assumed" : name in given ? "yours" : "from the checkpoint";
-  mark.hidden = !isAsked || !(assumed || name in given || name in known);
-  made.querySelector(".why").textContent = assumed ? (open[name] ?? "") : "";
+  const isOpen = isAsked && isAssumed(name);
+  mark.textContent = isOpen ? "assumed" : name in given ? "yours" : "from the checkpoint";
+  mark.hidden = !isAsked || !(isOpen || name in given || name in known);
+  made.querySelector(".why").textContent = isOpen ? (open[name] ?? assumed[name] ?? "") : "";
   const confirm = made.querySelector(".confirm");
-  confirm.hidden = !assumed;
+  confirm.hidden = !isOpen;
   confirm.setAttribute("aria-label", `Confirm ${name}`);
   return made;
 }
@@ -328,7 +330,7 @@ const inspect = guarded(async () => {
   const { weights, labels } = paths;
   const found = await ask("inspect", { weights, labels, answers: given });
   if (weights !== paths.weights || labels !== paths.labels) return;
-  ({ known, likely, open } = found);
+  ({ known, likely, assumed, open } = found);
   byId("report").textContent = found.report;
   byId("evidence").hidden = false;
   byId("evidence").open = true;
