@@ -166,7 +166,7 @@ def prepare() -> None:
             COMPILED[key] = compiled(self, *words, **more)
         return COMPILED[key]
 
-    jinja2.Environment.compile = compile_once  # type: ignore[method-assign,assignment]
+    jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
 
 
 FORM: Form
