@@ -63,6 +63,25 @@ def demo(
 
 
 @app.command()
+def start(
+    folder: Annotated[
+        Path, typer.Argument(help="The folder whose files it shows, and where it makes projects.")
+    ] = Path(),
+    port: Annotated[int, typer.Option(help="On this machine alone; 0 takes a free one.")] = 0,
+    is_opened: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = True,
+) -> None:
+    """Ask in a local web page, which shows the project while the answers change.
+
+    Examples: ts-template start / ts-template start ~/runs --port 8000 --no-open
+    """
+    from generator.page.server import start as serve
+
+    serve(folder, port, is_opened=is_opened)
+
+
+@app.command()
 def new(
     destination: Annotated[Path, typer.Argument(help="Folder for the project; must be new.")],
     weights: Annotated[Path, typer.Option(help="The checkpoint, as it was saved.")],

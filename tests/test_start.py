@@ -1,0 +1,360 @@
+"""The page of `ts-template start`, asked as the page asks, and in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from test_demo_page import browser, needs_chromium, opened
+
+from conftest import REPOSITORY, noise, save_random_weights, ts_template
+from generator.options import parse
+from generator.page import files
+from generator.rendering import plain_copy, render
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+__all__ = ["browser"]
+pytestmark = pytest.mark.serve
+
+
+@dataclass(frozen=True)
+class Start:
+    """A running page.
+
+    Attributes:
+        address: what it printed, with the token.
+        folder: the folder that it was started with.
+    """
+
+    address: str
+    folder: Path
+
+    def ask(self, name: str, **content: Any) -> tuple[int, Any]:
+        """Return the status and the JSON of a reply."""
+        origin = self.address.rpartition("/")[0].rpartition("/")[0]
+        status, text = self.send("POST", f"api/{name}", json.dumps(content), {"Origin": origin})
+        return status, json.loads(text)
+
+    def send(
+        self, method: str, name: str, body: str | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Return the status and the text of a reply; a name that begins with / has no token."""
+        place = urlsplit(self.address)
+        connection = HTTPConnection(place.netloc, timeout=60)
+        kind = {"Content-Type": "application/json"} if body is not None else {}
+        path = name if name.startswith("/") else place.path + name
+        connection.request(method, path, body, {**kind, **(headers or {})})
+        reply = connection.getresponse()
+        text = reply.read().decode()
+        assert "default-src 'none'" in (reply.headers["Content-Security-Policy"] or "")
+        connection.close()
+        return reply.status, text
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[str]:
+    """Run the page of a folder; yield the address that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "generator.cli", "start", "--no-open", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """The page of a folder with a checkpoint, labels and an image."""
+    from torchvision.models import mobilenet_v3_small
+
+    folder = tmp_path_factory.mktemp("start") / "chosen"
+    (folder / "runs").mkdir(parents=True)
+    (folder.parent / "secret.txt").write_text("secret")
+    (folder / "outside").symlink_to(folder.parent)
+    save_random_weights(mobilenet_v3_small(num_classes=3), folder / "runs" / "best.pth")
+    (folder / "runs" / "<b>names.txt").write_text("cat\ndog\nhorse\n")
+    noise(0).save(folder / "image.png")
+    with started(folder) as address:
+        yield Start(address, folder.resolve())
+
+
+# ------------------------------------------------------------------------------------ who is let in
+
+
+def test_only_the_page_itself_with_its_token_is_let_in(start: Start) -> None:
+    place = urlsplit(start.address)
+    own = f"http://{place.netloc}"
+    body = json.dumps({"folder": ""})
+    assert place.hostname == "127.0.0.1"
+    assert len(place.path) > 24
+    assert start.send("GET", "")[0] == 200
+    assert start.send("POST", "api/files", body, {"Origin": own})[0] == 200
+    # Without the token, or with another.
+    for path in ("/", "/index.html", "/page.js", "/api/files", "/%2e%2e/api/files", "/wrong/"):
+        assert start.send("GET", path)[0] == 403
+    assert start.send("POST", "/wrong/api/files", body, {"Origin": own})[0] == 403
+    # A name of another site that leads here, as in DNS rebinding.
+    for host in ("evil.example", f"evil.example:{place.port}", "127.0.0.1", "127.0.0.1:1"):
+        assert start.send("GET", "", headers={"Host": host})[0] == 421
+    # A form, or a script, of another page.
+    for origin in ("http://evil.example", "null", own.replace("http:", "https:")):
+        assert start.send("POST", "api/files", body, {"Origin": origin})[0] == 403
+    assert start.send("POST", "api/files", body)[0] == 403
+    plain = {"Origin": own, "Content-Type": "text/plain"}
+    assert start.send("POST", "api/files", body, plain)[0] == 415
+    long = {"Origin": own, "Content-Length": "9000000"}
+    assert start.send("POST", "api/files", body, long)[0] == 413
+    assert start.send("GET", "../../files.py")[0] == 404
+    assert start.send("GET", "%2e%2e/server.py")[0] == 404
+
+
+def test_it_listens_on_this_machine_alone(start: Start) -> None:
+    port = urlsplit(start.address).port
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.2", port), timeout=5),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["..", "../secret.txt", "/etc", "outside", "runs/../..", "a\0b"])
+def test_paths_that_lead_out_of_the_folder_are_refused(start: Start, name: str) -> None:
+    given = {"weights": "runs/best.pth", "destination": "new", "answers": {}}
+    for asked in (
+        start.ask("files", folder=name),
+        start.ask("inspect", weights=name, answers={}),
+        start.ask("inspect", weights="runs/best.pth", labels=name, answers={}),
+        start.ask("change", project=name, answers={}),
+        *(start.ask("make", **{**given, key: name}) for key in ("destination", "weights")),
+        *(start.ask("make", **{**given, key: name}) for key in ("labels", "picture")),
+    ):
+        status, content = asked
+        assert status == 400
+        assert "outside" in content["error"] or "no path" in content["error"]
+    assert not (start.folder / "new").exists()
+
+
+def test_only_what_is_in_the_folder_is_listed(start: Start) -> None:
+    _, found = start.ask("files", folder="")
+    names = [entry["name"] for entry in found["entries"]]
+    assert {"runs", "image.png"} <= {*names}
+    assert "outside" not in names
+    _, found = start.ask("files", folder="runs")
+    assert [entry["path"] for entry in found["entries"]] == ["runs/<b>names.txt", "runs/best.pth"]
+    assert found["parent"] == "."
+    status, found = start.ask("files", folder="runs/best.pth")
+    assert (status, "cannot be read" in found["error"]) == (400, True)
+
+
+def test_many_files_are_not_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MANY", 3)
+    for number in range(5):
+        (tmp_path / f"{number}").touch()
+    found = files.listing(tmp_path.resolve(), "")
+    assert (len(found["entries"]), found["left_out"]) == (3, 2)
+
+
+# ------------------------------------------------------------------------------ questions and files
+
+
+def test_the_files_are_those_that_copier_writes(start: Start, tmp_path: Path) -> None:
+    answers = {"project_name": "Köln <b>", "num_classes": 7, "deploy": ["asgi"], "mean": [0.5]}
+    answers |= {"transforms": "custom", "color_mode": "L", "response_format": "label"}
+    texts = {name: x if isinstance(x, str | list) else json.dumps(x) for name, x in answers.items()}
+    status, found = start.ask("preview", answers={**texts, "mean": "[0.5]", "top_k": 5})
+    assert status == 200
+    render(tmp_path / "project", answers, plain_copy(tmp_path / "template"))
+    expected = {
+        path.relative_to(tmp_path / "project").as_posix(): path.read_text("utf-8")
+        for path in (tmp_path / "project").rglob("*")
+        if path.is_file()
+    }
+    name = ".copier-answers.yml"
+    assert {**found["files"], name: ""} == {**expected, name: ""}
+    assert "top_k" not in found["command"]  # it is not asked with this response
+    words = shlex.split(found["command"])
+    assert words[:3] == ["copier", "copy", "--defaults"]
+    assert parse(words[place + 1] for place, word in enumerate(words) if word == "-d") == answers
+
+
+@pytest.mark.parametrize(
+    ("answers", "name", "message"),
+    [
+        ({"num_classes": "0"}, "num_classes", "write 2 or more"),
+        ({"num_classes": "many"}, "num_classes", "is not a whole number"),
+        ({"num_classes": "[1"}, "num_classes", "is not a whole number"),
+        ({"model_name": "a b"}, "model_name", "model_name"),
+        ({"architecture": "resnet19"}, "architecture", "resnet19"),
+        ({"backend": "none"}, "backend", "choice"),
+        ({"deploy": ["nowhere"]}, "deploy", "nowhere"),
+        ({"deploy": "asgi"}, "deploy", "is no list"),
+    ],
+)
+def test_what_is_refused_is_said_beside_its_question(
+    start: Start, answers: dict[str, Any], name: str, message: str
+) -> None:
+    status, found = start.ask("preview", answers=answers)
+    problems = {x["name"]: x["problem"] for x in found["questions"] if x["problem"]}
+    assert (status, found["files"], [*problems]) == (200, None, [name])
+    assert message in problems[name]
+
+
+def test_questions_that_do_not_apply_have_the_reason(start: Start) -> None:
+    _, found = start.ask("preview", answers={"task": "object_detection"})
+    by_name = {question["name"]: question for question in found["questions"]}
+    assert by_name["score_threshold"]["is_asked"]
+    assert not by_name["checkpoint_key"]["is_asked"]
+    assert by_name["checkpoint_key"]["reason"] == "asked when weights == 'checkpoint'"
+    assert {"family", "change_rest"}.isdisjoint(by_name)  # the terminal's alone
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"answers": 1}', '{"answers": {"task": {}}}'])
+def test_what_is_no_request_of_the_page_is_refused(start: Start, body: str) -> None:
+    origin = {"Origin": f"http://{urlsplit(start.address).netloc}"}
+    status, text = start.send("POST", "api/preview", body, origin)
+    assert status == 400 or '"problem"' in text
+    assert start.ask("preview", answers={})[0] == 200
+
+
+# ------------------------------------------------------------------------------------ the command
+
+
+def test_a_folder_or_port_that_cannot_be_used_is_refused(start: Start, tmp_path: Path) -> None:
+    result = ts_template("start", str(tmp_path / "none"), "--no-open")
+    assert (result.returncode, "there is no folder" in result.stderr) == (1, True)
+    port = str(urlsplit(start.address).port)
+    result = ts_template("start", "--no-open", "--port", port, str(tmp_path))
+    assert (result.returncode, "name another" in result.stderr) == (1, True)
+
+
+# ------------------------------------------------------------------------------------- in a browser
+
+
+def choose(page: Page, what: str, *names: str) -> None:
+    """Choose a file of the page's own browser."""
+    page.get_by_role("button", name=f"Choose {what}").click()
+    for name in names:
+        page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+
+
+@needs_chromium
+def test_from_a_checkpoint_to_a_prediction_by_clicks_alone(start: Start, browser: Browser) -> None:
+    from playwright.sync_api import expect
+
+    with opened(browser, start.address) as page:
+        choose(page, "a checkpoint", "runs/", "best.pth")
+        choose(page, "labels", "runs/", "<b>names.txt")
+        page.get_by_text("mobilenet_v3_small").first.wait_for()
+        expect(page.get_by_label("num_classes", exact=True)).to_have_value("3", timeout=60_000)
+        assert page.locator("#row-num_classes .mark").inner_text() == "from the checkpoint"
+        # What is assumed is marked until it is confirmed.
+        assert page.locator("#row-transforms .mark").inner_text() == "assumed"
+        assert "transforms" in page.locator("#assumed").inner_text()
+        page.get_by_role("button", name="Confirm transforms").click()
+        expect(page.locator("#assumed")).not_to_contain_text("transforms", timeout=60_000)
+        assert page.locator("#row-transforms .mark").inner_text() == "yours"
+
+        choose(page, "an image to predict", "image.png")
+        page.get_by_role("button", name="Make, archive and predict").click()
+        page.get_by_text("The project is made, and has predicted.").wait_for(timeout=180_000)
+        steps = page.locator("#steps").inner_text()
+        assert re.search(r"4\. Predict for an image.*\n.*(cat|dog|horse)", steps, re.DOTALL)
+        assert not re.search(r"transforms: .*assumed", steps)  # it was confirmed
+        assert (start.folder / "my-service" / "model-store").is_dir()
+
+        # Once more into the same folder: the error in full.
+        page.get_by_role("button", name="Make, archive and predict").click()
+        page.get_by_role("alert").filter(has_text="not made").wait_for(timeout=60_000)
+        assert "exists; name another folder" in page.locator("#steps").inner_text()
+
+
+@needs_chromium
+def test_the_project_follows_the_answers_and_marks_what_changed(
+    start: Start, browser: Browser
+) -> None:
+    from playwright.sync_api import expect
+
+    with opened(browser, start.address) as page:
+        page.get_by_role("button", name="README.md", exact=True).wait_for()
+        page.get_by_label("project_name", exact=True).fill("<img src=x onerror=alert(1)>")
+        page.locator("#text .changed").first.wait_for()
+        assert "<img src=x onerror=alert(1)>" in page.locator("#text").inner_text()
+        assert page.locator("img").count() == 0
+        assert page.get_by_role("button", name="README.md, changed").count() == 1
+        assert "-d 'project_name=<img" in page.locator("#command").inner_text()
+
+        page.get_by_label("num_classes", exact=True).fill("0")
+        problem = page.locator("#problem-num_classes")
+        problem.filter(has_text="write 2 or more").wait_for()
+        assert page.get_by_role("button", name="Make, archive and predict").is_disabled()
+        page.get_by_label("num_classes", exact=True).fill("12")
+        expect(problem).to_have_text("", timeout=60_000)
+
+        assert page.locator("#row-checkpoint_key").count() == 0
+        page.get_by_label("Show those that do not apply, too").check()
+        row = page.locator("#row-checkpoint_key")
+        row.get_by_text("asked when weights == 'checkpoint'").wait_for()
+        assert row.get_by_role("textbox").is_disabled()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_used_by_the_keyboard_on_a_narrow_screen(
+    start: Start, browser: Browser, scheme: Any
+) -> None:
+    from playwright.sync_api import expect
+
+    size = {"width": 320, "height": 640}
+    with opened(browser, start.address, viewport=size, color_scheme=scheme) as page:
+        page.get_by_role("button", name="README.md", exact=True).wait_for()
+        background = page.evaluate("getComputedStyle(document.body).color")
+        assert background == ("rgb(0, 0, 0)" if scheme == "light" else "rgb(255, 255, 255)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Choose a checkpoint"
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").wait_for()
+        expect(page.locator("#entries button").first).to_be_focused()
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.textContent") == "Choose a checkpoint"
+        # Each field has a name, for those who hear the page.
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('main input, main select')]"
+            ".filter(x => !x.labels.length).map(x => x.id)"
+        )
+        assert unnamed == []
+        # The focus stays while the project is rendered anew.
+        page.get_by_label("num_classes", exact=True).focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.type("345", delay=60)
+        page.locator("#command", has_text="num_classes=345").wait_for()
+        assert page.evaluate("document.activeElement.id") == "answer-num_classes"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_page_is_small() -> None:
+    folder = REPOSITORY / "generator" / "page"
+    assert sum(x.stat().st_size for x in folder.rglob("*") if x.is_file()) < 2_000_000
+    text = "".join(path.read_text("utf-8") for path in (folder / "static").iterdir())
+    assert not re.search(r"innerHTML|insertAdjacent|document\.write|eval\(|https?://", text)
