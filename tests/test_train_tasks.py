@@ -93,3 +93,55 @@ def test_any_number_of_classes(tmp_path: Path) -> None:
     said = run(project, "train.py", str(columns), "--epochs", "1", *QUICK)
     assert "32 images to train on, 8 to validate with" in said
     assert labels_of(project) == ["null", "eins", "zwei"]
+
+
+def write_shapes(folder: Path, count: int, seed: int) -> Path:
+    """Write images of one square and one disc, of a brightness each, and their masks.
+
+    They are wide, and of two sizes; pixels at the edge of a shape count for nothing.
+    """
+    random = np.random.default_rng(seed)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(count):
+        height, width = [(24, 32), (30, 36)][number % 2]
+        pixels = random.normal(60, 6, (height, width))
+        mask = np.zeros((height, width), np.uint8)
+        rows, columns = np.mgrid[:height, :width]
+        for index, left in zip((1, 2), random.permutation([8, width - 9]), strict=True):
+            top, radius = random.integers(8, height - 8), random.integers(4, 7)
+            across, down = np.abs(columns - left), np.abs(rows - top)
+            far = np.maximum(across, down) if index == 1 else np.hypot(across, down)
+            mask[far < radius + 0.5] = 255
+            mask[far < radius - 0.5] = index
+            pixels[far < radius] += 60 * index
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        (folder / "images" / f"{number}.png").write_bytes(encode(image))
+        (folder / "masks" / f"{number}.png").write_bytes(encode(Image.fromarray(mask)))
+    return folder
+
+
+@pytest.mark.parametrize("output", ["logits", "binary_logit"])
+def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
+    answers = {"task": "semantic_segmentation", "image_size": 24, "model_output": output}
+    if output == "logits":
+        answers |= {"num_classes": 3, "transforms": "custom", "resize_mode": "shorter_side"}
+    else:
+        answers |= {"num_classes": 2, "transforms": "to_tensor", "label_format": "none"}
+    project = make(tmp_path / "project", **answers)
+    before = (project.path / "index_to_name.json").read_bytes() if output == "logits" else b""
+    data = write_shapes(tmp_path / "data", 48, 0)
+    validation = write_shapes(tmp_path / "validation", 16, 1)
+    if output == "binary_logit":  # both shapes are the foreground
+        for mask in [*data.glob("masks/*"), *validation.glob("masks/*")]:
+            with Image.open(mask) as image:
+                mask.write_bytes(encode(image.point(lambda x: min(x, 1) if x < 255 else x)))
+    said = run(
+        project,
+        *("train.py", str(data), "--validation", str(validation), "--epochs", "20"),
+        *("--lr", "0.01", "--batch-size", "8", "--flip", *QUICK),
+    )
+    assert "48 images to train on, 16 to validate with" in said
+    assert check_archive(project, validation)["mean_iou"] > 0.7
+    if before:
+        assert (project.path / "index_to_name.json").read_bytes() == before

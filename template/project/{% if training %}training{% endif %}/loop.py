@@ -162,12 +162,11 @@ def validate(fabric: Fabric, network: nn.Module, loader: Iterable[Batch]) -> dic
     return whole.metrics()
 
 
-def on_device(fabric: Fabric, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def on_device(fabric: Fabric, batch: Batch) -> tuple[torch.Tensor, Any]:
     """Return the network's input, made by the service's own code, and what is right."""
     if batch.problem:
         raise ProjectError(batch.problem)
-    items, targets = batch.items.to(fabric.device), batch.targets.to(fabric.device)
-    return task.normalize(items), targets
+    return task.normalize(batch.items.to(fabric.device)), fabric.to_device(batch.targets)
 
 
 def rate(step: int, steps: int) -> float:
