@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.distributed import all_gather_object
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
@@ -151,18 +152,21 @@ def validate(fabric: Fabric, network: nn.Module, loader: Iterable[Batch]) -> dic
     for batch in loader:
         inputs, targets = on_device(fabric, batch)
         measure.add(network(inputs).float(), targets)
-    if fabric.world_size > 1:
-        counts: Any = fabric.all_reduce(measure.counts.to(fabric.device), reduce_op="sum")
-        measure.counts = counts.cpu()
-    return measure.metrics()
+    if fabric.world_size == 1:
+        return measure.metrics()
+    measures: list[Any] = [None] * fabric.world_size
+    all_gather_object(measures, measure)
+    whole = Measure()
+    for part in measures:
+        whole.include(part)
+    return whole.metrics()
 
 
-def on_device(fabric: Fabric, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def on_device(fabric: Fabric, batch: Batch) -> tuple[torch.Tensor, Any]:
     """Return the network's input, made by the service's own code, and what is right."""
     if batch.problem:
         raise ProjectError(batch.problem)
-    items, targets = batch.items.to(fabric.device), batch.targets.to(fabric.device)
-    return task.normalize(items), targets
+    return task.normalize(batch.items.to(fabric.device)), fabric.to_device(batch.targets)
 
 
 def rate(step: int, steps: int) -> float:
