@@ -49,8 +49,8 @@ class Handler:
         self.labels = [names[str(index)] for index in range(len(names))]
         weights = model_dir / context.manifest["model"]["serializedFile"]
         self.model = load_model(weights, self.device)
-        # On a GPU the first forward pass of each batch size is slow: cuDNN looks for its kernels, for
-        # seconds with MobileNets. Pay for it before the first request.
+        # On a GPU the first forward pass of each batch size is slow: cuDNN looks for kernels, for
+        # seconds with a MobileNet. Pay for that before the first request.
         largest = min(context.model_yaml_config.get("batchSize", 1), task.MAX_BATCH)
         for size in range(1, largest + 1 if self.device.type == "cuda" else 2):
             self.scores([task.example()] * size)
