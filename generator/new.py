@@ -30,7 +30,7 @@ from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
 from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
-from generator.rendering import render, runner
+from generator.rendering import installing, render, runner
 from generator.scripts import ScriptError, Scripts
 from generator.speed import EXACT, PLAIN, quick
 from generator.tasks import serving, tasks
@@ -105,8 +105,7 @@ def make_project(
         if importlib.util.find_spec("transformers") is None:
             raise UserError(
                 f"{found.path} is of transformers' {hub.network}, and transformers is not "
-                f"installed here, so that nothing could build it: {runner()}pip install "
-                "transformers"
+                f"installed here, so that nothing could build it: {installing(['transformers'])}"
             )
     if found.task is None and not {"task"} & {*found.likely, *answers}:
         raise UserError(

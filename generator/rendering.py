@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ def runner() -> str:
     Its environment is not that of the user's shell, which finds no ts-template or torch.
     """
     return "uv run --no-project --with-requirements requirements.txt " * ("UV" in os.environ)
+
+
+def installing(packages: Iterable[str]) -> str:
+    """Return, for people, how this comes to have packages: by uv, if it runs under that, or pip."""
+    if "UV" in os.environ:
+        return f"add {' '.join(f'--with {name}' for name in packages)} after uv run"
+    return f"pip install {' '.join(packages)}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generator import facts
+from generator.rendering import installing
 
 PLAIN = "eager"  # PyTorch as it is: what `copier copy` takes, and what all others are compared with
 EXACT = "fp32"
@@ -52,7 +53,7 @@ def quick(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         if precision != EXACT or not facts.backends()[name].get("is_quick"):
             continue
         if lacking := missing(name):
-            reasons.append(f"for {name}: pip install {' '.join(lacking)}")
+            reasons.append(f"for {name}: {installing(lacking)}")
         else:
             names.append(name)
     if not (names or reasons):

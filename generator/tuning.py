@@ -33,7 +33,7 @@ import yaml
 from generator import facts, speed
 from generator.bench.contenders import cores, reason_in
 from generator.errors import UserError
-from generator.rendering import plain_copy, render
+from generator.rendering import installing, plain_copy, render
 
 ANSWERS_FILE = ".copier-answers.yml"
 CHOICES = ("backend", "precision", "decode")
@@ -393,7 +393,7 @@ class Tuning:
         try:
             lacking = speed.missing(one.answers["backend"]) if "backend" in one.answers else []
             if lacking:
-                raise UserError(f"pip install {' '.join(lacking)}")
+                raise UserError(installing(lacking))
             if not self.render(one.folder, one.answers):
                 raise UserError("the template refuses it for this project")
             examples = one.folder / self.input["examples"]

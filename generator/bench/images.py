@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator.errors import UserError
+from generator.rendering import installing
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,7 @@ def load_photographs() -> list[Image.Image]:
         from skimage import data
     except ImportError:
         raise UserError(
-            "the photographs come from scikit-image: pip install scikit-image"
+            f"the photographs come from scikit-image: {installing(['scikit-image'])}"
         ) from None
     sources = [
         *(data.astronaut(), data.chelsea(), data.coffee(), data.rocket()),

@@ -16,6 +16,7 @@ from typing import Any
 from generator.bench.contenders import AS_IT_COMES, ONE_THREAD, OWN_HANDLER
 from generator.errors import UserError
 from generator.files import in_one_step
+from generator.rendering import installing
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "report.json", "report.md", "report"
 METRICS = {"per_second": "requests a second", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
@@ -425,7 +426,9 @@ def refuse_without_matplotlib() -> None:
     import importlib.util
 
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("the plot needs matplotlib: pip install matplotlib, or add --plot none")
+        raise UserError(
+            f"the plot needs matplotlib: {installing(['matplotlib'])}, or add --plot none"
+        )
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
