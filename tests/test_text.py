@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import text_folders
 import torch
+import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -173,6 +174,14 @@ def of_four_classes(folder: Path) -> None:
     text_folders.bert(folder, id2label=dict(enumerate(text_folders.NAMES)))
 
 
+def of_characters(folder: Path) -> None:
+    settings = transformers.CanineConfig(
+        **text_folders.SMALL, num_hash_buckets=64, downsampling_rate=2, upsampling_kernel_size=2
+    )
+    network = transformers.CanineForSequenceClassification(settings)
+    network.save_pretrained(folder)
+
+
 def before_fine_tuning(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     kept = {name: x for name, x in state.items() if not name.startswith("classifier.")}
@@ -212,6 +221,7 @@ REFUSED: dict[Callable[[Path], object], str] = {
     without_padding: "pad_token_id",
     with_fewer_places: "max_tokens=40",
     of_four_classes: "num_classes=4",
+    of_characters: "reads characters",
     before_fine_tuning: "lacks 2 weights of BertForSequenceClassification",
     of_another_tokenizer: "more tokens than the network",
     with_damaged_weights: "does not load",
