@@ -31,7 +31,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {"str": "string", "bool": "boolean", "int": "integer", "float": "number"}
 TIMM = re.compile("timm/[A-Za-z0-9][A-Za-z0-9_.-]*")  # a value of architecture, in short
 
-# Questions of which the schema knows the form alone, each with what it leaves out.
+# Questions of which the schema knows the form alone, each with what it leaves out. Those of one
+# task alone are in its forms.yml, as are their forms.
 LEFT_OUT = {
     "family": "which there are, and what else it changes; architecture needs none",
     "project_name": "characters that steer a terminal",
@@ -39,26 +40,21 @@ LEFT_OUT = {
     "head_layers": "which layers there are, and in which order",
     "image_size": "which sizes the architecture takes",
     "resize_size": "at least image_size",
-    "max_size": "at least image_size",
     "mean": "as many numbers as channels",
     "std": "as many numbers as channels",
     "label_folder": "characters that no path should have",
     "state_dict_prefix": "names that end in a dot, where there must be some",
     "output_key": "characters that no key has",
-    "keypoint_names": "no name twice, and as many as torchvision's own weights have",
-    "thresholds": "as many numbers as classes",
 }
 
 # The forms of answers that are neither one of several values nor a number.
 FRACTION = {"type": "number", "minimum": 0, "maximum": 1}
-INSIDE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 PER_CHANNEL = {"type": "array", "items": FRACTION, "minItems": 1, "maxItems": 3}
 FORMS: dict[str, Schema] = {
     "project_name": {"type": "string", "pattern": r"\S"},
     "model_name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
     "mean": {"anyOf": [FRACTION, PER_CHANNEL]},
     "std": {"anyOf": [FRACTION, PER_CHANNEL]},
-    "thresholds": {"anyOf": [INSIDE, {"type": "array", "items": INSIDE, "minItems": 1}]},
     "head_layers": {
         "anyOf": [
             {"type": "string"},
@@ -66,13 +62,30 @@ FORMS: dict[str, Schema] = {
             {"type": "object", "additionalProperties": {"type": "string"}},
         ]
     },
-    "keypoint_names": {
-        "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": 1000},
-            {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1000},
-        ]
-    },
 }
+
+
+@cache
+def forms_of_tasks() -> dict[str, dict[str, Any]]:
+    """Return by question what the forms.yml of tasks have: `form`, `left_out` or both."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((template_root() / "template" / "tasks").glob("*/forms.yml")):
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def left_out() -> dict[str, str]:
+    """Return by question what the schema leaves out of what it takes."""
+    tasks = forms_of_tasks().items()
+    return LEFT_OUT | {name: x["left_out"] for name, x in tasks if "left_out" in x}
+
+
+@cache
+def forms() -> dict[str, Schema]:
+    """Return by question the schema of answers that are neither one of several nor a number."""
+    tasks = forms_of_tasks().items()
+    return FORMS | {name: x["form"] for name, x in tasks if "form" in x}
 
 
 class UnknownError(Exception):
@@ -177,7 +190,7 @@ class Questions:
             return (*catalogue.load(), "timm/resnet18")
         if "choices" in entry:
             return tuple(options.questions()[name].values)
-        if entry["type"] in ("int", "float") and name not in LEFT_OUT:
+        if entry["type"] in ("int", "float") and name not in left_out():
             return self.numbers(name)
         return ()
 
@@ -480,7 +493,7 @@ class Writer:
 
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
-        self.left_out = dict(LEFT_OUT)
+        self.left_out = dict(left_out())
         self.definitions: dict[str, Schema] = {}
         self.names: dict[str, str] = {}
         self.defaults: dict[str, Tree] = {}
@@ -551,7 +564,7 @@ class Writer:
         """Yield what an answer must be, given others, and when it has no effect."""
         entry = self.questions.entries[name]
         self.questions.root = name
-        if "validator" in entry and not self.questions.domains[name] and name not in FORMS:
+        if "validator" in entry and not self.questions.domains[name] and name not in forms():
             self.left_out.setdefault(name, "more than its type")
         parts = [self.limits] * bool(self.questions.domains[name])
         parts += [self.offers] * entry.get("multiselect", False)
@@ -617,8 +630,8 @@ class Writer:
             schema |= {"type": "string", "anyOf": [values, {"pattern": f"^{TIMM.pattern}$"}]}
         elif question.values:
             schema |= {"type": "string", **values}
-        elif name in FORMS:
-            schema |= FORMS[name]
+        elif name in forms():
+            schema |= forms()[name]
         elif question.type in TYPES:
             schema["type"] = TYPES[question.type]
         default = entry["default"]
