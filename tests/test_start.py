@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from copier import Settings, run_copy
 from test_demo_page import browser, needs_chromium, opened
 
 from conftest import REPOSITORY, noise, save_random_weights, ts_template
 from generator.options import parse
 from generator.page import files
 from generator.rendering import plain_copy, render
+from test_commands import commit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -235,6 +238,26 @@ def test_what_is_no_request_of_the_page_is_refused(start: Start, body: str) -> N
     status, text = start.send("POST", "api/preview", body, origin)
     assert status == 400 or '"problem"' in text
     assert start.ask("preview", answers={})[0] == 200
+
+
+def test_what_another_answer_would_change_is_shown(start: Start, released_template: Path) -> None:
+    project = start.folder / "service"
+    answers = {"architecture": "custom", "num_classes": 4, "label_format": "none"}
+    settings = Settings()
+    options = {"defaults": True, "quiet": True, "settings": settings}
+    run_copy(str(released_template), project, data=answers, **options)
+    commit(project)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    status, found = start.ask("change", project="service", answers={"num_classes": 7})
+    assert (status, found["conflicts"], found["unused"]) == (200, [], [])
+    assert {".copier-answers.yml", "service/__init__.py"} <= {*found["files"]}
+    marked = ["".join(text for _, text in line) for line in found["lines"]]
+    assert "+num_classes: 7" in marked and "-num_classes: 4" in marked
+    assert "copier update" in found["command"] and "-d num_classes=7" in found["command"]
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+    status, found = start.ask("change", project="runs", answers={})
+    assert status == 400 and "runs" in found["error"]
+    shutil.rmtree(project)
 
 
 # ------------------------------------------------------------------------------------ the command
