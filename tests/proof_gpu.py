@@ -52,6 +52,7 @@ from generator.presets import presets
 from generator.rendering import render
 from generator.shared.load import send_load
 from generator.torture import serving
+from generator.workers import model_address, ready_workers
 
 LIMIT = 480  # seconds for all of it
 BUILDING = 0.4  # the share of them within which archives are built
@@ -339,8 +340,10 @@ def load(url: str, proof: Proof) -> dict[str, Any]:
 def service(project: Path, *arguments: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run a project on the ASGI server, or as told; yield its URL, and figures of its start."""
     before, began = memory_used(), time.monotonic()
-    with serving(project, *(arguments or ("--engine", "asgi"))) as (url, _, _):
-        yield url, {"start_s": round(time.monotonic() - began, 1), "before": before}
+    with serving(project, *(arguments or ("--engine", "asgi"))) as (url, management, _):
+        start = round(time.monotonic() - began, 1)
+        ready_workers(model_address(url, management), 60)  # all of them, not the first alone
+        yield url, {"start_s": start, "before": before}
 
 
 def measure(project: Path, proof: Proof, *arguments: str) -> tuple[list[Any], dict[str, Any]]:

@@ -497,10 +497,10 @@ def test_images_are_not_normalised_twice(
         torch.export.save(torch.export.export(network, (images,), dynamic_shapes=free), path)
     refused = refusal(project, "model.onnx")
     assert f"holds the mean {scale * 0.485:g}" in refused
-    command = refused.splitlines()[1 if scale == 255 else 0].rpartition(":current: ")[2]
-    words = shlex.split(command)
-    assert f"std=[{1 / scale}]" in words
-    fixed = dict(word.split("=", 1) for word in words if word != "-d")
+    words = shlex.split(refused.splitlines()[1 if scale == 255 else 0].rpartition("copier ")[2])
+    answers = [words[place + 1] for place, word in enumerate(words) if word == "-d"]
+    assert f"std=[{1 / scale}]" in answers
+    fixed = dict(answer.split("=", 1) for answer in answers)
     right = copy_project("right", **answered, **{k: yaml.safe_load(x) for k, x in fixed.items()})
     path.rename(right.path / "weights" / "model.onnx")
     assert not refusal(right, "model.onnx")
