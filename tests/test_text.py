@@ -176,7 +176,11 @@ def of_four_classes(folder: Path) -> None:
 
 def of_characters(folder: Path) -> None:
     settings = transformers.CanineConfig(
-        **text_folders.SMALL, num_hash_buckets=64, downsampling_rate=2, upsampling_kernel_size=2
+        **text_folders.SMALL,
+        **text_folders.named({}),
+        num_hash_buckets=64,
+        downsampling_rate=2,
+        upsampling_kernel_size=2,
     )
     network = transformers.CanineForSequenceClassification(settings)
     network.save_pretrained(folder)
