@@ -218,8 +218,8 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
         known = len(model.get_input_embeddings().weight)
     except NotImplementedError as error:
         raise ProjectError(
-            f"{source}: the network reads characters, not tokens (as CANINE does); expected one that "
-            "has an embedding for each token of its tokenizer"
+            f"{source}: the network reads characters, not tokens (as CANINE does); expected one "
+            "that has an embedding for each token of its tokenizer"
         ) from error
     if max(item[0].max() for item in items) >= known:
         raise ProjectError(f"{source}: its tokenizer has more tokens than the network knows")
