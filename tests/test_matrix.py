@@ -417,6 +417,7 @@ def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> N
         assert {archs[name].family for name in tried} == {archs[name].family for name in known}
         assert tried == known or not every
     assert {answers["task"] for answers in sample} == set(TASKS)
+    assert {x["task"] for x in sample if x["accelerator"] == "cuda"} == set(TASKS)
     renderer = FastRenderer(plain_copy(tmp_path / "template"))
     failures = []
     context = get_context("forkserver")

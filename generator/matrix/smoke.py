@@ -38,10 +38,15 @@ def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
             alike = [name for name in tasks if tasks[name]["networks"] == fact["networks"]]
             place = alike.index(task)
             answers = [x for i, x in enumerate(answers) if i % len(alike) == place]
+        # Projects for a GPU run without one, too.
+        plain = [x for x in answers if tuple(x[name] for name in SPEED) == PLAIN]
+        for x in [x for x in plain if GPU in speeds(task, x["weights"])][::2]:
+            x |= zipped(SPEED, GPU)
         sample += answers
     return sample
 
 
+PLAIN, GPU = ("cpu", "eager", "fp32"), ("cuda", "eager", "fp32")
 LARGE = 40e6  # parameters; to convert such a network takes a minute
 
 
@@ -64,7 +69,7 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
             continue
         answers = {question: next(pack) for question, pack in packs.items()}
         answers |= {"architecture": name, "num_classes": 5}
-        answers |= zipped(SPEED, ways_by_name.get(name, ("cpu", "eager", "fp32")))
+        answers |= zipped(SPEED, ways_by_name.get(name, PLAIN))
         if "transforms" in answers:
             # The others would mean the full size.
             if answers["transforms"] != "to_tensor":

@@ -51,9 +51,10 @@ class Handler:
         self.model = load_model(weights, self.device)
         # On a GPU the first forward pass of each batch size is slow: cuDNN looks for kernels, for
         # seconds with a MobileNet. Pay for that before the first request.
-        largest = min(context.model_yaml_config.get("batchSize", 1), task.MAX_BATCH)
+        examples = [task.example()] * context.model_yaml_config.get("batchSize", 1)
+        largest = max(map(len, task.batches(dict(enumerate(examples)))))
         for size in range(1, largest + 1 if self.device.type == "cuda" else 2):
-            self.scores([task.example()] * size)
+            self.scores(examples[:size])
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[str | bytes]:
         """Return the body of every response of a batch.
