@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def write_digits(folder: Path, count: int, seed: int, *, in_columns: bool = Fals
     random = np.random.default_rng(seed)
     digits = load_digits()
     indices = np.flatnonzero(digits.target < 3)[seed::2]
-    names = ["null", "eins", "zwei"]
+    names = ["ein Ring", "eins", "zwei"]
     folder.mkdir()
     rows = []
     for number in range(count):
@@ -83,7 +84,8 @@ def test_any_number_of_classes(tmp_path: Path) -> None:
         *("train.py", str(data), "--validation", str(validation), "--epochs", "12", *QUICK),
     )
     assert "256 images to train on, 64 to validate with" in said
-    assert labels_of(project) == ["eins", "null", "zwei"]
+    assert "3 classes: ein Ring, eins, zwei" in said
+    assert labels_of(project) == ["ein Ring", "eins", "zwei"]
     found = check_archive(project, validation)
     assert found["map"] > 0.9
 
@@ -92,7 +94,19 @@ def test_any_number_of_classes(tmp_path: Path) -> None:
     columns = write_digits(tmp_path / "columns", 40, 0, in_columns=True)
     said = run(project, "train.py", str(columns), "--epochs", "1", *QUICK)
     assert "32 images to train on, 8 to validate with" in said
-    assert labels_of(project) == ["null", "eins", "zwei"]
+    assert labels_of(project) == ["ein Ring", "eins", "zwei"]
+
+    # Without a separator anywhere, a space is one.
+    table = tmp_path / "data" / "tags.csv"
+    rows = [
+        line.replace("ein Ring", "null").replace("|", " ")
+        for line in data.read_text("utf-8").splitlines()
+    ]
+    table.write_text("\n".join(rows), "utf-8")
+    (project.path / "index_to_name.json").unlink()
+    assert "3 classes: eins, null, zwei" in run(
+        project, "train.py", str(table), "--epochs", "1", *QUICK
+    )
 
 
 def write_shapes(folder: Path, count: int, seed: int) -> Path:
@@ -121,6 +135,22 @@ def write_shapes(folder: Path, count: int, seed: int) -> Path:
     return folder
 
 
+def whitened(data: Path, folder: Path) -> Path:
+    """Return a copy of data whose masks have white shapes on black, as they are often saved."""
+    shutil.copytree(data, folder)
+    for mask in folder.glob("masks/*"):
+        with Image.open(mask) as image:
+            mask.write_bytes(encode(image.point(lambda x: 255 * (0 < x < 255))))
+    return folder
+
+
+def refused(project: Project, *arguments: str) -> str:
+    """Run a command of a project that must fail, and return what it says."""
+    result = project.run(*arguments)
+    assert result.returncode == 1
+    return result.stderr
+
+
 @pytest.mark.parametrize("output", ["logits", "binary_logit"])
 def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     answers = {"task": "semantic_segmentation", "image_size": 24, "model_output": output}
@@ -133,6 +163,8 @@ def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     data = write_shapes(tmp_path / "data", 48, 0)
     validation = write_shapes(tmp_path / "validation", 16, 1)
     if output == "binary_logit":  # both shapes are the foreground
+        refuse = ("train.py", str(whitened(data, tmp_path / "white")))
+        assert "has the pixels 0, 255 alone" in refused(project, *refuse)
         for mask in [*data.glob("masks/*"), *validation.glob("masks/*")]:
             with Image.open(mask) as image:
                 mask.write_bytes(encode(image.point(lambda x: min(x, 1) if x < 255 else x)))
@@ -143,5 +175,8 @@ def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     )
     assert "48 images to train on, 16 to validate with" in said
     assert check_archive(project, validation)["mean_iou"] > 0.7
+    if output == "binary_logit":
+        refuse = ("evaluate.py", str(tmp_path / "white"))
+        assert "has the pixels 0, 255 alone" in refused(project, *refuse)
     if before:
         assert (project.path / "index_to_name.json").read_bytes() == before
