@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,52 +97,10 @@ def make_project(
     weights = found.path if found.folder is None else found.folder.path
     for note in found.notes:
         console.print(f"   {printable(note)}")
-    refuse_unreadable(found)
-    hub = found.hub if model is None else None
-    if hub is not None:
-        labels = labels or hub.labels
-        if hub.problem and "transforms" not in answers:
-            raise UserError(hub.problem)
-        if importlib.util.find_spec("transformers") is None:
-            raise UserError(
-                f"{found.path} is of transformers' {hub.network}, and transformers is not "
-                f"installed here, so that nothing could build it: {installing(['transformers'])}"
-            )
-    if found.task is None and not {"task"} & {*found.likely, *answers}:
-        raise UserError(
-            f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
-            f"that is wrong, name the task: -d task={' or '.join(tasks())}"
-        )
-    task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
-    if labels is not None and task is not None and not task.facts["has_labels"]:
-        raise UserError(f"task={task.value} names no classes: leave out --labels")
-    known = answers_of(found, answers)
-    if task is not None:
-        known = task.answers_on_weights(found, known)
-    known |= answers
-    refuse_other_kind(found, known)
-    refuse_framework(found, known, is_built=model is not None)
-    if not ask:
-        refuse_open_layers(found, known, answers)
-    # What brings its own network needs no file that builds it.
-    is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
-    if known["architecture"] == "custom" and not is_built:
-        raise UserError(own_network(found))
-    likely = likely_of(found, known, destination)
-    names = None
-    chosen = tasks().get({**likely, **known}["task"])  # Copier refuses another
-    has_labels = chosen is None or chosen.facts["has_labels"]
-    if has_labels and (labels is not None or "label_format" not in answers):
-        # A guessed number of classes does not outweigh the names; the number of outputs does.
-        count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)
-        own = found.class_names
-        value = str({**likely, **known}.get("task"))
-        names = names_for(labels, count, console, value, own, label_order)
-    if is_open(known.get("head_layers")) or is_unsure(found, known, answers):
-        # What the file does not show is asked.
-        likely["head_layers"] = known.pop("head_layers")
-    if has_labels and "label_format" not in answers:
-        known |= label_answers(names, count)
+    told = what_is_told(
+        found, labels, answers, destination, console, ask=ask, model=model, label_order=label_order
+    )
+    known, likely, labels, names, hub = told.known, told.likely, told.labels, told.names, told.hub
     for name, value in known.items():
         console.print(f"   {name}: {printable(str(value))}")
 
@@ -231,6 +190,101 @@ def make_project(
         f"    {runner()}python serve.py\n"
         f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a checkpoint, labels and people tell of a project.
+
+    Attributes:
+        known: answers that follow, those of people among them.
+        likely: answers that are asked, or assumed.
+        labels: the label file, or the folder of them; that of the checkpoint if nobody named one.
+        names: what is in it.
+        hub: what the checkpoint's folder tells, if it is one of the Hugging Face Hub.
+    """
+
+    known: dict[str, Any]
+    likely: dict[str, Any]
+    labels: Path | None
+    names: Labels | None
+    hub: Hub | None
+
+
+def what_is_told(
+    found: Inspection,
+    labels: Path | None,
+    answers: Mapping[str, Any],
+    destination: Path,
+    console: Console,
+    *,
+    ask: bool,
+    model: Path | None = None,
+    label_order: str = "",
+) -> Told:
+    """Return the answers that follow from a checkpoint, labels and the answers of people.
+
+    Args:
+        found: What the checkpoint tells.
+        labels: A label file or an ImageFolder tree.
+        answers: Answers by question, which come before what the files tell.
+        destination: The project's folder, which names it.
+        console: Gets what is found in the labels.
+        ask: Whether what is left is asked.
+        model: The Python file that defines build_model(num_classes), for a network of one's own.
+        label_order: What the keys of the label file are, as `inspect_labels` has it.
+
+    Raises:
+        UserError: They do not make a service.
+    """
+    weights = found.path if found.folder is None else found.folder.path
+    refuse_unreadable(found)
+    hub = found.hub if model is None else None
+    if hub is not None:
+        labels = labels or hub.labels
+        if hub.problem and "transforms" not in answers:
+            raise UserError(hub.problem)
+        if importlib.util.find_spec("transformers") is None:
+            raise UserError(
+                f"{found.path} is of transformers' {hub.network}, and transformers is not "
+                f"installed here, so that nothing could build it: {installing(['transformers'])}"
+            )
+    if found.task is None and not {"task"} & {*found.likely, *answers}:
+        raise UserError(
+            f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
+            f"that is wrong, name the task: -d task={' or '.join(tasks())}"
+        )
+    task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
+    if labels is not None and task is not None and not task.facts["has_labels"]:
+        raise UserError(f"task={task.value} names no classes: leave out --labels")
+    known = answers_of(found, answers)
+    if task is not None:
+        known = task.answers_on_weights(found, known)
+    known |= answers
+    refuse_other_kind(found, known)
+    refuse_framework(found, known, is_built=model is not None)
+    if not ask:
+        refuse_open_layers(found, known, answers)
+    # What brings its own network needs no file that builds it.
+    is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
+    if known["architecture"] == "custom" and not is_built:
+        raise UserError(own_network(found))
+    likely = likely_of(found, known, destination)
+    names = None
+    chosen = tasks().get({**likely, **known}["task"])  # Copier refuses another
+    has_labels = chosen is None or chosen.facts["has_labels"]
+    if has_labels and (labels is not None or "label_format" not in answers):
+        # A guessed number of classes does not outweigh the names; the number of outputs does.
+        count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)
+        own = found.class_names
+        value = str({**likely, **known}.get("task"))
+        names = names_for(labels, count, console, value, own, label_order)
+    if is_open(known.get("head_layers")) or is_unsure(found, known, answers):
+        # What the file does not show is asked.
+        likely["head_layers"] = known.pop("head_layers")
+    if has_labels and "label_format" not in answers:
+        known |= label_answers(names, count)
+    return Told(known, likely, labels, names, hub)
 
 
 @contextlib.contextmanager

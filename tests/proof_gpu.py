@@ -28,8 +28,6 @@ import sys
 import tempfile
 import time
 import traceback
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -44,7 +42,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from engines import config_for, ray_cluster, send
 from generator import hostile
+from generator.bench import images as photographs
 from generator.bench.networks import KINDS, Kind, classifier, detector, segmenter
 from generator.errors import UserError
 from generator.facts import backends
@@ -132,13 +132,8 @@ class Proof:
 
     def make_images(self) -> None:
         """Write the images that are sent: JPEG files of 640 x 480 pixels, with grain."""
-        rng = np.random.default_rng(0)
-        for seed in range(8):
-            pixels = np.asarray(hostile.random_image(seed, (640, 480)))
-            grainy = pixels + rng.standard_normal(pixels.shape) * 1.5
-            self.images.append(self.folder / f"{seed}.jpg")
-            image = Image.fromarray(grainy.clip(0, 255).astype(np.uint8))
-            image.save(self.images[-1], quality=90)
+        images = [hostile.random_image(seed) for seed in range(8)]
+        self.images = photographs.make_images(images, "640x480", self.folder / "images")
 
     def weights(self, network: Network) -> Path:
         """Return where the weights of a network are, or are to be."""
@@ -271,12 +266,8 @@ def build(project: Path, end: float) -> dict[str, Any]:
 
 def post(url: str, body: bytes) -> tuple[int, Any]:
     """Send an image; return the status, and the response as JSON."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/octet-stream"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+    status, reply = send(url, body)
+    return status, json.loads(reply)
 
 
 def predictions(url: str, proof: Proof) -> list[Any]:
@@ -545,8 +536,6 @@ def prove_ray(proof: Proof) -> dict[str, Any]:
     """Serve an archive on Ray Serve, on a GPU of its own."""
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("fastapi") is None:
         return {"skipped": "ray[serve] is not installed"}
-    from engines import config_for, ray_cluster
-
     project = proof.project("ray")
     with service(project) as (url, _):
         expected = predictions(url, proof)
@@ -568,7 +557,7 @@ def prove_ray(proof: Proof) -> dict[str, Any]:
     return report
 
 
-def test_preset(proof: Proof, end: float) -> dict[str, Any]:
+def prove_preset(proof: Proof, end: float) -> dict[str, Any]:
     """Run the tests of a project of the preset gpu-latency, as its user does."""
     if not GPU:
         return {"skipped": "its tests compile for a GPU, and here is none"}
@@ -617,7 +606,7 @@ def build_all(proof: Proof, names: list[str]) -> dict[str, Any]:
     jobs: dict[str, Future[dict[str, Any]]] = {}
     with ThreadPoolExecutor(BUILDERS) as pool:
         if PRESET in names:
-            preset = pool.submit(test_preset, proof, time.monotonic() + proof.left() - 60)
+            preset = pool.submit(prove_preset, proof, time.monotonic() + proof.left() - 60)
         # Copier changes the working directory: one renders at a time.
         for name, (network, answers) in projects.items():
             proof.render(name, network, answers)

@@ -29,35 +29,25 @@ def inspect(weights: Path, labels: Path | None, given: Mapping[str, Any]) -> dic
     Raises:
         UserError: A file cannot be read.
     """
+    from rich.console import Console
+
     from generator import new
     from generator.inspection import inspect_file, report
-    from generator.labels import inspect_labels
-    from generator.tasks import tasks
 
     found = inspect_file(weights)
-    names = None
-    if labels is not None:
-        names = inspect_labels(labels, found.classes, found.class_names)
+    problem, known, likely, names = "", dict(found.answers), dict(found.likely), None
+    try:
+        # What cannot be told is a question here, as in a terminal.
+        notes = Console(file=io.StringIO())
+        told = new.what_is_told(found, labels, given, Path("my-service"), notes, ask=True)
+    except UserError as error:
+        problem = str(error)
+    else:
+        known, likely, labels, names = told.known, told.likely, told.labels, told.names
+    likely.pop("project_name", None)  # the folder's, which is not chosen yet
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         report.show(found, names, labels)
-    problem, known, likely = "", dict(found.answers), dict(found.likely)
-    try:
-        new.refuse_unreadable(found)
-        known = new.answers_of(found, given)
-        task = tasks().get(str(given.get("task") or found.task or found.likely.get("task")))
-        if task is not None:
-            known = task.answers_on_weights(found, known)
-        likely = new.likely_of(found, {**known, **given}, Path("my-service"))
-        likely.pop("project_name", None)
-    except UserError as error:
-        problem = str(error)
-    # new takes the names of a checkpoint by itself.
-    count = known.get("num_classes") or (likely.get("num_classes") if found.classes else None)
-    if "label_format" not in given and (names is not None or not found.class_names):
-        known |= new.label_answers(names, count)
-    if names is not None and names.problem:
-        problem = names.problem
     assumed: dict[str, str] = {}
     if not problem:
         rows = list(rendering.FORM.filled_in({**likely, **known, **given}))

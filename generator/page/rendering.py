@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from generator import catalogue, options
+from generator.compiled import remember
 from generator.errors import UserError
 from generator.origin import ANSWERS_FILE
 from generator.rendering import plain_copy, render, runner, template_root
@@ -157,22 +157,12 @@ def prepare() -> None:
     TEMPLATE = plain_copy(Path(folder.name, "template"))
     KEPT.append(folder)
     FORM = Form()
-    compiled = jinja2.Environment.compile
-
-    def compile_once(self: jinja2.Environment, *words: Any, **more: Any) -> Any:
-        settings = (self.trim_blocks, self.lstrip_blocks, self.keep_trailing_newline)
-        key = repr((type(self), settings, words, more))
-        if key not in COMPILED:
-            COMPILED[key] = compiled(self, *words, **more)
-        return COMPILED[key]
-
-    jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
+    remember()
 
 
 FORM: Form
 TEMPLATE: Path
 KEPT: list[Any] = []
-COMPILED: dict[str, Any] = {}
 
 
 def preview(given: Mapping[str, Any]) -> dict[str, Any]:
