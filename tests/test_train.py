@@ -112,8 +112,13 @@ def test_a_split_keeps_shares_and_its_seed(trained: Project, data: Path) -> None
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(trained: Project, tmp_path: Path) -> None:
     data = write_data(tmp_path / "images", 40)
     arguments = [str(data), "--epochs", "4", "--patience", "0", *QUICK]
+    (weights,) = (trained.path / "weights").glob("*.pth")
+    before = weights.read_bytes()
     whole = trained.run("train.py", *arguments, "--run", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
+    replaced = tmp_path / "whole" / f"replaced-{weights.name}"
+    assert replaced.read_bytes() == before != weights.read_bytes()
+    assert str(replaced) in whole.stdout
     run = tmp_path / "killed"
     command = [sys.executable, "train.py", *arguments, "--run", str(run)]
     process = subprocess.Popen(command, cwd=trained.path, stdout=subprocess.DEVNULL)
