@@ -132,7 +132,15 @@ def train_epoch(
     total, count = 0.0, 0
     for batch in tqdm(loader, title, disable=None if fabric.is_global_zero else True, leave=False):
         inputs, targets = on_device(fabric, batch)
-        value = loss(model(inputs), targets)
+        try:
+            value = loss(model(inputs), targets)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ProjectError(
+                "batch norm in the network learns from two examples or more at once; give "
+                "--batch-size at least 2, and as many examples"
+            ) from error
         optimizer.zero_grad()
         fabric.backward(value)
         optimizer.step()
