@@ -385,17 +385,18 @@ def test_when_too_many_wait_others_are_told_to_come_again(project: Project, tmp_
     (store / "1.1" / "image-classifier.mar").replace(store / "image-classifier.mar")
     with served(other) as service, ThreadPoolExecutor(60) as pool:
         statuses = list(pool.map(lambda _: refused(service, many(60)), range(120)))
-        assert set(statuses) == {(200, None), (503, "1")}
+        # A client that keeps its connection would ask the same worker again, and others be idle.
+        assert set(statuses) == {(200, None, None), (503, "1", "close")}
         assert service.post(IMAGES[0]).status == 200
 
 
-def refused(service: Service, body: bytes) -> tuple[int, str | None]:
-    """Send a request; return status and Retry-After."""
+def refused(service: Service, body: bytes) -> tuple[int, str | None, str | None]:
+    """Send a request; return status, Retry-After and Connection."""
     connection = http.client.HTTPConnection(service.url.split("/")[2], timeout=BOUND)
     connection.request("POST", edge.PATH, body)
     reply = connection.getresponse()
     reply.read()
-    return reply.status, reply.headers["retry-after"]
+    return reply.status, reply.headers["retry-after"], reply.headers["connection"]
 
 
 def test_a_server_that_is_killed_takes_its_workers_with_it(project: Project) -> None:
