@@ -11,7 +11,7 @@ from generator import completion
 from generator.errors import UserError
 
 if TYPE_CHECKING:
-    from generator.new import Changes
+    from generator.making import Changes
     from generator.tuning import Settings
 
 # Heavy modules are imported by the commands that need them: --help must be instant.

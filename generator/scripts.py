@@ -46,6 +46,11 @@ def path_of_user() -> str:
     return os.pathsep.join(places)
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a script."""
+    return {**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()}
+
+
 class ScriptError(UserError):
     """A script has failed.
 
@@ -75,7 +80,7 @@ class Scripts:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()},
+                env=environment(),
             )
             stack.enter_context(self._process)
             stack.callback(self._process.kill)
