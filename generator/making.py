@@ -153,7 +153,8 @@ def make(
                 console.print("   (an image of noise, so any prediction will do)")
         if training is not None and training.validation is not None and chosen["evaluation"]:
             steps.begin("Measure the archive, and compare with training: python evaluate.py")
-            words = [str(training.validation.resolve()), "--against", "runs/1"]
+            run = destination / "runs" / "1"
+            words = [str(training.validation), "--against", str(run)]
             scripts.run(destination, "evaluate.py", *words, advice=advice)
         if tuned is not None:
             steps.begin("Tune")
@@ -171,6 +172,20 @@ def make(
         f"    {runner()}python serve.py\n"
         f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+def refuse_missing(destination: Path, *files: Path | None) -> None:
+    """Raise UserError if there is no place for a project, or a file that was named is missing."""
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise UserError(f"{destination} exists; name another folder")
+    for path in files:
+        if path is not None and not path.is_file():
+            raise UserError(f"there is no file {path}")
+
+
+def title_of(destination: Path) -> str:
+    """Return what a project in a folder is called."""
+    return destination.resolve().name.replace("-", " ").replace("_", " ").title()
 
 
 def train(project: Path, training: Training) -> None:

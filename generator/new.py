@@ -73,11 +73,7 @@ def make_project(
         UserError: The files do not make a service; the message says why. The project is removed,
             unless it is its own archive.py that refuses: that names the command that fixes it.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise UserError(f"{destination} exists; name another folder")
-    for path in filter(None, (picture, model)):
-        if not path.is_file():
-            raise UserError(f"there is no file {path}")
+    making.refuse_missing(destination, picture, model)
     if model is not None:
         answers = {"architecture": "custom", **answers}
     # No markup: names from the files may have brackets.
@@ -363,8 +359,7 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) -> dict[str, Any]:
     """Return answers that are likely, not certain: defaults to be confirmed."""
-    name = destination.resolve().name.replace("-", " ").replace("_", " ")
-    likely = {"project_name": name.title(), **found.likely}
+    likely = {"project_name": making.title_of(destination), **found.likely}
     task = tasks().get(known.get("task", ""))
     if task is not None and likely.pop("model_output", None):  # of one output, for another task
         likely |= task.answers_for(1)
