@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,57 @@ from PIL import Image
 from generator.errors import UserError
 
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What a JSON file of COCO, or a folder as YOLO has it, tells of objects in images.
+
+    Attributes:
+        what: what it holds, for people.
+        names: of the classes, the background aside.
+        sample: an image; None if there is none.
+        has_masks: whether each object has a mask.
+    """
+
+    what: str
+    names: Sequence[str]
+    sample: Path | None
+    has_masks: bool
+
+    @property
+    def with_background(self) -> list[str]:
+        """The names of the classes of a network that counts the background as its first."""
+        return ["background", *self.names]
+
+
+def objects_of(path: Path) -> Objects | None:
+    """Return what data tell of objects in images; None if they have neither form."""
+    if (path / "classes.txt").is_file() and (path / "images").is_dir():
+        lines = (path / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
+        images = list(images_in(path / "images"))
+        names = [line.strip() for line in lines if line.strip()]
+        what = f"{len(images)} images with boxes as YOLO has them"
+        return Objects(what, objects(names), next(iter(images), None), has_masks=False)
+    if not path.is_file() or path.suffix.lower() != ".json":
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        categories = {x["id"]: str(x["name"]) for x in content["categories"]}
+        files = [str(x["file_name"]) for x in content["images"]]
+        masks = [bool(x.get("segmentation")) for x in content["annotations"]]
+        names = [categories[number] for number in sorted(categories)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    places = [folder / name for folder in (path.parent, path.parent / "images") for name in files]
+    what = f"{len(files)} images with {len(masks)} objects in a JSON file of COCO"
+    sample = next((place for place in places if place.is_file()), None)
+    return Objects(what, objects(names), sample, has_masks=bool(masks) and all(masks))
+
+
+def objects(names: Iterable[str]) -> list[str]:
+    """Return each name once, but that of the background, which is no object."""
+    return [x for x in dict.fromkeys(names) if x.strip("_").casefold() != "background"]
 
 
 @cache

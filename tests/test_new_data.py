@@ -94,6 +94,39 @@ def test_data_tell_their_task(tmp_path: Path) -> None:
         told_by(table, {"task": "feature_extraction"})
 
 
+def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
+    box = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 4, 4]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 9}],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}],
+        "annotations": [box],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    task, found = told_by(path, {})
+    assert task.value == "object_detection"
+    assert list(found.classes) == ["background", "dog", "cat"]
+    box["segmentation"] = [[1, 1, 5, 1, 5, 5]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as refused:
+        told_by(path, {})
+    for value in ("object_detection", "instance_segmentation"):
+        assert f"-d task={value}" in str(refused.value)
+        assert told_by(path, {"task": value})[1].answers["num_classes"] == 3
+    for name in ("images", "labels"):
+        (tmp_path / "yolo" / name).mkdir(parents=True)
+    (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
+    task, found = told_by(tmp_path / "yolo", {})
+    assert task.value == "object_detection" and found.answers["num_classes"] == 2
+
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "good", "label": "yes"}\n{"text": "bad", "label": "no"}\n')
+    task, found = told_by(path, {})
+    assert task.value == "text_classification" and list(found.classes) == ["no", "yes"]
+    path.write_text('{"text": "good", "labels": ["a", "b"]}\n{"text": "bad", "labels": []}\n')
+    assert told_by(path, {})[1].answers["problem_type"] == "multi_label_classification"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from generator.tables import objects_of
+from generator.tasks import DataSet
 from generator.tasks.object_detection import MoreThanBoxes
 
 
@@ -24,6 +27,14 @@ class InstanceSegmentation(MoreThanBoxes):
             "coco_eps": "false",
         }
     )
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what a JSON file of COCO tells, whose objects have masks."""
+        found = objects_of(path)
+        if found is None or not found.has_masks:
+            return None
+        names = found.with_background
+        return DataSet(found.what, {"num_classes": len(names)}, names, found.sample)
 
 
 TASK = InstanceSegmentation

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from generator.source import Source, called, calls_of
-from generator.tables import names_in, parted, rows_of
+from generator.tables import Row, names_in, parted, rows_of
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
@@ -57,13 +57,18 @@ class MultiLabelClassification(Task):
         if "labels" in columns:
             names = names_in(parted([row["labels"] for row in rows]))
             how = "their classes in the column labels"
-        elif columns and all(row[name] in ("0", "1") for row in rows for name in columns):
+        elif columns and "label" not in columns and has_flags(rows, columns):
             names, how = columns, "with a column of 0 and 1 for each class"
         else:
             return None
         what = f"{len(rows)} images in the column file, {how}"
         sample = path.parent / rows[0]["file"]
         return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
+
+
+def has_flags(rows: Sequence[Row], columns: Sequence[str]) -> bool:
+    """Tell whether each of the columns has 0 or 1 in all rows."""
+    return all(row[name] in ("0", "1") for row in rows for name in columns)
 
 
 TASK = MultiLabelClassification

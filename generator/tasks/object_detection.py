@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from generator.source import Source, calls_of
-from generator.tasks import Evidence, Response, Task
+from generator.tables import objects_of
+from generator.tasks import DataSet, Evidence, Response, Task
 
 LIBRARIES = ("torchvision.models.detection.",)
 KEYS = ("boxes", "scores", "labels")  # of what torchvision's detectors return
@@ -80,6 +82,14 @@ class ObjectDetection(Task):
         if len(names) == classes - 1:
             return "the background is class 0: add a name for it, such as background, as the first"
         return ""
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what a JSON file of COCO or a folder of YOLO tells."""
+        found = objects_of(path)
+        if found is None:
+            return None
+        names = found.with_background
+        return DataSet(found.what, {"num_classes": len(names)}, names, found.sample)
 
 
 class MoreThanBoxes(ObjectDetection):

@@ -63,7 +63,7 @@ class Run:
         self.write("metrics.csv", table.getvalue().encode())
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
         epochs = [row["epoch"] for row in rows]
-        for name in ("train_loss", "loss"):
+        for name in [x for x in ("train_loss", "loss") if x in rows[0]]:
             left.plot(epochs, [row[name] for row in rows], marker=".", label=name)
         right.plot(epochs, [row[metric] for row in rows], marker=".", label=metric)
         for axes in (left, right):
