@@ -311,6 +311,8 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 if answers.pop(name, None) is None:
                     return
         kept = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    from generator.conditions import asked_if  # which needs the questions of this
+
     for name in answers.keys() - kept.keys() - facts.ways():
-        condition = questions()[name].condition
-        yield f"{name} has no effect with these answers; it is asked when {condition}"
+        reason = asked_if(name, kept)
+        yield f"{name} has no effect with these answers; it is asked if {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -17,15 +18,20 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from copier import Settings, run_copy
+from jinja2 import UndefinedError
 from test_demo_page import browser, needs_chromium, opened
 
+import handwritten
 from conftest import REPOSITORY, noise, save_random_weights, ts_template
-from generator.options import parse
+from generator import conditions, facts
+from generator.errors import UserError
+from generator.options import parse, questions
 from generator.page import files
+from generator.page.rendering import Form
 from generator.rendering import plain_copy, render, runner
 from test_commands import commit
 
@@ -54,8 +60,27 @@ class Start:
         status, text = self.send("POST", f"api/{name}", json.dumps(content), {"Origin": origin})
         return status, json.loads(text)
 
+    def drop(self, name: str, content: bytes) -> tuple[int, Any]:
+        """Return the status and the JSON of the reply to a file that is dropped."""
+        origin = self.address.rpartition("/")[0].rpartition("/")[0]
+        kind = {"Origin": origin, "Content-Type": "application/octet-stream"}
+        status, text = self.send("POST", f"api/drop?{urlencode({'name': name})}", content, kind)
+        return status, json.loads(text)
+
+    def make(self, **content: Any) -> tuple[str, str]:
+        """Make a project; return what is printed, and the exit status."""
+        origin = self.address.rpartition("/")[0].rpartition("/")[0]
+        status, text = self.send("POST", "api/make", json.dumps(content), {"Origin": origin})
+        assert status == 200, text
+        printed, _, code = text.partition("\0")
+        return printed, code
+
     def send(
-        self, method: str, name: str, body: str | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        name: str,
+        body: str | bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, str]:
         """Return the status and the text of a reply; a name that begins with / has no token."""
         place = urlsplit(self.address)
@@ -98,8 +123,15 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     save_random_weights(mobilenet_v3_small(num_classes=3), folder / "runs" / "best.pth")
     (folder / "runs" / "<b>names.txt").write_text("cat\ndog\nhorse\n")
     noise(0).save(folder / "image.png")
+    for name, text in handwritten.BASE.items():
+        path = folder / "by-hand" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.removeprefix("\n"))
+    flowers = mobilenet_v3_small(num_classes=3)
+    save_random_weights(flowers, folder / "by-hand" / "flowers_mobilenet.pth")
     with started(folder) as address:
         yield Start(address, folder.resolve())
+    assert not [*folder.glob(".ts-template-*")]  # what was dropped is gone
 
 
 # ------------------------------------------------------------------------------------ who is let in
@@ -148,7 +180,17 @@ def test_paths_that_lead_out_of_the_folder_are_refused(start: Start, name: str) 
         start.ask("files", folder=name),
         start.ask("inspect", weights=name, answers={}),
         start.ask("inspect", weights="runs/best.pth", labels=name, answers={}),
+        start.ask("inspect", weights="runs/best.pth", model=name, answers={}),
+        start.ask("inspect", service=name, answers={}),
+        start.ask("inspect", service="by-hand", weights=name, answers={}),
+        start.ask("preview", service=name, answers={}),
+        start.ask("preview", project=name, answers={}),
+        start.ask("project", project=name),
         start.ask("change", project=name, answers={}),
+        start.ask("make", service=name, answers={}),
+        start.ask("make", service="by-hand", labels=name, answers={}),
+        start.ask("make", destination=name, answers={}),
+        start.ask("make", destination="new", model=name, answers={}),
         *(start.ask("make", **{**given, key: name}) for key in ("destination", "weights")),
         *(start.ask("make", **{**given, key: name}) for key in ("labels", "picture")),
     ):
@@ -168,6 +210,72 @@ def test_only_what_is_in_the_folder_is_listed(start: Start) -> None:
     assert found["parent"] == "."
     status, found = start.ask("files", folder="runs/best.pth")
     assert (status, "cannot be read" in found["error"]) == (400, True)
+
+
+def test_links_in_a_service_that_lead_out_of_the_folder_are_refused(start: Start) -> None:
+    service = start.folder / "linked"
+    (service / "a").mkdir(parents=True)
+    (service / "handler.py").write_text(handwritten.BASE["handler.py"])
+    (service / "a" / "service").symlink_to(start.folder.parent)
+    for asked in (
+        start.ask("inspect", service="linked", answers={}),
+        start.ask("preview", service="linked", answers={}),
+        start.ask("make", service="linked", answers={}),
+    ):
+        assert (asked[0], "outside" in asked[1]["error"]) == (400, True)
+    shutil.rmtree(service)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("best.pth", "best.pth"),
+        ("../../best.pth", "best.pth"),
+        ("..\\..\\best.pth", "best.pth"),
+        ("/etc/passwd", "passwd"),
+        ("..", "file"),
+        ("", "file"),
+        (".bashrc", "bashrc"),
+        ("a\0b\n<i>.png", "a_b__i_.png"),
+        ("Köln 猫 (1).txt", "Köln 猫 (1).txt"),
+        (f"{'é' * 400}.safetensors", f"{'é' * 94}.safetensors"),
+    ],
+)
+def test_a_dropped_file_stays_in_a_folder_of_its_own(start: Start, name: str, kept: str) -> None:
+    status, found = start.drop(name, b"content")
+    path = start.folder / found["path"]
+    assert (status, found["name"], path.read_bytes()) == (200, kept, b"content")
+    hidden = path.parents[1]
+    assert (hidden.parent, path.resolve()) == (start.folder, path)
+    assert hidden.name.startswith(".ts-template-start-")
+    assert hidden.stat().st_mode & 0o077 == 0
+    _, found = start.ask("files", folder="")
+    assert hidden.name not in [entry["name"] for entry in found["entries"]]
+
+
+def test_only_the_page_itself_drops_files_and_no_large_ones(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"Origin": f"http://{urlsplit(start.address).netloc}"}
+    kind = {"Content-Type": "application/octet-stream"}
+    name = "api/drop?name=a.png"
+    assert start.send("POST", name, "a", {**own, **kind})[0] == 200
+    assert start.send("POST", name, "a", kind)[0] == 403
+    assert start.send("POST", name, "a", {**kind, "Origin": "http://evil.example"})[0] == 403
+    assert start.send("POST", f"/wrong/{name}", "a", {**own, **kind})[0] == 403
+    assert start.send("POST", name, "a", own)[0] == 415
+    assert start.send("POST", "api/files", "a", {**own, **kind})[0] == 415
+    large = {"Content-Length": str(files.LARGEST_FILE + 1)}
+    assert start.send("POST", name, "a", {**own, **kind, **large})[0] == 413
+    assert start.send("GET", name)[0] == 405
+
+    monkeypatch.setattr(files, "LARGEST_FILES", 10)
+    dropped = files.Dropped(tmp_path)
+    dropped.place("a", 6).write_text("abcdef")
+    with pytest.raises(UserError, match="too large to be dropped"):
+        dropped.place("b", 5)
+    dropped.close()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_many_files_are_not_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,12 +332,49 @@ def test_what_is_refused_is_said_beside_its_question(
 
 
 def test_questions_that_do_not_apply_have_the_reason(start: Start) -> None:
-    _, found = start.ask("preview", answers={"task": "object_detection"})
+    answers = {"task": "object_detection"}
+    _, found = start.ask("preview", answers=answers, has_reasons=True)
     by_name = {question["name"]: question for question in found["questions"]}
     assert by_name["score_threshold"]["is_asked"]
     assert not by_name["checkpoint_key"]["is_asked"]
-    assert by_name["checkpoint_key"]["reason"] == "asked when weights == 'checkpoint'"
+    assert by_name["checkpoint_key"]["reason"] == "Asked if weights is checkpoint"
+    assert by_name["top_k"]["reason"] == "Asked if task is image_classification"
+    assert (
+        by_name["wide_tail"]["reason"] == "Asked if architecture is ssdlite320_mobilenet_v3_large"
+    )
     assert {"family", "change_rest"}.isdisjoint(by_name)  # the terminal's alone
+
+
+def test_each_reason_names_answers_with_which_the_question_is_asked() -> None:
+    form = Form()
+    checked = set()
+    for task in facts.tasks():
+        given = {"task": task}
+        rows = list(form.filled_in(given))
+        before = dict(form.assumed)
+        for row in rows:
+            if row["is_asked"]:
+                assert conditions.asked_if(row["name"], before) == ""
+                continue
+            tree = conditions.condition(row["name"])
+            changes = [*conditions.changes_of(tree, before)]
+            assert changes, row["name"]
+            for change in changes[:1]:
+                names = [name for name, _ in change]
+                for values in itertools.product(*(each for _, each in change)):
+                    with contextlib.suppress(TypeError, UndefinedError):  # they do not go together
+                        list(form.filled_in({**given, **dict(zip(names, values, strict=True))}))
+                        if not conditions.asked_if(row["name"], form.assumed):
+                            break
+                else:
+                    pytest.fail(f"{row['name']} is not asked with {change}")
+                checked.add(row["name"])
+            words = conditions.asked_if(row["name"], before)
+            assert not re.search(r"[{}\[\]]|_facts|==|defined", words)
+            named = re.findall(r"(\w+) is ", words)
+            assert named and {*named} <= {*questions()}
+    with_condition = {name for name, question in questions().items() if question.condition}
+    assert checked == with_condition - facts.ways()
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"answers": 1}', '{"answers": {"task": {}}}'])
@@ -257,6 +402,85 @@ def test_what_another_answer_would_change_is_shown(start: Start, released_templa
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
     status, found = start.ask("change", project="runs", answers={})
     assert status == 400 and "runs" in found["error"]
+    shutil.rmtree(project)
+
+
+# --------------------------------------------------------------------- a service written by hand
+
+
+def test_a_service_becomes_what_the_preview_shows(start: Start) -> None:
+    service = start.folder / "by-hand"
+    status, found = start.ask("inspect", service="by-hand", answers={"top_k": "3"})
+    assert status == 200
+    assert "is no git checkout with a commit that holds them. Run: cd " in found["problem"]
+    assert found["known"]["architecture"] == "mobilenet_v3_small"
+    assert found["known"]["num_classes"] == 3
+    assert "handler.py:" in found["places"]["num_classes"]
+    assert "handler: handler.py, derived from TorchServe's BaseHandler" in found["report"]
+    assert "top_k" not in found["known"]
+    answers = {**found["likely"], **found["known"], "top_k": "3"}
+    given = {"top_k": "3"}
+    status, shown = start.ask("preview", service="by-hand", answers=answers, given=given)
+    assert (status, shown["error"]) == (200, "")
+    assert "ts-template adopt" in shown["command"] and "-d top_k=3" in shown["command"]
+    assert "-d num_classes" not in shown["command"]
+    assert {"README.md": "README.md"}.items().isdisjoint(shown["replaced"].items())
+    assert shown["replaced"]["handler.py"] == "service/handler.py"
+    assert "secrets.env" in shown["files"][".gitignore"]  # theirs
+    before = {path: path.read_bytes() for path in service.rglob("*") if path.is_file()}
+
+    # What is not committed is not replaced, and it says so in full.
+    printed, code = start.make(service="by-hand", answers=given)
+    assert code == "1"
+    assert "is no git checkout with a commit that holds them. Run: cd " in printed
+    assert {path: path.read_bytes() for path in service.rglob("*") if path.is_file()} == before
+
+    commit(service)
+    assert start.ask("inspect", service="by-hand", answers={})[1]["problem"] == ""
+    printed, code = start.make(service="by-hand", answers=given)
+    assert (code, "4. Your files" in printed) == ("0", True)
+    name = ".copier-answers.yml"
+    for path, text in shown["files"].items():
+        assert path == name or (service / path).read_text("utf-8") == text, path
+    assert "top_k: 3" in (service / name).read_text("utf-8")
+    status, found = start.ask("inspect", service="by-hand", answers={})
+    assert (status, "is a project already" in found["error"]) == (400, True)
+
+
+def test_what_is_no_service_is_refused_in_full(start: Start) -> None:
+    status, found = start.ask("inspect", service="runs", answers={})
+    assert (status, "has no handler of TorchServe's kind" in found["error"]) == (400, True)
+    printed, code = start.make(service="runs", answers={})
+    assert (code, "has no handler of TorchServe's kind" in printed) == ("1", True)
+
+
+# ------------------------------------------------------------------- a project without a checkpoint
+
+
+def test_a_project_is_made_without_a_checkpoint(start: Start) -> None:
+    labels = "runs/<b>names.txt"
+    _, found = start.ask("inspect", labels=labels, answers={})
+    assert found["known"]["num_classes"] == 3
+    answers = {"project_name": "Later", "top_k": "2"}
+    _, shown = start.ask("preview", answers={**found["known"], **answers})
+    printed, code = start.make(labels=labels, destination="later", answers=answers)
+    assert code == "0", printed
+    project = start.folder / "later"
+    assert f"{project} is rendered. Next:" in printed
+    assert "python archive.py    # first put your state_dict into weights/\n" in printed
+    name = shown["files"].keys() - {".copier-answers.yml", *found["known"]}
+    own = next(x for x in ("labels.txt",) if x in name)
+    for path in name - {own}:
+        assert (project / path).read_text("utf-8") == shown["files"][path], path
+    assert (project / own).read_text("utf-8").split() == ["cat", "dog", "horse"]
+
+    printed, code = start.make(destination="later", answers=answers)
+    assert (code, "exists; name another folder" in printed) == ("1", True)
+    printed, code = start.make(destination="none", answers={"num_classes": 0})
+    assert (code, "write 2 or more" in printed) == ("1", True)
+    assert not (start.folder / "none").exists()
+    status, found = start.ask("make", destination="none", answers={"--help": 1})
+    assert (status, "expected question=value" in found["error"]) == (400, True)
     shutil.rmtree(project)
 
 
