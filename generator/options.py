@@ -223,7 +223,10 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
             raise UserError(f"-d {word}: expected question=value{hint}")
         # As copier reads -d, but for texts that only look like numbers.
         is_text = questions()[name].type == "str" and not questions()[name].several
-        answers[name] = value if is_text else yaml.safe_load(value)
+        try:
+            answers[name] = value if is_text else yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"-d {word}: expected {kind(questions()[name].type)}") from None
         if questions()[name].several and isinstance(answers[name], str):
             answers[name] = value.split(",")
     return answers

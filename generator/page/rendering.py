@@ -88,7 +88,13 @@ class Form(Questions):
                 problem = self.problem(question, value) if name in self.given else ""
             except UserError as error:
                 value, problem = default, str(error)
-            self.assumed[name] = default if problem else value
+            is_given = name in self.given
+            if problem:  # what comes after it goes on without it
+                del self.given[name]
+                self.known.clear()
+                self.assumed[name] = self.default(name)
+            else:
+                self.assumed[name] = value
             if name in self.given:
                 self.given[name] = value
             row = {
@@ -98,7 +104,7 @@ class Form(Questions):
                 "is_asked": is_asked,
                 "reason": "",
                 "value": value if isinstance(value, bool | list) else as_text(value),
-                "is_given": name in self.given,
+                "is_given": is_given,
                 "problem": problem,
                 "choices": self.menu(name) if is_asked else [],
             }
