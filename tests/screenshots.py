@@ -115,7 +115,7 @@ def take_start(browser: Browser, folder: Path, path: Path) -> None:
         page.get_by_label("project_name", exact=True).fill("Pets at Home")
         page.locator("#text .changed", has_text="Pets at Home").wait_for()
         page.evaluate("document.activeElement.blur()")
-        page.evaluate("evidence.open = false")
+        page.evaluate("evidence.open = false; scrollTo(0, 0)")
         # The place of this checkout is nobody's business.
         line = f"command.textContent.replace({json.dumps(str(REPOSITORY))}, 'gh:org/ts-template')"
         page.evaluate(f"void (command.textContent = {line})")

@@ -557,7 +557,6 @@ def test_from_a_checkpoint_to_a_prediction_by_clicks_alone(start: Start, browser
     with opened(browser, start.address) as page:
         choose(page, "a checkpoint", "runs/", "best.pth")
         choose(page, "labels", "runs/", "<b>names.txt")
-        page.get_by_text("mobilenet_v3_small").first.wait_for()
         expect(page.get_by_label("num_classes", exact=True)).to_have_value("3", timeout=60_000)
         assert page.locator("#row-num_classes .mark").inner_text() == "from the checkpoint"
         # What is assumed is marked until it is confirmed.
