@@ -11,7 +11,7 @@ from generator import completion
 from generator.errors import UserError
 
 if TYPE_CHECKING:
-    from generator.new import Changes
+    from generator.making import Changes
     from generator.tuning import Settings
 
 # Heavy modules are imported by the commands that need them: --help must be instant.
@@ -50,16 +50,19 @@ def demo(
     destination: Annotated[
         Path, typer.Argument(help="Folder for the project; must not exist yet.")
     ] = Path("ts-template-demo"),
+    is_opened: Annotated[
+        bool, typer.Option("--open", help="Serve it at the end, with its page in the browser.")
+    ] = False,
 ) -> None:
-    """Train a digit classifier, render its service, archive it, and classify held-out digits.
+    """Render a digit classifier's service, train it, archive it, and measure it on held-out digits.
 
     Takes under a minute on a laptop, and leaves a project to look at.
 
-    Example: ts-template demo my-first-service
+    Examples: ts-template demo / ts-template demo my-first-service --open
     """
     from generator.demo import run_demo
 
-    run_demo(destination)
+    run_demo(destination, is_opened=is_opened)
 
 
 @app.command()
@@ -84,12 +87,21 @@ def start(
 @app.command()
 def new(
     destination: Annotated[Path, typer.Argument(help="Folder for the project; must be new.")],
-    weights: Annotated[Path, typer.Option(help="The checkpoint, as it was saved.")],
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint, as it was saved.")] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="The names of the classes: a file, or an ImageFolder tree."),
     ] = None,
-    data: Data = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-d",
+            "--data",
+            help="An answer, as for copier copy: question=value. Or in place of --weights data "
+            "with labels, a folder or a file, on which the network is trained.",
+            autocompletion=completion.answers,
+        ),
+    ] = None,
     defaults: Defaults = False,
     model: Annotated[
         Path | None,
@@ -101,36 +113,93 @@ def new(
         list[Path] | None,
         typer.Option(help="Find what is fastest, as `ts-template tune` does, with these images."),
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="With data: others to validate with; else a fifth of them is taken."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="With data: a checkpoint to begin training with.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="With data: begin with random weights.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="With data: how often to go through them; else 20.")
+    ] = None,
 ) -> None:
-    """From a checkpoint to a service that has predicted: inspect, ask, render, archive, predict.
+    """From a checkpoint, or data with labels, to a service that has predicted.
 
-    What the files tell is not asked; -d comes before both. What runs the network is ONNX Runtime
-    where that predicts as PyTorch does, unless another backend is answered.
+    It inspects them, asks, renders, trains if need be, builds the archive and predicts. What the
+    files tell is not asked; -d comes before both. What runs the network is ONNX Runtime where that
+    predicts as PyTorch does, unless another backend is answered.
 
     Examples: ts-template new my-service --weights best.pth --labels classes.txt /
-    ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg
+    ts-template new my-service --weights best.pth --labels data/train --defaults --picture cat.jpg /
+    ts-template new my-service --data data/train --epochs 10
     """
     from generator import tuning
-    from generator.new import make_project
     from generator.options import parse
 
-    answers = parse(data or [])
+    words, sets = answers_and_data(data or [])
+    answers = parse(words)
     settings = tuning.Settings(
         tune or [], fixed={name: x for name, x in answers.items() if name in tuning.CHOICES}
     )
     if tune:
         settings.files  # noqa: B018  # refuses what is not there
-    make_project(
-        destination,
-        weights,
-        labels,
-        answers,
-        ask=not defaults,
-        model=model,
-        picture=picture,
-        label_order=label_order,
-        tuned=(lambda project: tuned_new(project, settings, defaults)) if tune else None,
+    more = {"--validation": validation, "--from": start, "--epochs": epochs}
+    options = [name for name, value in more.items() if value is not None]
+    options += ["--from-scratch"] * from_scratch
+    common: dict[str, Any] = {
+        "ask": not defaults,
+        "model": model,
+        "picture": picture,
+        "label_order": label_order,
+        "tuned": (lambda project: tuned_new(project, settings, defaults)) if tune else None,
+    }
+    if weights is not None and sets:
+        raise UserError(
+            f"--weights {weights} is a checkpoint to serve, and --data {sets[0]} is to train on; "
+            "name one of them. To begin training with a checkpoint: --data DATA --from FILE"
+        )
+    if weights is not None:
+        if options:
+            raise UserError(f"{options[0]} is for training, which needs --data")
+        from generator.new import make_project
+
+        make_project(destination, weights, labels, answers, **common)
+        return
+    if len(sets) != 1:
+        raise UserError(
+            "name a checkpoint to serve, --weights FILE, or one folder or file of data with labels "
+            "to train on: --data DATA"
+        )
+    if start is not None and from_scratch:
+        raise UserError("name --from or --from-scratch, not both")
+    from generator.data_sets import make_from_data
+
+    options = ["--from-scratch"] * from_scratch
+    options += ["--epochs", str(epochs)] if epochs is not None else []
+    make_from_data(
+        *(destination, sets[0], labels, answers),
+        **common,
+        validation=validation,
+        start=start,
+        options=options,
     )
+
+
+def answers_and_data(words: list[str]) -> tuple[list[str], list[Path]]:
+    """Return which of the values of -d are answers, and which are data to train on.
+
+    What begins with a question and = is an answer, whatever files there are.
+    """
+    from generator.options import questions
+
+    answers = [word for word in words if "=" in word and word.partition("=")[0] in questions()]
+    others = [word for word in words if word not in answers]
+    data = [Path(word) for word in others if "=" not in word or Path(word).exists()]
+    return [word for word in words if Path(word) not in data], data
 
 
 def tuned_new(project: Path, settings: Settings, is_wanted: bool) -> Changes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import shlex
@@ -14,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
-from generator import catalogue, facts
+from generator import catalogue, facts, making
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion, is_without_bias
@@ -31,23 +29,16 @@ from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
 from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
-from generator.rendering import installing, render, runner
-from generator.scripts import ScriptError, Scripts
-from generator.speed import EXACT, PLAIN, quick
+from generator.making import Changes, answers_in, item_of
+from generator.rendering import installing
 from generator.tasks import serving, tasks
 
-# Of archive.py, in which a backend may fail that is not eager.
-BLAMED = ("conversion", "trial")
-PATIENCE = 180  # seconds until archive.py must have converted the network and compared
 MANY = 8  # lines of what differs that are printed
 # What is not asked, or means something else, once another question has another answer.
 DEPENDENT = {
     "architecture": ("head", "head_units", "head_place", "head_layers", "transform_input"),
     "head": ("head_units", "head_place", "head_layers"),
 }
-
-# Answers to give a project, and options of its archive.py.
-Changes = tuple[dict[str, str], list[str]]
 
 if TYPE_CHECKING:
     from generator.labels import Labels
@@ -82,11 +73,7 @@ def make_project(
         UserError: The files do not make a service; the message says why. The project is removed,
             unless it is its own archive.py that refuses: that names the command that fixes it.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise UserError(f"{destination} exists; name another folder")
-    for path in filter(None, (picture, model)):
-        if not path.is_file():
-            raise UserError(f"there is no file {path}")
+    making.refuse_missing(destination, picture, model)
     if model is not None:
         answers = {"architecture": "custom", **answers}
     # No markup: names from the files may have brackets.
@@ -115,80 +102,17 @@ def make_project(
         if hub is not None:
             put_network(destination, weights, hub)
 
-    with contextlib.ExitStack() as stack:
-        scripts = stack.enter_context(Scripts())
-        console.print(f"2. Render {destination}")
-        existed = destination.exists()
-        with emptied_by_errors(destination, existed):
-            rendered = render(destination, known, proposals=likely, ask=ask)
-            chosen_answers = answers_in(destination)
-            # Who was asked has seen the question, with eager as its default.
-            is_answered = "backend" in answers or (ask and rendered.answers.get("change_rest"))
-            fast = "" if is_answered or tuned else fast_backend(chosen_answers, console)
-            if fast:
-                render_anew(destination, backend=fast)
-            put()
-        if not ask:
-            for line in assumptions(found, known, chosen_answers):
-                console.print(f"   {printable(line)}")
-
-        if rendered.note:
-            console.print(f"   {rendered.note}")
-        advice = (
-            f"\n{destination} is rendered and has your files. Fix it there, then: "
-            f"cd {shlex.quote(str(destination))} && {runner()}python archive.py"
-        )
-        console.print("3. Build the archive: python archive.py")
-        if fast:
-            console.print(f"   backend: {fast}, if it predicts as {PLAIN} does")
-            try:
-                scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
-            except ScriptError as error:
-                if error.step not in BLAMED and not error.is_late:
-                    raise
-                reason = error.reason.splitlines()[0]
-                console.print(f"   backend: {PLAIN}, not {fast}: {printable(reason)}")
-                with emptied_by_errors(destination, existed):
-                    render_anew(destination, backend=PLAIN)
-                    put()
-                scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", advice=advice)
-            else:
-                console.print(
-                    f"   backend: {fast}, which predicts as {PLAIN} does and is mostly faster "
-                    f"(another: -d backend={PLAIN})"
-                )
-        else:
-            scripts.run(destination, "archive.py", advice=advice)
-
-        item = item_of(answers_in(destination))
-        console.print(f"4. Predict for {item['one']}: python predict.py")
-        if item["is_written"]:
-            words = ["--files", str(picture.resolve())] if picture else ["This is a good one."]
-            scripts.run(destination, "predict.py", *words, advice=advice)
-        else:
-            sample = picture.resolve() if picture else noise(destination)
-            scripts.run(destination, "predict.py", str(sample), advice=advice)
-            if picture is None:
-                sample.unlink()
-                console.print("   (an image of noise, so any prediction will do)")
-        if tuned is not None:
-            console.print("5. Tune")
-            if changes := tuned(destination):
-                faster, options = changes
-                with emptied_by_errors(destination, existed):
-                    render_anew(destination, **faster)
-                    put()
-                console.print(f"6. Build the archive: {shlex.join(['archive.py', *options])}")
-                scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", *options, advice=advice)
-    name = next((destination / "model-store").glob("*.mar")).stem
-    console.print(
-        f"\n{destination} works. Its README.md tells the rest; next:\n\n"
-        f"    cd {shlex.quote(str(destination))}\n"
-        '    git init && git add -A && git commit -m "Start"\n'
-        f"    {runner()}python serve.py\n"
-        f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
+    making.make(
+        destination,
+        known,
+        likely,
+        put,
+        console,
+        ask=ask,
+        is_answered="backend" in answers,
+        assumed=lambda chosen: assumptions(found, known, chosen),
+        picture=picture,
+        tuned=tuned,
     )
 
 
@@ -285,41 +209,6 @@ def what_is_told(
     if has_labels and "label_format" not in answers:
         known |= label_answers(names, count)
     return Told(known, likely, labels, names, hub)
-
-
-@contextlib.contextmanager
-def emptied_by_errors(destination: Path, existed: bool) -> Iterator[None]:
-    """Leave no project where one cannot be completed, and an empty folder where one was.
-
-    Raises:
-        UserError: An answer is not valid.
-    """
-    try:
-        yield
-    except BaseException as error:
-        shutil.rmtree(destination, ignore_errors=True)
-        if existed:
-            destination.mkdir()
-        if isinstance(error, ValueError):  # Copier's, for an answer that is not valid
-            raise UserError(str(error)) from error
-        raise
-
-
-def fast_backend(answers: Mapping[str, Any], console: Console) -> str:
-    """Return the backend to try in place of eager; "" if there is none, and print why."""
-    if answers.get("backend") != PLAIN or answers["precision"] != EXACT:
-        return ""
-    names, reasons = quick(answers)
-    if not names:
-        console.print(f"   backend: {PLAIN} ({'; or '.join(reasons)})")
-    return names[0] if names else ""
-
-
-def render_anew(project: Path, **changed: Any) -> None:
-    """Render a project that nobody has changed yet with other answers."""
-    answers = {name: x for name, x in answers_in(project).items() if not name.startswith("_")}
-    shutil.rmtree(project)
-    render(project, {**answers, **changed})
 
 
 def refuse_unreadable(found: Inspection) -> None:
@@ -470,8 +359,7 @@ def answers_of(found: Inspection, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) -> dict[str, Any]:
     """Return answers that are likely, not certain: defaults to be confirmed."""
-    name = destination.resolve().name.replace("-", " ").replace("_", " ")
-    likely = {"project_name": name.title(), **found.likely}
+    likely = {"project_name": making.title_of(destination), **found.likely}
     task = tasks().get(known.get("task", ""))
     if task is not None and likely.pop("model_output", None):  # of one output, for another task
         likely |= task.answers_for(1)
@@ -533,17 +421,6 @@ def put_network(project: Path, weights: Path, hub: Hub) -> None:
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"transformers does not load {weights}: {printable(reason)}")
-
-
-def item_of(answers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is known of the items that a project takes."""
-    return facts.inputs()[tasks()[answers["task"]].facts["input"]]
-
-
-def answers_in(project: Path) -> dict[str, Any]:
-    """Return the answers of a project."""
-    answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
-    return answers
 
 
 def assumptions(
@@ -721,13 +598,3 @@ def files_of(weights: Path) -> dict[str, Path]:
     beside = [weights.with_name(x) for x in model.data_files if Path(x).name == x]
     others = {path.name: path for path in beside if path.is_file()}
     return {f"{name.removesuffix('.onnx')}.onnx": weights, **others}
-
-
-def noise(project: Path) -> Path:
-    """Save an image of the project's own samples, and return it."""
-    code = (
-        "from tools.samples import sample_images; "
-        "open('sample.jpg', 'wb').write(sample_images()['JPEG'])"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
-    return project.resolve() / "sample.jpg"

@@ -121,7 +121,7 @@ def markdown() -> str:
     lines = ["| question | what it asks | values | default |", "|---|---|---|---|"]
     for question in questions().values():
         if question.name == "architecture":
-            values = "each of the family's; see the [list](docs/architectures.md)"
+            values = "each of the family's; see the [list](architectures.md)"
         elif question.name == "family":
             values = ", ".join(f"`{value}`" for value in question.values)
         else:
@@ -177,20 +177,20 @@ def tasks_of(kind: str) -> str:
 
 
 def write_docs() -> list[Path]:
-    """Write the tables into README.md and docs/, and the schema; return the files."""
+    """Write the tables into docs/, and the schema; return the files."""
     from generator import schema
 
     root = template_root()
-    readme, page = root / "README.md", root / "docs" / "architectures.md"
+    table, page = root / "docs" / "questions.md", root / "docs" / "architectures.md"
     begin, end = "<!-- options: begin -->\n", "<!-- options: end -->"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = table.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
-    readme.write_text(f"{before}{begin}{markdown()}{end}{after}", encoding="utf-8")
+    table.write_text(f"{before}{begin}{markdown()}{end}{after}", encoding="utf-8")
     page.parent.mkdir(exist_ok=True)
     page.write_text(architectures_markdown(), encoding="utf-8")
     path = root / SCHEMA
     path.write_text(schema.text(), encoding="utf-8")
-    return [readme, page, path]
+    return [table, page, path]
 
 
 def cell(text: str) -> str:

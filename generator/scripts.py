@@ -46,6 +46,11 @@ def path_of_user() -> str:
     return os.pathsep.join(places)
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a script."""
+    return {**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()}
+
+
 class ScriptError(UserError):
     """A script has failed.
 
@@ -63,7 +68,14 @@ class ScriptError(UserError):
 
 
 class Scripts:
-    """A process in this environment that runs scripts of a project: SCRIPTS."""
+    """A process in this environment that runs scripts of a project: SCRIPTS.
+
+    Args:
+        variables: of its environment, besides.
+    """
+
+    def __init__(self, **variables: str) -> None:
+        self._variables = variables
 
     def __enter__(self) -> Scripts:
         """Start it."""
@@ -75,7 +87,7 @@ class Scripts:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8", "PATH": path_of_user()},
+                env={**environment(), **self._variables},
             )
             stack.enter_context(self._process)
             stack.callback(self._process.kill)

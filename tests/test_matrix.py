@@ -465,7 +465,7 @@ def test_the_docs_say_what_the_questions_say() -> None:
     from generator import options
 
     command = "run: ts-template options --docs"
-    assert options.markdown() in (template_root() / "README.md").read_text(), command
+    assert options.markdown() in (template_root() / "docs" / "questions.md").read_text(), command
     page = template_root() / "docs" / "architectures.md"
     assert page.read_text() == options.architectures_markdown(), command
 

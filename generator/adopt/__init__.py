@@ -33,7 +33,8 @@ from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.layouts import convert, plain_name
-from generator.new import answers_in, put_files
+from generator.making import answers_in
+from generator.new import put_files
 from generator.rendering import render
 from generator.source import read_source
 

@@ -154,21 +154,26 @@ def answers(name: str) -> dict[str, Any]:
 
 def make_digits(folder: Path) -> tuple[nn.Module, dict[str, list[Path]]]:
     """Train the demo's network; return it, and images that it has not seen."""
-    from PIL import Image
-    from rich.console import Console
+    import torch
 
     from generator import demo
     from generator.rendering import render
+    from generator.scripts import Scripts
 
-    render(folder / "project", answers(DIGITS))
-    shutil.copy(folder / "project" / "service" / "model.py", folder / "digits_model.py")
-    shutil.rmtree(folder / "project")
-    x, y = demo.load_images()
-    count = photographs.COUNT
+    project = folder / "project"
+    render(project, {**answers(DIGITS), "training": True})
+    demo.write_images(folder / "data")
+    with Scripts(OMP_NUM_THREADS="1") as scripts:
+        scripts.run(project, "train.py", str(folder / "data" / "train"), *demo.LEARNING)
+    shutil.copy(project / "service" / "model.py", folder / "digits_model.py")
     network = demo.build_model(folder / "digits_model.py")
-    network = demo.train(network, x[:-count], y[:-count], Console(quiet=True))
-    for name, few in ((SMALL, x[-count:]), ("examples", x[: photographs.EXAMPLES])):
+    network.load_state_dict(torch.load(project / "weights" / "digits.pth", weights_only=True))
+    shutil.rmtree(project)
+    counts = {SMALL: ("validation", photographs.COUNT), "examples": ("train", photographs.EXAMPLES)}
+    for name, (part, count) in counts.items():
         (folder / name).mkdir()
-        for number, pixels in enumerate(few):
-            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
-    return network, {SMALL: sorted((folder / SMALL).iterdir())}
+        images = sorted((folder / "data" / part).glob("*/*.png"))
+        for number, image in enumerate(images[:: len(images) // count][:count]):
+            shutil.copy(image, folder / name / f"{number:02}.png")
+    shutil.rmtree(folder / "data")
+    return network.eval(), {SMALL: sorted((folder / SMALL).iterdir())}

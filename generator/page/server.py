@@ -256,7 +256,7 @@ class Page:
         destination, weights = self.path(asked, "destination"), self.path(asked, "weights")
         if destination is None or destination == self.root:
             raise UserError("name the new folder of the project")
-        words = ["generator.page.making", str(destination)]
+        words = ["generator.page.alone", str(destination)]
         options = ["labels", "model"]
         if weights is not None:
             words = ["generator.cli", "new", str(destination), "--defaults"]

@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,6 +56,25 @@ class Response:
     sure: bool = False
     answers: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Data with labels, on which a network may be trained.
+
+    Attributes:
+        what: what they are, for people.
+        answers: what follows from them, num_classes among it.
+        classes: the names of the classes; () if the data have their indices alone.
+        sample: an item to predict for; None if there is no file of it.
+        sure: whether they have the form of no other task.
+    """
+
+    what: str
+    answers: Mapping[str, Any]
+    classes: Sequence[str] = ()
+    sample: Path | None = None
+    sure: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,19 @@ class Task:
             is_inherited: whether that class makes what it returns.
         """
         return Response()
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what data with labels tell; None if they have not the form of this task.
+
+        Whether each item is right, train.py finds out.
+
+        Args:
+            path: a folder or a file.
+
+        Raises:
+            UserError: they are damaged.
+        """
+        return None
 
     @property
     def built_in_response(self) -> Response:

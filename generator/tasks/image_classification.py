@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
 from generator.source import Source, argument, called, calls_of, chain
-from generator.tasks import Evidence, Response, Task, thresholds
+from generator.tables import folders_in, images_in, names_in, rows_of
+from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SOFTMAX = ("softmax", "Softmax", "log_softmax", "LogSoftmax")
 SIGMOID = ("sigmoid", "Sigmoid")
@@ -80,6 +82,24 @@ class ImageClassification(Task):
             answers={"top_k": (top_k, top_k_at or where)} if top_k and form != "label" else {},
             remarks=tuple(remarks),
         )
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what the folders of classes tell, or a table with the columns file and label."""
+        if path.is_dir():
+            folders = folders_in(path)
+            found = [image for folder in folders for image in images_in(folder)]
+            if len({image.relative_to(path).parts[0] for image in found}) < 2:
+                return None
+            names = names_in(folder.name for folder in folders)
+            what = f"{len(found)} images in {len(names)} folders"
+            return DataSet(what, {"num_classes": len(names)}, names, found[0])
+        rows = rows_of(path)
+        if not rows or not {"file", "label"} <= rows[0].keys():
+            return None
+        names = names_in(row["label"] for row in rows)
+        what = f"{len(rows)} images in the column file, their classes in the column label"
+        sample = path.parent / rows[0]["file"]
+        return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
 
     def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
         """Return that both of two classes need a name, though one output may tell them apart."""

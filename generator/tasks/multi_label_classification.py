@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
 from generator.source import Source, called, calls_of
-from generator.tasks import Evidence, Response, Task, thresholds
+from generator.tables import names_in, parted, rows_of
+from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
 
@@ -45,6 +47,23 @@ class MultiLabelClassification(Task):
         found = list(thresholds(source, nodes))
         answers = {"thresholds": found[0]} if len({str(value) for value, _ in found}) == 1 else {}
         return Response(answers=answers)
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what a table tells with the column labels, or one of 0 and 1 for each class."""
+        rows = rows_of(path)
+        if not rows or "file" not in rows[0]:
+            return None
+        columns = [name for name in rows[0] if name != "file"]
+        if "labels" in columns:
+            names = names_in(parted([row["labels"] for row in rows]))
+            how = "their classes in the column labels"
+        elif columns and all(row[name] in ("0", "1") for row in rows for name in columns):
+            names, how = columns, "with a column of 0 and 1 for each class"
+        else:
+            return None
+        what = f"{len(rows)} images in the column file, {how}"
+        sample = path.parent / rows[0]["file"]
+        return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
 
 
 TASK = MultiLabelClassification

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
 
 from generator.source import Source, called, calls_of
-from generator.tasks import Evidence, Response, Task
+from generator.tables import images_in
+from generator.tasks import DataSet, Evidence, Response, Task
 
 RLE = "pycocotools."
 LIBRARIES = ("segmentation_models_pytorch.", "torchvision.models.segmentation.")
+IGNORED = 255  # in a mask: a pixel that does not count
 OUTPUT = "out"  # the key of the logits in what torchvision's segmenters return
 
 
@@ -44,6 +49,20 @@ class SemanticSegmentation(Task):
                 return Response("png" if encodes_text else "png_body", source.at(node))
         return Response()
 
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what the folders images and masks tell; the masks have indices of classes."""
+        images, masks = path / "images", path / "masks"
+        if not images.is_dir() or not masks.is_dir():
+            return None
+        found = list(images_in(images))
+        files = [file for image in found if (file := masks / f"{image.stem}.png").is_file()]
+        if not files:
+            return None
+        indices = {index for file in files for index in pixels_of(file)} - {IGNORED}
+        classes = max(indices, default=0) + 1
+        what = f"{len(found)} images with masks, whose pixels are 0 to {classes - 1}"
+        return DataSet(what, {"num_classes": max(classes, 2)}, (), found[0], sure=True)
+
     def notes_on_classes(self, classes: int) -> list[str]:
         """Return that the background is among them."""
         if classes < 2:
@@ -60,6 +79,16 @@ class SemanticSegmentation(Task):
         if len(names) == classes - 1:
             return "the background is a class, in most cases the first: add a name for it"
         return ""
+
+
+def pixels_of(path: Path) -> set[int]:
+    """Return the values of the pixels of a mask; none if it has no indices of classes."""
+    try:
+        with Image.open(path) as image:
+            histogram = image.histogram() if image.mode in ("L", "P") else []
+    except (OSError, SyntaxError, ValueError):  # train.py names it
+        return set()
+    return {value for value, count in enumerate(histogram) if count}
 
 
 TASK = SemanticSegmentation

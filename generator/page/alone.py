@@ -1,4 +1,4 @@
-"""Makes a project without a checkpoint, for the page: python -m generator.page.making FOLDER."""
+"""Makes a project without a checkpoint, for the page: python -m generator.page.alone FOLDER."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from generator import facts, new
+from generator import facts, making, new
 from generator.cli import Data
 from generator.errors import UserError
 from generator.options import parse
@@ -32,8 +32,7 @@ def make(
     Raises:
         UserError: There is such a folder, or an answer is refused.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise UserError(f"{destination} exists; name another folder")
+    making.refuse_missing(destination, model)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Render {destination}")
     task = str(answers.get("task", next(iter(facts.tasks()))))
@@ -42,14 +41,14 @@ def make(
     told = {} if names is None else new.label_answers(names, count)
     if model is not None:
         told["architecture"] = "custom"
-    with new.emptied_by_errors(destination, destination.exists()):
+    with making.emptied_by_errors(destination, destination.exists()):
         rendered = render(destination, {**told, **answers})
         new.put_files(destination, None, labels, names)
         if model is not None:
             shutil.copyfile(model, destination / "service" / "model.py")
     if rendered.note:
         console.print(f"   {rendered.note}")
-    chosen = new.answers_in(destination)
+    chosen = making.answers_in(destination)
     noun = facts.checkpoints()[chosen["weights"]]["noun"]
     file = facts.labels()[chosen.get("label_format", "none")]["file"]
     lacking = f" and your labels into {file}" if file and labels is None else ""
@@ -58,7 +57,7 @@ def make(
         'git init && git add -A && git commit -m "Start"',
         "pip install -r requirements.txt    # in a virtual environment",
         f"{runner()}python archive.py    # first put your {noun} into weights/{lacking}",
-        f"{runner()}python predict.py {new.item_of(chosen)['argument']}",
+        f"{runner()}python predict.py {making.item_of(chosen)['argument']}",
         f"{runner()}python serve.py",
     ]
     console.print("\n    ".join(["", f"{destination} is rendered. Next:", "", *lines, ""]))

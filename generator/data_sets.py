@@ -1,0 +1,188 @@
+"""`ts-template new --data`: from data with labels to a service of a network trained on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from generator import facts, making
+from generator.errors import UserError
+from generator.inspection import inspect_file
+from generator.inspection.refusals import printable
+from generator.inspection.transforms import as_answered
+from generator.labels import Labels, inspect_labels
+from generator.making import Training
+from generator.new import label_answers, put_files
+from generator.tasks import DataSet, Task, tasks
+
+TRAINING = ("train", "training")  # names of folders
+VALIDATION = ("val", "valid", "validation")
+SHOWN = 10  # names of classes that are printed
+
+
+def make_from_data(
+    destination: Path,
+    data: Path,
+    labels: Path | None,
+    answers: Mapping[str, Any],
+    *,
+    ask: bool,
+    validation: Path | None = None,
+    start: Path | None = None,
+    options: Sequence[str] = (),
+    model: Path | None = None,
+    picture: Path | None = None,
+    label_order: str = "",
+    tuned: Callable[[Path], making.Changes | None] | None = None,
+) -> None:
+    """Render a project for data with labels, train its network on them, archive it, and try it.
+
+    Args:
+        destination: The project's folder; must not exist, or be empty.
+        data: A folder or a file; of a folder with the folders train and val, these.
+        labels: A label file, whose order the network's outputs get; None takes that of the data.
+        answers: Answers by question, which come before what the data tell.
+        ask: Whether to ask what is left; else it takes its defaults.
+        validation: Data to validate with; None takes a part of `data`.
+        start: A checkpoint to begin training with.
+        options: More of train.py.
+        model: The Python file that defines build_model(num_classes), for a network of one's own.
+        picture: The image to predict for at the end; None takes one of the data.
+        label_order: What the keys of the label file are, as `inspect_labels` has it.
+        tuned: Finds the fastest answers for the project, which is then rendered with them.
+
+    Raises:
+        UserError: They do not make a service; the message says why. The project is removed, unless
+            it is a script of its own that refuses: that names the command that fixes it.
+    """
+    making.refuse_missing(destination, picture, model)
+    # No markup: names from the data may have brackets.
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"1. Look at {data}")
+    data, part = parts_of(data)
+    validation = validation or part
+    if validation is not None and not validation.exists():
+        raise UserError(f"there are no data {validation}; expected what --data takes, too")
+    task, found = told_by(data, answers)
+    console.print(f"   {data}: {found.what}")
+    if validation is not None:
+        console.print(f"   {validation}: to validate with")
+    if found.classes:
+        shown = ", ".join(found.classes[:SHOWN]) + ", ..." * (len(found.classes) > SHOWN)
+        console.print(f"   {len(found.classes)} classes: {shown}")
+    known = {"task": task.value, **found.answers, **answers, "training": True}
+    if model is not None:
+        known = {"architecture": "custom", **known}
+    elif start is not None:
+        known = {**told_by_start(start, task), **known}
+    names = None
+    if labels is not None:
+        names = names_of(labels, known["num_classes"], label_order)
+    if "label_format" not in known and (names is not None or not found.classes):
+        known |= label_answers(names, known["num_classes"])
+    known = {"evaluation": True, **known}
+    for name, value in known.items():
+        console.print(f"   {name}: {printable(str(value))}")
+
+    def put() -> None:
+        """Put the user's files into the project."""
+        put_files(destination, None, labels, names)
+        if model is not None:
+            shutil.copyfile(model, destination / "service" / "model.py")
+
+    words = [str(data.resolve())]
+    if validation is not None:
+        words += ["--validation", str(validation.resolve())]
+    if start is not None:
+        words += ["--from", str(start.resolve())]
+    making.make(
+        destination,
+        known,
+        {"project_name": making.title_of(destination)},
+        put,
+        console,
+        ask=ask,
+        is_answered="backend" in answers,
+        assumed=lambda chosen: assumptions(known, chosen),
+        training=Training([*words, *options], validation),
+        picture=picture or found.sample,
+        tuned=tuned,
+    )
+
+
+def parts_of(data: Path) -> tuple[Path, Path | None]:
+    """Return the data to train on, and those to validate with if a folder has both."""
+    if not data.is_dir():
+        return data, None
+    folders = {x.name.lower(): x for x in data.iterdir() if x.is_dir()}
+    training, validation = (
+        next((folders[name] for name in names if name in folders), None)
+        for names in (TRAINING, VALIDATION)
+    )
+    return (training, validation) if training is not None else (data, None)
+
+
+def told_by(data: Path, answers: Mapping[str, Any]) -> tuple[Task, DataSet]:
+    """Return the task that data have the form of, and what they tell.
+
+    Raises:
+        UserError: They have that of none, or of several.
+    """
+    known = [task for task in tasks().values() if "trains" in task.facts]
+    if "task" in answers:
+        known = [task for task in known if task.value == answers["task"]]
+        if not known:
+            raise UserError(f"task={answers['task']}: train.py trains no networks of this task")
+    if not data.exists():
+        raise UserError(f"there are no data {data}; expected a folder or a file")
+    found = [(task, told) for task in known if (told := task.read_data(data)) is not None]
+    found = [(task, told) for task, told in found if told.sure] or found
+    if not found:
+        forms = "".join(f"\n    {task.value}: {task.facts['data']}" for task in known)
+        raise UserError(f"{data} has none of the forms of data that train.py takes:{forms}")
+    if len(found) > 1:
+        lines = "".join(f"\n    -d task={task.value}: {task.facts['title']}" for task, _ in found)
+        raise UserError(f"{data} may be for several tasks. Add the one that it is:{lines}")
+    return found[0]
+
+
+def told_by_start(start: Path, task: Task) -> dict[str, Any]:
+    """Return the answers that follow from a checkpoint to begin with, whatever its classes are.
+
+    Raises:
+        UserError: It is of a network for something else.
+    """
+    found = inspect_file(start)
+    if found.network_kind not in (None, task.networks):
+        raise UserError(f"{start} is of a {found.network_kind}; expected a {task.networks}")
+    names = ("architecture", "timm_name", *facts.inputs()[task.facts["input"]]["questions"])
+    return {name: found.answers[name] for name in names if name in found.answers}
+
+
+def names_of(labels: Path, classes: int, order: str) -> Labels:
+    """Return the names in a label file.
+
+    Raises:
+        UserError: They are not as many as the classes.
+    """
+    found = inspect_labels(labels, classes, (), order)
+    if found.problem:
+        raise UserError(f"{found.problem}; the data have {classes} classes")
+    return found
+
+
+def assumptions(known: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a project assumes of the network that is trained, each with what changes it."""
+    if "architecture" not in known:
+        yield f"architecture: {answers['architecture']} (assumed; another: -d architecture=NAME)"
+    if "transforms" in answers and "transforms" not in known:
+        transforms = as_answered(answers)
+        described = f"{answers['transforms']}" + f", {transforms}" * bool(transforms)
+        yield (
+            f"transforms: {described} (assumed, in training and serving alike; others: "
+            "-d transforms=custom -d image_size=PIXELS)"
+        )

@@ -1,0 +1,113 @@
+"""ts-template new --data: from data with labels to a service that has answered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+from test_train_tasks import write_digits, write_shapes
+
+from conftest import Project, ts_template
+from generator.data_sets import told_by
+from generator.errors import UserError
+
+SMALL = ("--defaults", "-d", "architecture=custom", "-d", "color_mode=L", "-d", "backend=eager")
+NAMES = ("ein Ring", "eins", "二")  # of the digits 0, 1 and 2
+
+
+def new(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `ts-template new` in a folder, without a terminal."""
+    return ts_template("new", *arguments, cwd=folder)
+
+
+def write_folders(folder: Path, part: slice) -> Path:
+    """Write handwritten digits into a folder for each class."""
+    digits = load_digits()
+    for index, name in enumerate(NAMES):
+        (folder / name).mkdir(parents=True)
+        images = digits.images[digits.target == index][part]
+        for number, pixels in enumerate(images):
+            image = Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((28, 28))
+            image.save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_folders_of_images_make_a_service(tmp_path: Path) -> None:
+    write_folders(tmp_path / "data" / "train", slice(100))
+    validation = write_folders(tmp_path / "data" / "val", slice(100, 140))
+    result = new(tmp_path, "rings", "--data", "data", "--epochs", "8", *SMALL, "-d", "top_k=1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 classes: ein Ring, eins, 二" in result.stdout
+    assert "300 images in 3 folders" in result.stdout
+    project = Project(tmp_path / "rings")
+    answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text("utf-8"))
+    expected = {"task": "image_classification", "num_classes": 3, "training": True, "top_k": 1}
+    assert expected.items() <= answers.items()
+    measured = json.loads((project.path / "evaluation" / "metrics.json").read_text())["metrics"]
+    assert measured["accuracy"] > 0.95
+    images = sorted(validation.glob("*/*.png"))
+    found = [prediction[0]["label"] for prediction in project.predict(*images)]
+    right = sum(label == image.parent.name for label, image in zip(found, images, strict=True))
+    assert right / len(images) == pytest.approx(measured["accuracy"], abs=1e-4)
+
+
+def test_what_train_py_refuses_can_be_mended_in_the_project(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", 8, 0)
+    words = ("masks", "--data", "data", "--epochs", "1", *SMALL, "-d", "image_size=24")
+    mask = tmp_path / "data" / "masks" / "3.png"
+    whole = mask.read_bytes()
+    Image.new("L", (5, 5)).save(mask)
+    result = new(tmp_path, *words)
+    assert result.returncode == 1
+    assert "8 images with masks, whose pixels are 0 to 2" in result.stdout
+    assert "train.py has refused" in result.stderr
+    command = result.stderr.rpartition("&& ")[0].rpartition("&& ")[2].strip()
+    assert command.startswith("python train.py ")
+    mask.write_bytes(whole)
+    project = Project(tmp_path / "masks")
+    again = project.run(*command.removeprefix("python ").split(), "--workers", "0")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "begins with random weights" in again.stdout
+
+
+def test_data_tell_their_task(tmp_path: Path) -> None:
+    table = write_digits(tmp_path / "several", 12, 0)
+    task, found = told_by(table, {})
+    assert task.value == "multi_label_classification"
+    assert found.answers["num_classes"] == 3 and list(found.classes) == ["ein Ring", "eins", "zwei"]
+    table = write_digits(tmp_path / "columns", 12, 0, in_columns=True)
+    assert told_by(table, {})[0] is task
+    rows = ["file,label", *(f"{number}.png,{number % 2}" for number in range(12))]
+    table.write_text("\n".join(rows))
+    task, found = told_by(table, {})
+    assert task.value == "image_classification"
+    assert list(found.classes) == ["0", "1"]
+    with pytest.raises(UserError, match="none of the forms of data"):
+        told_by(table, {"task": "semantic_segmentation"})
+    with pytest.raises(UserError, match="trains no networks of this task"):
+        told_by(table, {"task": "feature_extraction"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name a checkpoint to serve, --weights FILE, or one folder or file of data"),
+        (("--data", "nowhere"), "there are no data nowhere"),
+        (("--data", "empty"), "none of the forms of data that train.py takes"),
+        (("--data", "empty", "--weights", "x.pth"), "to train on; name one of them"),
+        (("--weights", "x.pth", "--epochs", "3"), "--epochs is for training, which needs --data"),
+        (("--data", "numclasses=3"), "-d numclasses=3: expected question=value"),
+    ],
+)
+def test_refusals(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    result = new(tmp_path, "project", *words, "--defaults")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert not (tmp_path / "project").exists()
