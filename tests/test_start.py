@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from copier import Settings, run_copy
 from test_demo_page import browser, needs_chromium, opened
+from test_new_data import write_folders
 
 import handwritten
 from conftest import REPOSITORY, encode, noise, save_random_weights, ts_template
@@ -182,6 +183,10 @@ def test_paths_that_lead_out_of_the_folder_are_refused(start: Start, name: str) 
         start.ask("inspect", weights="runs/best.pth", labels=name, answers={}),
         start.ask("inspect", weights="runs/best.pth", model=name, answers={}),
         start.ask("inspect", service=name, answers={}),
+        start.ask("inspect", data=name, answers={}),
+        start.ask("preview", data=name, answers={}),
+        start.ask("make", data=name, destination="new", answers={}),
+        start.ask("make", data="runs", start=name, destination="new", answers={}),
         start.ask("inspect", service="by-hand", weights=name, answers={}),
         start.ask("preview", service=name, answers={}),
         start.ask("preview", project=name, answers={}),
@@ -212,7 +217,7 @@ def test_only_what_is_in_the_folder_is_listed(start: Start) -> None:
     assert (status, "cannot be read" in found["error"]) == (400, True)
 
 
-def test_links_in_a_service_that_lead_out_of_the_folder_are_refused(start: Start) -> None:
+def test_links_in_a_chosen_folder_that_lead_out_of_the_folder_are_refused(start: Start) -> None:
     service = start.folder / "linked"
     (service / "a").mkdir(parents=True)
     (service / "handler.py").write_text(handwritten.BASE["handler.py"])
@@ -221,6 +226,8 @@ def test_links_in_a_service_that_lead_out_of_the_folder_are_refused(start: Start
         start.ask("inspect", service="linked", answers={}),
         start.ask("preview", service="linked", answers={}),
         start.ask("make", service="linked", answers={}),
+        start.ask("inspect", data="linked", answers={}),
+        start.ask("make", data="linked", destination="new", answers={}),
     ):
         assert (asked[0], "outside" in asked[1]["error"]) == (400, True)
     shutil.rmtree(service)
@@ -654,6 +661,31 @@ def test_a_service_is_adopted_by_clicks_alone(start: Start, browser: Browser) ->
         page.get_by_role("status").get_by_text("The project is made.").wait_for(timeout=60_000)
         assert "no longer needed" in page.locator("#steps").inner_text()
         assert (service / "service" / "handler.py").is_file()
+
+
+@needs_chromium
+def test_from_data_to_a_prediction_by_clicks_alone(start: Start, browser: Browser) -> None:
+    from playwright.sync_api import expect
+
+    write_folders(start.folder / "digits", slice(12))
+    with opened(browser, start.address) as page:
+        page.get_by_label("Data with labels, to train on").check()
+        choose(page, "data", "digits/", "Take this folder")
+        page.locator("#row-num_classes").get_by_text("from the data").wait_for(timeout=60_000)
+        expect(page.get_by_label("num_classes", exact=True)).to_have_value("3")
+        assert "36 images in 3 folders" in page.locator("#report").inner_text()
+        assert "architecture" in page.locator("#assumed").inner_text()
+        page.get_by_label("architecture", exact=True).fill("custom")
+        page.get_by_label("color_mode", exact=True).select_option("L")
+        page.get_by_label("backend", exact=True).select_option("eager")
+        page.get_by_label("How often to go through the data").fill("1")
+        page.get_by_label("New folder for the project").fill("trained")
+        page.locator("#command", has_text="--epochs 1").wait_for(timeout=60_000)
+        assert f"--data {start.folder / 'digits'}" in page.locator("#command").inner_text()
+        page.get_by_role("button", name="Make, train, archive and predict").click()
+        status = page.get_by_role("status")
+        status.get_by_text("The project is made, and has predicted.").wait_for(timeout=180_000)
+        assert (start.folder / "trained" / "runs" / "1" / "best.pt").is_file()
 
 
 @needs_chromium

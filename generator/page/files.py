@@ -68,19 +68,20 @@ def listing(root: Path, name: str) -> dict[str, Any]:
     }
 
 
-def refuse_links(root: Path, folder: Path) -> None:
-    """See that reading and writing a service in a folder leads nowhere else.
+def refuse_links(root: Path, folder: Path, depth: int = 0) -> None:
+    """See that reading a service or data in a folder, and writing there, leads nowhere else.
 
     Raises:
         UserError: It has a link to outside of the root, as deep as a service is read.
     """
-    for where, folders, names in os.walk(folder):
-        depth = len(Path(where).relative_to(folder).parts)
-        for name in [*folders, *names]:
-            if (path := Path(where, name)).is_symlink():
-                inside(root, str(path))
-        is_deep = depth >= MAX_DEPTH
-        folders[:] = [x for x in folders if not is_deep and x not in SKIPPED and x != ".git"]
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                inside(root, entry.path)
+            elif entry.is_dir() and depth < MAX_DEPTH and entry.name not in (*SKIPPED, ".git"):
+                refuse_links(root, Path(entry.path), depth + 1)
 
 
 class Dropped:

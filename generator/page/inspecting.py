@@ -1,4 +1,4 @@
-"""What files tell the page: a checkpoint, labels, a service that was written by hand."""
+"""What files tell the page: a checkpoint, labels, data, a service that was written by hand."""
 
 from __future__ import annotations
 
@@ -91,6 +91,41 @@ def alone(
         names = new.names_for(labels, count, console, task)
         known |= new.label_answers(names, count)
     return {name: value for name, value in known.items() if name not in given}
+
+
+def data(
+    folder: Path,
+    start: Path | None,
+    labels: Path | None,
+    model: Path | None,
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what data with labels tell, as `ts-template new --data` has it, like `inspect`.
+
+    Args:
+        folder: The data, a folder or a file.
+        start: A checkpoint to begin training with.
+        labels: The names of the classes.
+        model: The Python file that defines build_model(num_classes).
+        given: Answers of people, which come first.
+
+    Raises:
+        UserError: They make no service.
+    """
+    from generator import data_sets
+
+    given = rendering.FORM.cast(given)
+    told = data_sets.what_is_told(folder, labels, given, start=start, model=model)
+    rows = list(rendering.FORM.filled_in(told.known))
+    asked = {row["name"] for row in rows if row["is_asked"]}
+    answers = {name: x for name, x in rendering.FORM.assumed.items() if name in asked}
+    lines = data_sets.assumptions(told.known, answers)
+    return {
+        "assumed": {line.partition(":")[0]: line for line in lines},
+        "report": "\n".join(told.lines()),
+        "known": {name: value for name, value in told.known.items() if name not in given},
+        "problem": "",
+    }
 
 
 def adopt(files: services.Files, given: Mapping[str, Any]) -> dict[str, Any]:

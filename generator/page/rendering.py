@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,12 +203,14 @@ class Of:
         has_reasons: whether questions that do not apply have the reason.
         service: the folder of a hand-written service, and what was chosen besides.
         project: the folder of a project.
+        line: the ts-template command that makes it, if that is not `copier copy`.
     """
 
     given: Mapping[str, Any] = field(default_factory=dict)
     has_reasons: bool = False
     service: services.Files | None = None
     project: Path | None = None
+    line: Sequence[str] = ()
 
 
 def preview(answers: Mapping[str, Any], of: Of) -> dict[str, Any]:
@@ -251,12 +253,16 @@ def command(answers: Mapping[str, Any], of: Of) -> str:
     given = [f"{name}={as_text(x)}" for name, x in answers.items() if name in of.given]
     if of.project is not None:
         return update_command(of.project, given, "", ANSWERS_FILE)
-    if of.service is not None:
-        return runner() + shlex.join(["ts-template", *services.words(of.service, given)])
-    words = ["copier", "copy", "--defaults"]
-    for name, value in answers.items():
-        words += ["-d", f"{name}={as_text(value)}"]
+    if of.line:
+        return runner() + shlex.join(["ts-template", *of.line, *after_d(given)])
+    whole = [f"{name}={as_text(x)}" for name, x in answers.items()]
+    words = ["copier", "copy", "--defaults", *after_d(whole)]
     return runner() + shlex.join([*words, str(template_root()), "my-service"])
+
+
+def after_d(answers: Iterable[str]) -> list[str]:
+    """Return answers as words of a command."""
+    return [word for answer in answers for word in ("-d", answer)]
 
 
 def texts(project: Path) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import json
 import multiprocessing
 import os
 import secrets
@@ -143,6 +142,7 @@ class Page:
             has_reasons=asked.get("has_reasons", False),
             service=self.service(asked),
             project=self.path(asked, "project"),
+            line=self.line(asked),
         )
         return await self.run(rendering.preview, asked["answers"], of)
 
@@ -167,9 +167,29 @@ class Page:
         refuse_links(self.root, folder)
         return folder, self.path(asked, "weights"), self.path(asked, "labels")
 
+    def line(self, asked: dict[str, Any]) -> list[str]:
+        """Return the ts-template command for a service or data, to which answers are added."""
+        if files := self.service(asked):
+            return services.line(files)
+        data = self.path(asked, "data")
+        if data is None:
+            return []
+        destination = self.path(asked, "destination") or self.root / "my-service"
+        words = ["new", str(destination), "--defaults", "--data", str(data)]
+        for option, kind in (("from", "start"), *((x, x) for x in ("labels", "model", "picture"))):
+            if path := self.path(asked, kind):
+                words += [f"--{option}", str(path)]
+        if epochs := asked.get("epochs"):
+            words += ["--epochs", str(int(epochs))]
+        return words + ["--from-scratch"] * bool(asked.get("from_scratch"))
+
     async def inspect(self, asked: dict[str, Any]) -> Any:
         """Return what files tell."""
         answers, files = asked["answers"], self.service(asked)
+        if data := self.path(asked, "data"):
+            refuse_links(self.root, data)
+            chosen = [self.path(asked, name) for name in ("start", "labels", "model")]
+            return await self.run(inspecting.data, data, *chosen, answers)
         if files is None:
             chosen = [self.path(asked, name) for name in ("weights", "labels", "model")]
             if not any(chosen):
@@ -223,7 +243,7 @@ class Page:
         asked = await request.json()
         try:
             words = self.words(asked)
-        except (KeyError, AttributeError, TypeError, UserError) as error:
+        except (KeyError, AttributeError, TypeError, ValueError, UserError) as error:
             return JSONResponse({"error": str(error)}, 400)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", *words),
@@ -246,16 +266,20 @@ class Page:
     def words(self, asked: dict[str, Any]) -> list[str]:
         """Return the module, and its words, that makes a project.
 
-        It is `ts-template adopt` in the folder of a service, `new` with a checkpoint, and without
-        one what renders a project alone.
+        It is `ts-template adopt` in the folder of a service, `new` with data or a checkpoint, and
+        without them what renders a project alone.
         """
-        given = [f"{name}={rendering.as_text(x)}" for name, x in asked["answers"].items()]
-        parse(given)
+        answers = [f"{name}={rendering.as_text(x)}" for name, x in asked["answers"].items()]
+        parse(answers)
+        given = rendering.after_d(answers)
         if files := self.service(asked):
-            return ["generator.cli", *services.words(files, given)]
+            return ["generator.cli", *services.line(files), *given]
         destination, weights = self.path(asked, "destination"), self.path(asked, "weights")
         if destination is None or destination == self.root:
             raise UserError("name the new folder of the project")
+        if data := self.path(asked, "data"):
+            refuse_links(self.root, data)
+            return ["generator.cli", *self.line(asked), *given]
         words = ["generator.page.alone", str(destination)]
         options = ["labels", "model"]
         if weights is not None:
@@ -264,9 +288,7 @@ class Page:
         for option in options:
             if path := self.path(asked, option):
                 words += [f"--{option}", str(path)]
-        for word in given:
-            words += ["-d", word]
-        return words
+        return [*words, *given]
 
     async def drop(self, request: Request) -> Response:
         """Take a file that was dropped onto the page; its name is in the query."""
@@ -307,7 +329,7 @@ def replying(call: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
             return JSONResponse(await call(await request.json()))
         except UserError as error:
             return JSONResponse({"error": str(error)}, 400)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             return JSONResponse({"error": f"no request of the page: {error!r}"}, 400)
 
     return reply

@@ -66,12 +66,10 @@ def fill(files: Files, project: Path) -> dict[str, str]:
     return filled.replaced
 
 
-def words(files: Files, given: list[str]) -> list[str]:
-    """Return the command that adopts a service, with answers as they stand after -d."""
+def line(files: Files) -> list[str]:
+    """Return the command that adopts a service, to which answers are added."""
     folder, weights, labels = files
-    line = ["adopt", str(folder), "--defaults"]
+    words = ["adopt", str(folder), "--defaults"]
     for option, path in (("--weights", weights), ("--labels", labels)):
-        line += [option, str(path)] if path else []
-    for word in given:
-        line += ["-d", word]
-    return line
+        words += [option, str(path)] if path else []
+    return words

@@ -7,6 +7,7 @@ const form = byId("form");
 // What people may have: what each kind of it needs, and what follows from it.
 const MODES = {
   new: { files: ["weights", "labels", "model", "picture"], source: "from the checkpoint" },
+  data: { files: ["data", "labels", "start", "model", "picture"], source: "from the data" },
   adopt: { files: ["service", "weights", "labels"], source: "from the files" },
   update: { files: ["project"], source: "of the project" },
 };
@@ -15,6 +16,8 @@ const TITLES = {
   labels: "labels",
   model: "the code of a network of your own",
   picture: "an image to predict",
+  data: "data",
+  start: "a checkpoint to begin with",
   service: "the folder of a service",
   project: "a project",
 };
@@ -89,7 +92,8 @@ const preview = guarded(async () => {
   const number = ++newest;
   byId("status").textContent = "Rendering …";
   const answers = { ...likely, ...known, ...given };
-  const content = { ...(isRead ? chosen() : {}), answers, given, has_reasons: byId("all").checked };
+  const files = isRead ? { ...chosen(), ...training() } : {};
+  const content = { ...files, answers, given, has_reasons: byId("all").checked };
   const found = await ask("preview", content);
   if (number !== newest) return;
   showQuestions(found.questions);
@@ -125,6 +129,11 @@ function showQuestions(questions) {
 function chosen() {
   const pairs = MODES[mode].files.map((kind) => [kind, paths[kind]]);
   return Object.fromEntries(pairs.filter(([, path]) => path));
+}
+
+function training() {
+  if (mode !== "data") return {};
+  return { epochs: byId("epochs").value, from_scratch: byId("from-scratch").checked };
 }
 
 function isAssumed(name) {
@@ -237,7 +246,7 @@ function valueOf(made, type) {
 function answer(name, value) {
   given[name] = value;
   // Another task, or another network, is told otherwise.
-  if (isRead && mode !== "update" && ["task", "architecture", "head"].includes(name)) inspectSoon();
+  if (Object.keys(chosen()).length && mode !== "update" && ["task", "architecture", "head"].includes(name)) inspectSoon();
   else changeSoon();
 }
 
@@ -374,13 +383,11 @@ function showPaths() {
     byId(`path-${kind}`).textContent = isDropped ? `${path.split("/").at(-1)} (dropped)` : (path ?? "none");
     byId(`clear-${kind}`).hidden = !path;
   }
+  const words = { data: "Make, train, archive and predict", adopt: "Make it in this folder" };
   const isWhole = mode === "new" && paths.weights;
-  byId("make").textContent = isWhole
-    ? "Make, archive and predict"
-    : mode === "adopt"
-      ? "Make it in this folder"
-      : "Make the project";
-  byId("into").hidden = mode !== "new";
+  byId("make").textContent = isWhole ? "Make, archive and predict" : (words[mode] ?? "Make the project");
+  byId("into").hidden = mode === "adopt";
+  byId("training").hidden = mode !== "data";
   byId("making").hidden = mode === "update";
   byId("updating").hidden = mode !== "update";
   byId("drop").hidden = mode === "update";
@@ -403,8 +410,8 @@ const browse = guarded(async (kind, title, folder) => {
   }
   if (found.left_out) rows.push(element("li", { textContent: `and ${found.left_out} more` }));
   byId("entries").replaceChildren(...rows);
-  byId("take").hidden = ["picture", "model"].includes(kind);
-  byId("outside").hidden = FOLDERS.includes(kind);
+  byId("take").hidden = ["picture", "model", "start"].includes(kind);
+  byId("outside").hidden = [...FOLDERS, "data"].includes(kind);
   byId("elsewhere").value = "";
   byId("elsewhere").onchange = () => drop(kind, byId("elsewhere").files[0]);
   byId("take").onclick = () => take(kind, found.folder || ".");
@@ -488,8 +495,8 @@ document.addEventListener("drop", (event) => {
   if (!file || mode === "update") return;
   const own = event.target.closest?.("[data-kind]")?.dataset.kind;
   const likelyKind = ENDINGS.find(([, ending]) => ending.test(file.name))?.[0];
-  const kind = own ?? likelyKind;
-  if (!kind || FOLDERS.includes(kind) || !MODES[mode].files.includes(kind)) {
+  const kind = own ?? (mode === "data" && likelyKind === "weights" ? "start" : likelyKind);
+  if (!kind || [...FOLDERS, "data"].includes(kind) || !MODES[mode].files.includes(kind)) {
     fail(`${file.name} may be several things: drop it onto the line that it is for.`);
   } else {
     drop(kind, file);
@@ -500,6 +507,7 @@ document.addEventListener("drop", (event) => {
 
 byId("close").addEventListener("click", () => byId("browser").close());
 byId("all").addEventListener("change", () => preview());
+for (const name of ["epochs", "from-scratch"]) byId(name).addEventListener("input", changeSoon);
 byId("modes").addEventListener("change", (event) => choose(event.target.value));
 form.addEventListener("submit", (event) => event.preventDefault());
 
@@ -521,7 +529,7 @@ byId("make").addEventListener(
     byId("make").disabled = true;
     byId("status").textContent = "Making the project …";
     try {
-      const content = { ...chosen(), destination: byId("destination").value, answers: effective() };
+      const content = { ...chosen(), ...training(), destination: byId("destination").value, answers: effective() };
       const headers = { "Content-Type": "application/json" };
       const body = JSON.stringify(content);
       const reply = await fetch("api/make", { method: "POST", headers, body });
@@ -534,7 +542,7 @@ byId("make").addEventListener(
       }
       const [text, status] = steps.textContent.split("\0");
       steps.textContent = text;
-      const made = content.weights && mode === "new" ? "made, and has predicted" : "made";
+      const made = content.data || (content.weights && mode === "new") ? "made, and has predicted" : "made";
       byId("status").textContent = status === "0" ? `The project is ${made}.` : "";
       if (status !== "0") throw new Error("The project is not made: the last lines of the steps tell why.");
     } finally {
