@@ -37,7 +37,7 @@ def condition(name: str) -> Tree:
 
 
 def asked_if(name: str, answers: Mapping[str, Any]) -> str:
-    """Return which answers make a question apply, as "task is object_detection".
+    """Return which answers make a question apply, as "weights is checkpoint".
 
     Args:
         name: The question.
