@@ -651,6 +651,7 @@ def test_a_service_is_adopted_by_clicks_alone(start: Start, browser: Browser) ->
         row.get_by_text("from the files").wait_for(timeout=60_000)
         assert "read in flowers_mobilenet.pth, handler.py:" in row.locator(".why").inner_text()
         page.get_by_role("alert").filter(has_text="is no git checkout").wait_for()
+        assert page.evaluate(ACCESSIBLE) == []
         assert "handler.py (by service/handler.py)" in page.locator("#replaced").inner_text()
         make = page.get_by_role("button", name="Make it in this folder")
         make.click()

@@ -24,10 +24,10 @@ def inspect(
         given: Answers of people, which come first.
 
     Returns:
-        `report`, the evidence, for people; `known`, the answers that follow; `likely`, those to be
+        `report`, the evidence, for people; `known`, the answers that follow; `problem`, why it
+        cannot be served as it is, empty if it can. Of a checkpoint, also `likely`, answers to be
         confirmed; `assumed`, by the question, what `new` says that it assumes; `open`, why a
-        question cannot be answered, by its name; `problem`, why it cannot be served as it is, empty
-        if it can.
+        question cannot be answered, by its name.
 
     Raises:
         UserError: A file cannot be read.
@@ -42,20 +42,19 @@ def inspect(
     if weights is None:
         console = Console(file=shown, width=100)
         known = alone(labels, model, given, console)
-        told = {"report": shown.getvalue(), "known": known, "problem": ""}
-        return {**told, "likely": {}, "assumed": {}, "open": {}}
+        return {"report": shown.getvalue(), "known": known, "problem": ""}
     found = inspect_file(weights)
     problem, known, likely, names = "", dict(found.answers), dict(found.likely), None
     try:
         # What cannot be told is a question here, as in a terminal.
         notes = Console(file=io.StringIO())
         where = Path("my-service")
-        told_all = new.what_is_told(found, labels, given, where, notes, ask=True, model=model)
+        told = new.what_is_told(found, labels, given, where, notes, ask=True, model=model)
     except UserError as error:
         problem = str(error)
     else:
-        known, likely = told_all.known, told_all.likely
-        labels, names = told_all.labels, told_all.names
+        known, likely = told.known, told.likely
+        labels, names = told.labels, told.names
     likely.pop("project_name", None)  # the folder's, which is not chosen yet
     if model is not None:
         known["architecture"] = "custom"

@@ -92,8 +92,8 @@ const preview = guarded(async () => {
   const number = ++newest;
   byId("status").textContent = "Rendering …";
   const answers = { ...likely, ...known, ...given };
-  const files = isRead ? { ...chosen(), ...training() } : {};
-  const content = { ...files, answers, given, has_reasons: byId("all").checked };
+  const read = isRead ? { ...chosen(), ...training() } : {};
+  const content = { ...read, answers, given, has_reasons: byId("all").checked };
   const found = await ask("preview", content);
   if (number !== newest) return;
   showQuestions(found.questions);
