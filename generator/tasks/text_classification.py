@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from generator.tasks import Task
+from generator.tables import names_in, parted, rows_of
+from generator.tasks import DataSet, Task
 
 
 class TextClassification(Task):
@@ -21,6 +23,22 @@ class TextClassification(Task):
             "long_texts": "truncate",
         }
     )
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what a table tells with the columns text and label, or labels for several."""
+        rows = rows_of(path)
+        if not rows or "text" not in rows[0]:
+            return None
+        if "labels" in rows[0]:
+            names = names_in(parted([row["labels"] for row in rows]))
+            problem = "multi_label_classification"
+        elif "label" in rows[0]:
+            names = names_in(row["label"] for row in rows)
+            problem = "single_label_classification"
+        else:
+            return None
+        answers = {"num_classes": len(names), "problem_type": problem}
+        return DataSet(f"{len(rows)} texts", answers, names, sure=True)
 
 
 TASK = TextClassification
