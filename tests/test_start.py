@@ -729,7 +729,7 @@ def test_it_is_used_by_the_keyboard_on_a_narrow_screen(
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.value") == "new"
         page.keyboard.press("ArrowDown")  # to another of what one may have, and back
-        page.get_by_role("button", name="Choose the folder of a service").wait_for()
+        page.get_by_role("button", name="Choose data").wait_for()
         page.keyboard.press("ArrowUp")
         page.get_by_role("button", name="Choose a checkpoint").wait_for()
         page.keyboard.press("Tab")
