@@ -110,7 +110,7 @@ def take_start(browser: Browser, folder: Path, path: Path) -> None:
         page.get_by_role("button", name="README.md", exact=True).wait_for()
         choose(page, "a checkpoint", "best.pth")
         choose(page, "labels", "classes.txt")
-        page.locator("#row-num_classes").get_by_text("from the checkpoint").wait_for()
+        page.locator("#row-num_classes").get_by_text("from the files").wait_for()
         page.get_by_role("status").filter(has_text="The last change").wait_for()
         page.get_by_label("project_name", exact=True).fill("Pets at Home")
         page.locator("#text .changed", has_text="Pets at Home").wait_for()

@@ -565,7 +565,7 @@ def test_from_a_checkpoint_to_a_prediction_by_clicks_alone(start: Start, browser
         choose(page, "a checkpoint", "runs/", "best.pth")
         choose(page, "labels", "runs/", "<b>names.txt")
         expect(page.get_by_label("num_classes", exact=True)).to_have_value("3", timeout=60_000)
-        assert page.locator("#row-num_classes .mark").inner_text() == "from the checkpoint"
+        assert page.locator("#row-num_classes .mark").inner_text() == "from the files"
         # What is assumed is marked until it is confirmed.
         assert page.locator("#row-transforms .mark").inner_text() == "assumed"
         assert "transforms" in page.locator("#assumed").inner_text()
@@ -626,12 +626,18 @@ def test_the_project_follows_the_answers_and_marks_what_changed(
         row.get_by_text("Asked if weights is checkpoint").wait_for(timeout=60_000)
         assert row.get_by_role("textbox").is_disabled()
 
-        # Without a checkpoint, the project alone is made.
+        # Without a checkpoint, the project alone is made, with labels from elsewhere.
+        page.get_by_role("button", name="Choose labels").click()
+        names = "\n".join(f"name {number}" for number in range(12)).encode()
+        given = {"name": "names.txt", "mimeType": "text/plain", "buffer": names}
+        page.get_by_label("Or a file from elsewhere, of up to 100 MB").set_input_files(given)
+        expect(page.locator("#path-labels")).to_have_text("names.txt (dropped)")
+        page.locator("#row-label_format").get_by_text("from the files").wait_for()
         page.get_by_label("New folder for the project").fill("untrained")
         page.get_by_role("button", name="Make the project").click()
         page.get_by_role("status").get_by_text("The project is made.").wait_for(timeout=60_000)
         assert "is rendered. Next:" in page.locator("#steps").inner_text()
-        assert (start.folder / "untrained" / "archive.py").is_file()
+        assert (start.folder / "untrained" / "labels.txt").read_bytes().strip() == names
 
 
 @needs_chromium
@@ -681,7 +687,8 @@ def test_from_data_to_a_prediction_by_clicks_alone(start: Start, browser: Browse
         page.get_by_label("backend", exact=True).select_option("eager")
         page.get_by_label("How often to go through the data").fill("1")
         page.get_by_label("New folder for the project").fill("trained")
-        page.locator("#command", has_text="--epochs 1").wait_for(timeout=60_000)
+        page.locator("#command", has_text="trained --defaults").wait_for(timeout=60_000)
+        assert "--epochs 1" in page.locator("#command").inner_text()
         assert f"--data {start.folder / 'digits'}" in page.locator("#command").inner_text()
         page.get_by_role("button", name="Make, train, archive and predict").click()
         status = page.get_by_role("status")

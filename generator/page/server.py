@@ -131,9 +131,9 @@ class Page:
         return await asyncio.get_running_loop().run_in_executor(self.renderer, call, *words)
 
     async def folder(self, asked: dict[str, Any]) -> Any:
-        """Return the folder that the page was started with, and whether it is a project itself."""
+        """Return whether the page's folder is a project, and how large a dropped file may be."""
         is_project = (self.root / ANSWERS_FILE).is_file()
-        return {"root": str(self.root), "is_project": is_project}
+        return {"is_project": is_project, "largest_file": LARGEST_FILE}
 
     async def preview(self, asked: dict[str, Any]) -> Any:
         """Return the questions and the files, given answers."""

@@ -6,7 +6,7 @@ const form = byId("form");
 
 // What people may have: what each kind of it needs, and what follows from it.
 const MODES = {
-  new: { files: ["weights", "labels", "model", "picture"], source: "from the checkpoint" },
+  new: { files: ["weights", "labels", "model", "picture"], source: "from the files" },
   data: { files: ["data", "labels", "start", "model", "picture"], source: "from the data" },
   adopt: { files: ["service", "weights", "labels"], source: "from the files" },
   update: { files: ["project"], source: "of the project" },
@@ -37,6 +37,7 @@ let assumed = {}; // by question, what is assumed
 let open = {}; // why the files do not answer a question
 let places = {}; // by question, where the answer was read
 const paths = {}; // what was chosen, by kind
+let largest = 0; // bytes of a file that may be dropped
 let isRead = false; // whether the files of the mode were read
 let files = {}; // the rendered texts, by path
 let replaced = {}; // files of the user's, by what replaces them
@@ -52,7 +53,9 @@ const ask = (name, content) => send(name, "application/json", JSON.stringify(con
 
 async function send(name, type, body) {
   const headers = { "Content-Type": type };
-  const reply = await fetch(`api/${name}`, { method: "POST", headers, body });
+  const reply = await fetch(`api/${name}`, { method: "POST", headers, body }).catch(() => {
+    throw new Error("ts-template start does not answer: it was stopped, or a file cannot be read.");
+  });
   const isJson = (reply.headers.get("Content-Type") ?? "").startsWith("application/json");
   const found = isJson ? await reply.json() : { error: await reply.text() };
   if (!reply.ok) throw new Error(found.error);
@@ -133,7 +136,8 @@ function chosen() {
 
 function training() {
   if (mode !== "data") return {};
-  return { epochs: byId("epochs").value, from_scratch: byId("from-scratch").checked };
+  const [destination, epochs] = [byId("destination").value, byId("epochs").value];
+  return { destination, epochs, from_scratch: byId("from-scratch").checked };
 }
 
 function isAssumed(name) {
@@ -411,7 +415,7 @@ const browse = guarded(async (kind, title, folder) => {
   if (found.left_out) rows.push(element("li", { textContent: `and ${found.left_out} more` }));
   byId("entries").replaceChildren(...rows);
   byId("take").hidden = ["picture", "model", "start"].includes(kind);
-  byId("outside").hidden = [...FOLDERS, "data"].includes(kind);
+  byId("outside").hidden = !canDrop(kind);
   byId("elsewhere").value = "";
   byId("elsewhere").onchange = () => drop(kind, byId("elsewhere").files[0]);
   byId("take").onclick = () => take(kind, found.folder || ".");
@@ -426,12 +430,17 @@ function take(kind, path) {
   if (kind !== "picture") inspect();
 }
 
-const drop = guarded(async (kind, file) => {
-  byId("browser").close();
+async function upload(kind, file) {
+  if (file.size > largest) throw new Error(`${file.name} is larger than ${megabytes()}: choose it in the folder.`);
   byId("status").textContent = `Taking ${file.name} …`;
   const found = await send(`drop?name=${encodeURIComponent(file.name)}`, "application/octet-stream", file);
   byId("status").textContent = `${found.name} is taken as ${TITLES[kind]}.`;
   take(kind, found.path);
+}
+
+const drop = guarded((kind, file) => {
+  byId("browser").close();
+  return upload(kind, file);
 });
 
 function inspectSoon() {
@@ -491,23 +500,44 @@ document.addEventListener("dragover", (event) => {
 
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  const file = event.dataTransfer.files[0];
-  if (!file || mode === "update") return;
-  const own = event.target.closest?.("[data-kind]")?.dataset.kind;
-  const likelyKind = ENDINGS.find(([, ending]) => ending.test(file.name))?.[0];
-  const kind = own ?? (mode === "data" && likelyKind === "weights" ? "start" : likelyKind);
-  if (!kind || [...FOLDERS, "data"].includes(kind) || !MODES[mode].files.includes(kind)) {
-    fail(`${file.name} may be several things: drop it onto the line that it is for.`);
-  } else {
-    drop(kind, file);
-  }
+  const dropped = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  const own = dropped.length === 1 && event.target.closest?.("[data-kind]")?.dataset.kind;
+  // All are asked for at once: later, there is nothing to be had of them.
+  const found = dropped.map((item) => [item.getAsFile(), Boolean(item.webkitGetAsEntry?.()?.isDirectory)]);
+  takeAll(found, own);
 });
+
+const takeAll = guarded(async (found, own) => {
+  const wrong = [];
+  for (const [file, isFolder] of found) {
+    const kind = own || kindOf(file.name);
+    if (isFolder) wrong.push(`${file.name} is a folder: choose it in the folder of this page.`);
+    else if (kind && canDrop(kind)) await upload(kind, file).catch((problem) => wrong.push(problem.message));
+    else wrong.push(`${file.name} may be several things: drop it onto the line that it is for.`);
+  }
+  if (wrong.length) throw new Error(wrong.join("\n"));
+});
+
+function kindOf(name) {
+  const kind = ENDINGS.find(([, ending]) => ending.test(name))?.[0];
+  return kind === "weights" && mode === "data" ? "start" : kind;
+}
+
+function canDrop(kind) {
+  return MODES[mode].files.includes(kind) && ![...FOLDERS, "data"].includes(kind);
+}
+
+function megabytes() {
+  return `${largest / 1_000_000} MB`;
+}
 
 // ---------------------------------------------------------------------------------------- buttons
 
 byId("close").addEventListener("click", () => byId("browser").close());
 byId("all").addEventListener("change", () => preview());
-for (const name of ["epochs", "from-scratch"]) byId(name).addEventListener("input", changeSoon);
+for (const name of ["destination", "epochs", "from-scratch"]) {
+  byId(name).addEventListener("input", () => mode === "data" && changeSoon());
+}
 byId("modes").addEventListener("change", (event) => choose(event.target.value));
 form.addEventListener("submit", (event) => event.preventDefault());
 
@@ -575,6 +605,8 @@ byId("compare").addEventListener(
 showChoosers();
 await guarded(async () => {
   const found = await ask("folder", {});
+  largest = found.largest_file;
+  for (const place of document.querySelectorAll(".limit")) place.textContent = megabytes();
   if (!found.is_project) return preview();
   paths.project = ".";
   choose("update");
