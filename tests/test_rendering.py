@@ -263,6 +263,21 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "problem_type": "multi_label_classification",
         "evaluation": True,
     },
+    "texts to train on": {
+        "task": "text_classification",
+        "num_classes": 3,
+        "model_name": "A" + "b-_9" * 15,
+        "training": True,
+    },
+    "texts to train on and to evaluate": {
+        "task": "text_classification",
+        "problem_type": "multi_label_classification",
+        "label_format": "csv",
+        "long_texts": "truncate",
+        "backend": "onnxruntime",
+        "training": True,
+        "evaluation": True,
+    },
     "features": {
         "task": "feature_extraction",
         "architecture": "densenet121",

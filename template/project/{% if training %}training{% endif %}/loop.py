@@ -17,7 +17,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from service import task
-from tools.dataset import Example
 from tools.project import ProjectError
 from training.data import Batch, Items, Order, batches_of, generator_of
 from training.run import BEST, LAST, Row, Run
@@ -38,7 +37,6 @@ class Settings:
         seed: Decides all that is random.
         patience: So many epochs without a better one end the training; 0: none do.
         workers: Processes that read the data, for each that trains.
-        flip: Whether half of what is trained on is mirrored.
     """
 
     epochs: int
@@ -48,7 +46,6 @@ class Settings:
     seed: int
     patience: int
     workers: int
-    flip: bool
 
 
 def new_fabric() -> Fabric:
@@ -63,8 +60,8 @@ def new_fabric() -> Fabric:
 def train(
     fabric: Fabric,
     network: nn.Module,
-    examples: list[Example],
-    validation: list[Example],
+    items: Items,
+    others: Items,
     settings: Settings,
     run: Run,
 ) -> Row:
@@ -72,11 +69,17 @@ def train(
 
     What is random depends on the seed and the number of the epoch alone: a run that was stopped
     goes on with the epoch that it had not finished, and ends as if nothing had happened.
+
+    Args:
+        fabric: Knows the GPUs.
+        network: Takes what the service collates, and returns its output alone.
+        items: To train on.
+        others: To validate with.
+        settings: How to train.
+        run: Keeps what comes of it.
     """
-    items = Items(examples, augmented=True, flip=settings.flip, seed=settings.seed)
     order = Order(len(items), settings.seed, fabric.global_rank, fabric.world_size)
     loader = batches_of(items, order, settings.batch_size, settings.workers)
-    others = Items(validation)
     part = Order(len(others), None, fabric.global_rank, fabric.world_size)
     validating = batches_of(others, part, settings.batch_size, settings.workers)
 
