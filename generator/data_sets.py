@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,30 +64,18 @@ def make_from_data(
     # No markup: names from the data may have brackets.
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Look at {data}")
-    data, part = parts_of(data)
-    validation = validation or part
-    if validation is not None and not validation.exists():
-        raise UserError(f"there are no data {validation}; expected what --data takes, too")
-    task, found = told_by(data, answers)
-    console.print(f"   {data}: {found.what}")
-    if validation is not None:
-        console.print(f"   {validation}: to validate with")
-    if found.classes:
-        shown = ", ".join(found.classes[:SHOWN]) + ", ..." * (len(found.classes) > SHOWN)
-        console.print(f"   {len(found.classes)} classes: {shown}")
-    known = {"task": task.value, **found.answers, **answers, "training": True}
-    if model is not None:
-        known = {"architecture": "custom", **known}
-    elif start is not None:
-        known = {**told_by_start(start, task), **known}
-    names = None
-    if labels is not None:
-        names = names_of(labels, known["num_classes"], label_order)
-    if "label_format" not in known and (names is not None or not found.classes):
-        known |= label_answers(names, known["num_classes"])
-    known = {"evaluation": True, **known}
-    for name, value in known.items():
-        console.print(f"   {name}: {printable(str(value))}")
+    told = what_is_told(
+        data,
+        labels,
+        answers,
+        validation=validation,
+        start=start,
+        model=model,
+        label_order=label_order,
+    )
+    data, validation, known, names = told.data, told.validation, told.known, told.names
+    for line in told.lines():
+        console.print(f"   {printable(line)}")
 
     def put() -> None:
         """Put the user's files into the project."""
@@ -109,9 +98,72 @@ def make_from_data(
         is_answered="backend" in answers,
         assumed=lambda chosen: assumptions(known, chosen),
         training=Training([*words, *options], validation),
-        picture=picture or found.sample,
+        picture=picture or told.found.sample,
         tuned=tuned,
     )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What data with labels and people tell of a project.
+
+    Attributes:
+        data: what is trained on.
+        validation: what is validated with; None for a part of `data`.
+        found: what the data tell.
+        known: answers that follow, those of people among them.
+        names: what is in the label file.
+    """
+
+    data: Path
+    validation: Path | None
+    found: DataSet
+    known: dict[str, Any]
+    names: Labels | None
+
+    def lines(self) -> Iterator[str]:
+        """Yield it for people."""
+        yield f"{self.data}: {self.found.what}"
+        if self.validation is not None:
+            yield f"{self.validation}: to validate with"
+        if classes := self.found.classes:
+            shown = ", ".join(classes[:SHOWN]) + ", ..." * (len(classes) > SHOWN)
+            yield f"{len(classes)} classes: {shown}"
+        for name, value in self.known.items():
+            yield f"{name}: {value}"
+
+
+def what_is_told(
+    data: Path,
+    labels: Path | None,
+    answers: Mapping[str, Any],
+    *,
+    validation: Path | None = None,
+    start: Path | None = None,
+    model: Path | None = None,
+    label_order: str = "",
+) -> Told:
+    """Return the answers that follow from data, with arguments of `make_from_data`.
+
+    Raises:
+        UserError: They do not make a service.
+    """
+    data, part = parts_of(data)
+    validation = validation or part
+    if validation is not None and not validation.exists():
+        raise UserError(f"there are no data {validation}; expected what --data takes, too")
+    task, found = told_by(data, answers)
+    known = {"task": task.value, **found.answers, **answers, "training": True}
+    if model is not None:
+        known = {"architecture": "custom", **known}
+    elif start is not None:
+        known = {**told_by_start(start, task), **known}
+    names = None
+    if labels is not None:
+        names = names_of(labels, known["num_classes"], label_order)
+    if "label_format" not in known and (names is not None or not found.classes):
+        known |= label_answers(names, known["num_classes"])
+    return Told(data, validation, found, {"evaluation": True, **known}, names)
 
 
 def parts_of(data: Path) -> tuple[Path, Path | None]:

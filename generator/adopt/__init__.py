@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from packaging.utils import canonicalize_name
 from rich.console import Console
 
 from generator import catalogue, facts, options
 from generator.adopt import checkout
-from generator.adopt.findings import Finding
+from generator.adopt.findings import Finding, Findings
 from generator.adopt.model_file import (
     definitions,
     extended,
@@ -34,6 +33,7 @@ from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.layouts import convert, plain_name
+from generator.making import answers_in
 from generator.new import put_files
 from generator.rendering import render
 from generator.source import read_source
@@ -86,21 +86,13 @@ def adopt(
         UserError: There is nothing to adopt, or files would be lost; the message says what to do.
             The folder is as it was.
     """
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}")
-    if (folder / ANSWERS_FILE).exists():
-        raise UserError(f"{folder} is a project already ({ANSWERS_FILE}). Run there: copier update")
+    refuse_what_is_none(folder)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Read {folder}; nothing in it is run")
-    try:
-        service = find_service(folder, handler=handler, weights=weights, labels=labels)
-        service.label_order = label_order
-        refuse_texts(service)
-        reading = read_service(service, answers)
-    except RecursionError:
-        raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
-    static = set(checkout.static_names()) - {MODEL} - BLANK
-    checkout.refuse_to_overwrite(folder, static | set(beside_service(static)))
+    reading = read(
+        folder, answers, handler=handler, weights=weights, labels=labels, label_order=label_order
+    )
+    refuse_to_lose(folder)
     print_lines(console, files_read(reading))
 
     console.print("2. Answers")
@@ -119,26 +111,59 @@ def adopt(
             raise UserError(f"{error}; give another answer with -d") from error
         if note:
             console.print(f"   {note}")
-        chosen = yaml.safe_load((stage / ANSWERS_FILE).read_text(encoding="utf-8"))
+        chosen = answers_in(stage)
         if not ask:
             print_lines(console, assumed(reading, chosen))
-        has_labels = bring_files(reading, stage, Path(scratch), chosen)
-        network = write_network(reading, stage, chosen)
-        added = add_packages(folder, stage, network)
-        kept = beginnings(chosen, network, has_labels) - ({OWN_PACKAGES} if added else set())
-        names = files_to_move(folder, stage, kept)
-        replaced = {name: name for name in names if (folder / name).exists()}
-        removed = files_to_remove(folder, stage, network)
-        checkout.refuse_to_overwrite(folder, [*names, *removed])
+        bring_weights(reading, stage)
+        filled = fill(reading, stage)
+        network = filled.network
+        checkout.refuse_to_overwrite(folder, [*filled.names, *filled.removed])
         before = settings(folder / "config.properties")
         left = set(packages_of(folder)) - {*packages_of(stage), *packages_of(stage, OWN_PACKAGES)}
-        checkout.move_into(stage, names, removed, folder, backup)
+        checkout.move_into(stage, filled.names, filled.removed, folder, backup)
 
     console.print("4. Your files")
-    print_lines(console, outcomes(reading, replaced | removed, network, before, left))
-    for line in added:
+    print_lines(console, outcomes(reading, filled.replaced, network, before, left))
+    for line in filled.added:
         console.print(f"   {OWN_PACKAGES}: {printable(line)}, which {MODEL} imports")
     print_next(console, reading, network)
+
+
+def refuse_what_is_none(folder: Path) -> None:
+    """Raise UserError for what is no folder, or is a project already."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    if (folder / ANSWERS_FILE).exists():
+        raise UserError(f"{folder} is a project already ({ANSWERS_FILE}). Run there: copier update")
+
+
+def read(
+    folder: Path,
+    answers: Mapping[str, Any],
+    *,
+    handler: Path | None = None,
+    weights: Path | None = None,
+    labels: Path | None = None,
+    label_order: str = "",
+) -> Reading:
+    """Read a hand-written service, with the arguments of `adopt`.
+
+    Raises:
+        UserError: There is nothing to adopt.
+    """
+    try:
+        service = find_service(folder, handler=handler, weights=weights, labels=labels)
+        service.label_order = label_order
+        refuse_texts(service)
+        return read_service(service, answers)
+    except RecursionError:
+        raise UserError(f"the Python code in {folder} is nested too deeply to be read") from None
+
+
+def refuse_to_lose(folder: Path) -> None:
+    """Raise UserError if files of the user's that every project has are not committed."""
+    static = set(checkout.static_names()) - {MODEL} - BLANK
+    checkout.refuse_to_overwrite(folder, static | set(beside_service(static)))
 
 
 def print_lines(console: Console, lines: Iterator[str]) -> None:
@@ -222,16 +247,25 @@ def refuse_to_guess(reading: Reading) -> None:
         )
 
 
+def unsure(findings: Findings, names: Iterable[str]) -> dict[str, str]:
+    """Return those of some questions that decide the predictions and have no certain answer.
+
+    Each has the reason why a proposed answer is not certain; empty where none is proposed.
+    """
+    found, deciding = findings.found, facts.deciding_questions()
+    return {
+        name: found[name].why if name in found else ""
+        for name in names
+        if name in deciding and (name not in found or not found[name].sure)
+    }
+
+
 def assumed(reading: Reading, chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield the answers that decide the predictions and are not certain, and how to change them."""
     size = catalogue.load()[chosen["architecture"].partition("/")[0]].input_size
-    found, deciding = reading.findings.found, facts.deciding_questions()
-    names = [
-        name for name in chosen if name in deciding and (name not in found or not found[name].sure)
-    ]
-    for name in names:
+    names = unsure(reading.findings, chosen)
+    for name, why in names.items():
         own = f" ({size} pixels)" if name == "image_size" and not chosen[name] else ""
-        why = found[name].why if name in found else ""
         reason = f": {why}" if why else ""
         yield f"{name}: {as_text(chosen[name]) or 'empty'}{own} (assumed{reason})"
     if names:
@@ -244,28 +278,71 @@ def assumed(reading: Reading, chosen: Mapping[str, Any]) -> Iterator[str]:
 # ------------------------------------------------------------------------------- what is rendered
 
 
-def bring_files(reading: Reading, stage: Path, scratch: Path, chosen: Mapping[str, Any]) -> bool:
-    """Put the checkpoint and the labels into the project; return whether there are labels.
+@dataclass(frozen=True)
+class Filled:
+    """What a rendered project has of a service, and what it does to the folder of that.
+
+    Attributes:
+        network: what became of service/model.py.
+        added: the lines that its own requirements gained.
+        names: the files that differ from what is there.
+        removed: the user's files that go, and those that replace them.
+        replaced: these, and those of the same name.
+    """
+
+    network: NetworkFile
+    added: list[str]
+    names: list[str]
+    removed: dict[str, str]
+    replaced: dict[str, str]
+
+
+def fill(reading: Reading, stage: Path) -> Filled:
+    """Put the labels, the network and what it imports into a project, but for the checkpoint.
 
     Nothing of the user's code lies beside the project there: what runs is the project's own.
+
+    Args:
+        reading: What was read.
+        stage: The rendered project, to which the user's folder stays as it is.
     """
+    folder, chosen = reading.service.root, answers_in(stage)
+    has_labels = bring_labels(reading, stage, chosen)
+    merge_ignored(folder / ".gitignore", stage / ".gitignore")
+    network = write_network(reading, stage, chosen)
+    added = add_packages(folder, stage, network)
+    kept = beginnings(chosen, network, has_labels) - ({OWN_PACKAGES} if added else set())
+    names = files_to_move(folder, stage, kept)
+    removed = files_to_remove(folder, stage, network)
+    replaced = {name: name for name in names if (folder / name).exists()}
+    return Filled(network, added, names, removed, replaced | removed)
+
+
+def bring_labels(reading: Reading, stage: Path, chosen: Mapping[str, Any]) -> bool:
+    """Put the labels into the project; return whether there are some."""
     service = reading.service
     labels = service.labels
-    if service.names and chosen.get("label_format") == "list":
-        labels = scratch / "names.json"
-        names = json.dumps(service.names, ensure_ascii=False, indent=2)
-        labels.write_text(f"{names}\n", encoding="utf-8")
     if chosen.get("label_format", "none") == "none":
-        labels = None
+        return False
+    with tempfile.TemporaryDirectory() as scratch:
+        if service.names and chosen["label_format"] == "list":
+            labels = Path(scratch, "names.json")
+            names = json.dumps(service.names, ensure_ascii=False, indent=2)
+            labels.write_text(f"{names}\n", encoding="utf-8")
+        put_files(stage, None, labels)
+        return labels is not None and labels.is_file()
+
+
+def bring_weights(reading: Reading, stage: Path) -> None:
+    """Put the checkpoint into the project, unless it is in its place."""
+    service = reading.service
     weights = service.weights
-    if weights is not None and is_in_place(weights, service.root):
-        weights = None
-    if weights is not None and reading.inspection is not None and reading.inspection.layouts:
+    if weights is None or is_in_place(weights, service.root):
+        return
+    if reading.inspection is not None and reading.inspection.layouts:
         convert(weights, stage / "weights" / plain_name(weights))
-        weights = None
-    put_files(stage, weights, labels)
-    merge_ignored(service.root / ".gitignore", stage / ".gitignore")
-    return labels is not None and labels.is_file()
+    else:
+        put_files(stage, weights, None)
 
 
 def is_in_place(weights: Path, folder: Path) -> bool:

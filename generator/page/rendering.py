@@ -12,7 +12,8 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ import yaml
 
 from generator import catalogue, options
 from generator.compiled import remember
+from generator.conditions import asked_if
 from generator.errors import UserError
 from generator.origin import ANSWERS_FILE
+from generator.page import services
 from generator.rendering import plain_copy, render, runner, template_root
 from generator.schema import ABSENT, RAW, TIMM, Questions
+from generator.update import command as update_command
 
 LARGEST = 200_000  # characters of a file that get colours
 
@@ -53,8 +57,24 @@ class Form(Questions):
                 self.asking, self.local = outer
         return self.known[key]
 
-    def filled_in(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the questions with answers, as the page shows them; `given` are those of people."""
+    def cast(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return answers of the page as Copier reads them, but for those that are refused."""
+        answers = {}
+        for name, value in given.items():
+            with contextlib.suppress(UserError):
+                answers[name] = cast(options.questions()[name], value)
+        return answers
+
+    def filled_in(
+        self, given: Mapping[str, Any], *, has_reasons: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the questions with answers, as the page shows them.
+
+        Args:
+            given: Answers of people.
+            has_reasons: Whether those that do not apply have the reason, which takes a second or
+                two the first time.
+        """
         self.given, self.known, self.assumed = dict(given), {}, {}
         for name, question in options.questions().items():
             if name in self.ways:
@@ -68,20 +88,29 @@ class Form(Questions):
                 problem = self.problem(question, value) if name in self.given else ""
             except UserError as error:
                 value, problem = default, str(error)
-            self.assumed[name] = default if problem else value
+            is_given = name in self.given
+            if problem:  # what comes after it goes on without it
+                del self.given[name]
+                self.known.clear()
+                self.assumed[name] = self.default(name)
+            else:
+                self.assumed[name] = value
             if name in self.given:
                 self.given[name] = value
-            yield {
+            row = {
                 "name": name,
                 "help": self.rendered(name, self.entries[name]["help"]),
                 "type": "list" if question.several else question.type,
                 "is_asked": is_asked,
-                "reason": "" if is_asked else f"asked when {question.condition}",
+                "reason": "",
                 "value": value if isinstance(value, bool | list) else as_text(value),
-                "is_given": name in self.given,
+                "is_given": is_given,
                 "problem": problem,
                 "choices": self.menu(name) if is_asked else [],
             }
+            if has_reasons and not is_asked:
+                row["reason"] = f"Asked if {asked_if(name, self.assumed)}"
+            yield row
 
     def rendered(self, name: str, text: Any, answer: Any = ABSENT) -> str:
         """Render a text of a question, maybe with an answer to it."""
@@ -165,22 +194,43 @@ TEMPLATE: Path
 KEPT: list[Any] = []
 
 
-def preview(given: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Of:
+    """What a preview is of, besides answers.
+
+    Attributes:
+        given: those of the answers that people gave, which commands name.
+        has_reasons: whether questions that do not apply have the reason.
+        service: the folder of a hand-written service, and what was chosen besides.
+        project: the folder of a project.
+        line: the ts-template command that makes it, if that is not `copier copy`.
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    has_reasons: bool = False
+    service: services.Files | None = None
+    project: Path | None = None
+    line: Sequence[str] = ()
+
+
+def preview(answers: Mapping[str, Any], of: Of) -> dict[str, Any]:
     """Return what the page shows with some answers.
 
     Returns:
         `questions`, as `Form.filled_in` has them; `files`, texts by path, None if an answer is
-        refused; `command`, which renders the same; `error`, a refusal that is of no question.
+        refused; `replaced`, files of a service, by what replaces them; `command`, which makes the
+        same; `error`, a refusal that is of no question.
     """
-    questions = list(FORM.filled_in(given))
+    questions = list(FORM.filled_in(answers, has_reasons=of.has_reasons))
     result: dict[str, Any] = {"questions": questions, "files": None, "command": "", "error": ""}
+    result["replaced"] = {}
     if any(question["problem"] for question in questions):
         return result
-    answers = dict(FORM.given)
+    effective = dict(FORM.given)
     with tempfile.TemporaryDirectory(prefix="ts-template-start-") as folder:
         project = Path(folder, "project")
         try:
-            render(project, answers, TEMPLATE)
+            render(project, effective, TEMPLATE)
         except ValueError as error:
             named = re.search(r"question '(\w+)'|choice for '(\w+)'|\"(\w+)\"", str(error))
             name = next(filter(None, named.groups()), "") if named else ""
@@ -191,12 +241,28 @@ def preview(given: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 result["error"] = message
             return result
+        if of.service is not None:
+            result["replaced"] = services.fill(of.service, project)
         result["files"] = dict(texts(project))
-    words = ["copier", "copy", "--defaults"]
-    for name, value in answers.items():
-        words += ["-d", f"{name}={as_text(value)}"]
-    result["command"] = runner() + shlex.join([*words, str(template_root()), "my-service"])
+    result["command"] = command(effective, of)
     return result
+
+
+def command(answers: Mapping[str, Any], of: Of) -> str:
+    """Return the command that makes what a preview shows."""
+    given = [f"{name}={as_text(x)}" for name, x in answers.items() if name in of.given]
+    if of.project is not None:
+        return update_command(of.project, given, "", ANSWERS_FILE)
+    if of.line:
+        return runner() + shlex.join(["ts-template", *of.line, *after_d(given)])
+    whole = [f"{name}={as_text(x)}" for name, x in answers.items()]
+    words = ["copier", "copy", "--defaults", *after_d(whole)]
+    return runner() + shlex.join([*words, str(template_root()), "my-service"])
+
+
+def after_d(answers: Iterable[str]) -> list[str]:
+    """Return answers as words of a command."""
+    return [word for answer in answers for word in ("-d", answer)]
 
 
 def texts(project: Path) -> Iterator[tuple[str, str]]:

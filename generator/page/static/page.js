@@ -4,13 +4,43 @@ const PAUSE = 150; // ms after the last key until the project is rendered anew
 const byId = (id) => document.getElementById(id);
 const form = byId("form");
 
+// What people may have: what each kind of it needs, and what follows from it.
+const MODES = {
+  new: { files: ["weights", "labels", "model", "picture"], source: "from the files" },
+  data: { files: ["data", "labels", "start", "model", "picture"], source: "from the data" },
+  adopt: { files: ["service", "weights", "labels"], source: "from the files" },
+  update: { files: ["project"], source: "of the project" },
+};
+const TITLES = {
+  weights: "a checkpoint",
+  labels: "labels",
+  model: "the code of a network of your own",
+  picture: "an image to predict",
+  data: "data",
+  start: "a checkpoint to begin with",
+  service: "the folder of a service",
+  project: "a project",
+};
+const FOLDERS = ["service", "project"]; // what is no file
+const ENDINGS = [
+  ["picture", /\.(jpe?g|png|webp|bmp|gif|tiff?)$/i],
+  ["labels", /\.(txt|json|jsonl|ya?ml|csv|pbtxt|names)$/i],
+  ["model", /\.py$/i],
+  ["weights", /\.(pth?|pt2|ckpt|bin|safetensors|onnx|tar|pkl)$/i],
+];
+
+let mode = "new";
 const given = {}; // answers of people, by question
-let known = {}; // answers that the checkpoint tells
+let known = {}; // answers that the files tell
 let likely = {}; // answers that are likely
 let assumed = {}; // by question, what is assumed
-let open = {}; // why the checkpoint does not answer a question
-const paths = {}; // what was chosen: weights, labels, picture, project
+let open = {}; // why the files do not answer a question
+let places = {}; // by question, where the answer was read
+const paths = {}; // what was chosen, by kind
+let largest = 0; // bytes of a file that may be dropped
+let isRead = false; // whether the files of the mode were read
 let files = {}; // the rendered texts, by path
+let replaced = {}; // files of the user's, by what replaces them
 let shown = "README.md";
 let changed = {}; // the lines that the last change changed, by path
 let asked = new Set(); // the questions that apply
@@ -19,9 +49,13 @@ let timer = 0;
 
 // ------------------------------------------------------------------------------------ the server
 
-async function ask(name, content) {
-  const headers = { "Content-Type": "application/json" };
-  const reply = await fetch(`api/${name}`, { method: "POST", headers, body: JSON.stringify(content) });
+const ask = (name, content) => send(name, "application/json", JSON.stringify(content));
+
+async function send(name, type, body) {
+  const headers = { "Content-Type": type };
+  const reply = await fetch(`api/${name}`, { method: "POST", headers, body }).catch(() => {
+    throw new Error("ts-template start does not answer: it was stopped, or a file cannot be read.");
+  });
   const isJson = (reply.headers.get("Content-Type") ?? "").startsWith("application/json");
   const found = isJson ? await reply.json() : { error: await reply.text() };
   if (!reply.ok) throw new Error(found.error);
@@ -60,13 +94,17 @@ function changeSoon() {
 const preview = guarded(async () => {
   const number = ++newest;
   byId("status").textContent = "Rendering …";
-  const found = await ask("preview", { answers: { ...likely, ...known, ...given } });
+  const answers = { ...likely, ...known, ...given };
+  const read = isRead ? { ...chosen(), ...training() } : {};
+  const content = { ...read, answers, given, has_reasons: byId("all").checked };
+  const found = await ask("preview", content);
   if (number !== newest) return;
   showQuestions(found.questions);
   byId("status").textContent = found.files ? "" : "An answer is refused: the project is the last one.";
   if (found.error) fail(found.error);
-  byId("copy").disabled = byId("make").disabled = !found.files;
+  byId("copy").disabled = byId("make").disabled = !found.files || (mode !== "new" && !isRead);
   if (!found.files) return;
+  ({ replaced } = found);
   byId("command").textContent = found.command;
   showFiles(found.files);
 });
@@ -91,6 +129,17 @@ function showQuestions(questions) {
     : "";
 }
 
+function chosen() {
+  const pairs = MODES[mode].files.map((kind) => [kind, paths[kind]]);
+  return Object.fromEntries(pairs.filter(([, path]) => path));
+}
+
+function training() {
+  if (mode !== "data") return {};
+  const [destination, epochs] = [byId("destination").value, byId("epochs").value];
+  return { destination, epochs, from_scratch: byId("from-scratch").checked };
+}
+
 function isAssumed(name) {
   if (name in given) return false;
   return name in assumed || (!(name in known) && (name in likely || name in open));
@@ -99,7 +148,7 @@ function isAssumed(name) {
 function row(question, old) {
   const { name, is_asked: isAsked } = question;
   // What it offers; where that changes, it is made anew.
-  const offer = JSON.stringify([question.type, isAsked, question.choices]);
+  const offer = JSON.stringify([question.type, isAsked, question.choices, question.reason]);
   let made = old;
   if (old?.dataset.offer !== offer) {
     made = element("div", { id: `row-${name}`, className: "question" });
@@ -113,14 +162,14 @@ function row(question, old) {
     const mark = element("span", { className: "mark", hidden: true });
     const confirm = element("button", { type: "button", className: "confirm", textContent: "Confirm" });
     confirm.addEventListener("click", () => answer(name, valueOf(made, question.type)));
-    const why = element("p", { className: "reason why" });
+    const why = element("p", { className: "reason why", id: `why-${name}` });
     if (control.tagName === "FIELDSET") {
       control.prepend(element("legend", { textContent: name }, mark));
       made.append(control, help);
     } else {
       made.append(element("label", { textContent: name, htmlFor: control.id }), mark, help, control);
     }
-    control.setAttribute("aria-describedby", `help-${name} problem-${name}`);
+    control.setAttribute("aria-describedby", `help-${name} why-${name} problem-${name}`);
     control.disabled = !isAsked;
     control.addEventListener("input", () => answer(name, valueOf(made, question.type)));
     made.append(why, confirm, reason, problem);
@@ -130,9 +179,11 @@ function row(question, old) {
   made.querySelector(".problem").textContent = question.problem;
   const mark = made.querySelector(".mark");
   const isOpen = isAsked && isAssumed(name);
-  mark.textContent = isOpen ? "assumed" : name in given ? "yours" : "from the checkpoint";
+  mark.textContent = isOpen ? "assumed" : name in given ? "yours" : MODES[mode].source;
   mark.hidden = !isAsked || !(isOpen || name in given || name in known);
-  made.querySelector(".why").textContent = isOpen ? (open[name] ?? assumed[name] ?? "") : "";
+  const reason = isOpen ? (open[name] ?? assumed[name] ?? "") : "";
+  const read = places[name] ? `read in ${places[name]}` : "";
+  made.querySelector(".why").textContent = isAsked ? [reason, read].filter(Boolean).join("; ") : "";
   const confirm = made.querySelector(".confirm");
   confirm.hidden = !isOpen;
   confirm.setAttribute("aria-label", `Confirm ${name}`);
@@ -199,7 +250,7 @@ function valueOf(made, type) {
 function answer(name, value) {
   given[name] = value;
   // Another task, or another network, is told otherwise.
-  if (paths.weights && ["task", "architecture", "head"].includes(name)) inspectSoon();
+  if (Object.keys(chosen()).length && mode !== "update" && ["task", "architecture", "head"].includes(name)) inspectSoon();
   else changeSoon();
 }
 
@@ -238,23 +289,48 @@ function newLines(before, after) {
 }
 
 function showTree() {
-  const rows = Object.keys(files).map((name) => {
-    const button = element("button", { type: "button", textContent: name });
-    button.classList.toggle("changed", name in changed);
-    if (name in changed) button.setAttribute("aria-label", `${name}, changed`);
-    button.setAttribute("aria-current", String(name === shown));
-    button.addEventListener("click", () => {
-      shown = name;
-      for (const each of byId("tree").querySelectorAll("button")) {
-        each.setAttribute("aria-current", String(each === button));
-      }
-      showFile();
-    });
-    return element("li", {}, button);
-  });
   const place = byId("tree").scrollTop;
-  byId("tree").replaceChildren(...rows);
+  const focused = document.activeElement?.dataset.path;
+  byId("tree").replaceChildren(...rowsOf(Object.keys(files), ""));
   byId("tree").scrollTop = place;
+  if (focused) byId("tree").querySelector(`[data-path="${CSS.escape(focused)}"]`)?.focus();
+  const gone = Object.entries(replaced).map(([old, by]) => (old === by ? old : `${old} (by ${by})`));
+  byId("replaced").textContent = gone.length ? `Files of yours that are replaced: ${gone.join(", ")}.` : "";
+}
+
+function rowsOf(names, folder) {
+  const inside = (name) => name.slice(folder.length).split("/");
+  const parts = [...new Set(names.map((name) => inside(name)[0]))];
+  const isFolder = (part) => !names.includes(folder + part);
+  parts.sort((a, b) => isFolder(a) - isFolder(b) || (a < b ? -1 : 1));
+  return parts.map((part) => {
+    const path = folder + part;
+    if (!isFolder(part)) return element("li", {}, fileButton(path, part));
+    const below = names.filter((name) => name.startsWith(`${path}/`));
+    const list = element("ul", {}, ...rowsOf(below, `${path}/`));
+    list.setAttribute("aria-label", path);
+    return element("li", {}, element("span", { className: "folder", textContent: `${part}/` }), list);
+  });
+}
+
+function fileButton(path, name) {
+  const button = element("button", { type: "button", textContent: name });
+  button.dataset.path = path;
+  button.classList.toggle("changed", path in changed);
+  const words = [path];
+  if (path in changed) words.push("changed");
+  if (Object.values(replaced).includes(path)) words.push("replaces yours");
+  button.setAttribute("aria-label", words.join(", "));
+  if (words.includes("replaces yours")) button.append(element("span", { className: "mark", textContent: "replaces yours" }));
+  button.setAttribute("aria-current", String(path === shown));
+  button.addEventListener("click", () => {
+    shown = path;
+    for (const each of byId("tree").querySelectorAll("button")) {
+      each.setAttribute("aria-current", String(each === button));
+    }
+    showFile();
+  });
+  return button;
 }
 
 const showFile = guarded(async () => {
@@ -284,11 +360,41 @@ function showLines(place, lines, marked = new Set()) {
 
 // ----------------------------------------------------------------------------- files to choose
 
-function chooser(place, kind, title) {
-  const path = element("span", { id: `path-${kind}`, textContent: "none" });
-  const choose = element("button", { type: "button", textContent: `Choose ${title}` });
-  choose.addEventListener("click", () => browse(kind, title, ""));
-  byId(place).append(element("p", { className: "file" }, choose, path));
+function showChoosers() {
+  const rows = MODES[mode].files.map((kind) => {
+    const path = element("span", { id: `path-${kind}` });
+    const title = TITLES[kind];
+    const choose = element("button", { type: "button", textContent: `Choose ${title}` });
+    choose.addEventListener("click", () => browse(kind, title, ""));
+    const clear = element("button", { type: "button", textContent: "Clear", id: `clear-${kind}` });
+    clear.setAttribute("aria-label", `Clear ${title}`);
+    clear.addEventListener("click", () => {
+      take(kind, undefined);
+      choose.focus();
+    });
+    const row = element("p", { className: "file" }, choose, path, clear);
+    row.dataset.kind = kind;
+    return row;
+  });
+  byId("chosen").replaceChildren(...rows);
+  showPaths();
+}
+
+function showPaths() {
+  for (const kind of MODES[mode].files) {
+    const path = paths[kind];
+    const isDropped = path?.startsWith(".ts-template-start-");
+    byId(`path-${kind}`).textContent = isDropped ? `${path.split("/").at(-1)} (dropped)` : (path ?? "none");
+    byId(`clear-${kind}`).hidden = !path;
+  }
+  const words = { data: "Make, train, archive and predict", adopt: "Make it in this folder" };
+  const isWhole = mode === "new" && paths.weights;
+  byId("make").textContent = isWhole ? "Make, archive and predict" : (words[mode] ?? "Make the project");
+  byId("into").hidden = mode === "adopt";
+  byId("training").hidden = mode !== "data";
+  byId("making").hidden = mode === "update";
+  byId("updating").hidden = mode !== "update";
+  byId("drop").hidden = mode === "update";
 }
 
 const browse = guarded(async (kind, title, folder) => {
@@ -298,6 +404,7 @@ const browse = guarded(async (kind, title, folder) => {
   const rows = found.entries.map(({ name, path, is_folder: isFolder }) => {
     const button = element("button", { type: "button", textContent: isFolder ? `${name}/` : name });
     button.addEventListener("click", () => (isFolder ? browse(kind, title, path) : take(kind, path)));
+    button.disabled = !isFolder && FOLDERS.includes(kind);
     return element("li", {}, button);
   });
   if (found.parent !== null) {
@@ -307,41 +414,131 @@ const browse = guarded(async (kind, title, folder) => {
   }
   if (found.left_out) rows.push(element("li", { textContent: `and ${found.left_out} more` }));
   byId("entries").replaceChildren(...rows);
-  byId("take").hidden = kind === "picture";
+  byId("take").hidden = ["picture", "model", "start"].includes(kind);
+  byId("outside").hidden = !canDrop(kind);
+  byId("elsewhere").value = "";
+  byId("elsewhere").onchange = () => drop(kind, byId("elsewhere").files[0]);
   byId("take").onclick = () => take(kind, found.folder || ".");
   if (!byId("browser").open) byId("browser").showModal();
-  byId("entries").querySelector("button")?.focus();
+  (byId("entries").querySelector("button:enabled") ?? byId("close")).focus();
 });
 
 function take(kind, path) {
   paths[kind] = path;
-  byId(`path-${kind}`).textContent = path;
   byId("browser").close();
-  if (kind === "weights" || (kind === "labels" && paths.weights)) inspect();
+  showPaths();
+  if (kind !== "picture") inspect();
 }
+
+async function upload(kind, file) {
+  if (file.size > largest) throw new Error(`${file.name} is larger than ${megabytes()}: choose it in the folder.`);
+  byId("status").textContent = `Taking ${file.name} …`;
+  const found = await send(`drop?name=${encodeURIComponent(file.name)}`, "application/octet-stream", file);
+  byId("status").textContent = `${found.name} is taken as ${TITLES[kind]}.`;
+  take(kind, found.path);
+}
+
+const drop = guarded((kind, file) => {
+  byId("browser").close();
+  return upload(kind, file);
+});
 
 function inspectSoon() {
   clearTimeout(timer);
   timer = setTimeout(inspect, PAUSE);
 }
 
+function forget() {
+  [known, likely, assumed, open, places, replaced, isRead] = [{}, {}, {}, {}, {}, {}, false];
+  byId("evidence").hidden = true;
+}
+
 const inspect = guarded(async () => {
-  byId("status").textContent = "Reading the checkpoint …";
-  const { weights, labels } = paths;
-  const found = await ask("inspect", { weights, labels, answers: given });
-  if (weights !== paths.weights || labels !== paths.labels) return;
-  ({ known, likely, assumed, open } = found);
-  byId("report").textContent = found.report;
-  byId("evidence").hidden = false;
-  byId("evidence").open = true;
+  const content = chosen();
+  const isEnough = mode === "new" ? content.weights || content.labels || content.model : content[MODES[mode].files[0]];
+  if (!isEnough) {
+    forget();
+    await preview();
+    return;
+  }
+  byId("status").textContent = "Reading the files …";
+  const name = mode === "update" ? "project" : "inspect";
+  let found;
+  try {
+    found = await ask(name, { ...content, answers: given });
+  } catch (problem) {
+    forget();
+    await preview();
+    throw problem;
+  }
+  if (JSON.stringify(content) !== JSON.stringify(chosen())) return; // others were chosen meanwhile
+  forget();
+  ({ known, likely = {}, assumed = {}, open = {}, places = {} } = found);
+  isRead = true;
+  if (found.report) {
+    byId("report").textContent = found.report;
+    byId("evidence").hidden = false;
+    byId("evidence").open = true;
+  }
   await preview();
   if (found.problem) fail(found.problem);
 });
+
+function choose(name) {
+  mode = name;
+  document.querySelector(`#modes [value="${name}"]`).checked = true;
+  byId("steps").hidden = true;
+  showChoosers();
+  inspect();
+}
+
+// ------------------------------------------------------------------------------------ dragging
+
+document.addEventListener("dragover", (event) => {
+  if (mode !== "update") event.preventDefault();
+});
+
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  const dropped = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  const own = dropped.length === 1 && event.target.closest?.("[data-kind]")?.dataset.kind;
+  // All are asked for at once: later, there is nothing to be had of them.
+  const found = dropped.map((item) => [item.getAsFile(), Boolean(item.webkitGetAsEntry?.()?.isDirectory)]);
+  takeAll(found, own);
+});
+
+const takeAll = guarded(async (found, own) => {
+  const wrong = [];
+  for (const [file, isFolder] of found) {
+    const kind = own || kindOf(file.name);
+    if (isFolder) wrong.push(`${file.name} is a folder: choose it in the folder of this page.`);
+    else if (kind && canDrop(kind)) await upload(kind, file).catch((problem) => wrong.push(problem.message));
+    else wrong.push(`${file.name} may be several things: drop it onto the line that it is for.`);
+  }
+  if (wrong.length) throw new Error(wrong.join("\n"));
+});
+
+function kindOf(name) {
+  const kind = ENDINGS.find(([, ending]) => ending.test(name))?.[0];
+  return kind === "weights" && mode === "data" ? "start" : kind;
+}
+
+function canDrop(kind) {
+  return MODES[mode].files.includes(kind) && ![...FOLDERS, "data"].includes(kind);
+}
+
+function megabytes() {
+  return `${largest / 1_000_000} MB`;
+}
 
 // ---------------------------------------------------------------------------------------- buttons
 
 byId("close").addEventListener("click", () => byId("browser").close());
 byId("all").addEventListener("change", () => preview());
+for (const name of ["destination", "epochs", "from-scratch"]) {
+  byId(name).addEventListener("input", () => mode === "data" && changeSoon());
+}
+byId("modes").addEventListener("change", (event) => choose(event.target.value));
 form.addEventListener("submit", (event) => event.preventDefault());
 
 byId("copy").addEventListener(
@@ -358,10 +555,11 @@ byId("make").addEventListener(
     const steps = byId("steps");
     steps.hidden = false;
     steps.textContent = "";
+    steps.focus();
     byId("make").disabled = true;
     byId("status").textContent = "Making the project …";
     try {
-      const content = { ...paths, destination: byId("destination").value, answers: effective() };
+      const content = { ...chosen(), ...training(), destination: byId("destination").value, answers: effective() };
       const headers = { "Content-Type": "application/json" };
       const body = JSON.stringify(content);
       const reply = await fetch("api/make", { method: "POST", headers, body });
@@ -369,11 +567,13 @@ byId("make").addEventListener(
       const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         steps.textContent += part.value;
+        byId("status").textContent = steps.textContent.match(/^\d+\. .*$/gm)?.at(-1) ?? "";
         steps.scrollTop = steps.scrollHeight;
       }
       const [text, status] = steps.textContent.split("\0");
       steps.textContent = text;
-      byId("status").textContent = status === "0" ? "The project is made, and has predicted." : "";
+      const made = content.data || (content.weights && mode === "new") ? "made, and has predicted" : "made";
+      byId("status").textContent = status === "0" ? `The project is ${made}.` : "";
       if (status !== "0") throw new Error("The project is not made: the last lines of the steps tell why.");
     } finally {
       byId("make").disabled = false;
@@ -392,16 +592,22 @@ byId("compare").addEventListener(
       if (found.conflicts.length) words.push(`you changed the same lines in ${found.conflicts.join(", ")}`);
       if (found.unused.length) words.push(`without effect: ${found.unused.join(", ")}`);
       byId("difference").textContent = `${words.join("; ")}. The command: ${found.command}`;
+      byId("command").textContent = found.command;
       showLines(byId("changes"), found.lines);
       byId("changes").hidden = !count;
+      if (count) byId("changes").focus();
     } finally {
       byId("status").textContent = "";
     }
   }),
 );
 
-chooser("chosen", "weights", "a checkpoint");
-chooser("chosen", "labels", "labels");
-chooser("chosen", "picture", "an image to predict");
-chooser("existing", "project", "a project");
-preview();
+showChoosers();
+await guarded(async () => {
+  const found = await ask("folder", {});
+  largest = found.largest_file;
+  for (const place of document.querySelectorAll(".limit")) place.textContent = megabytes();
+  if (!found.is_project) return preview();
+  paths.project = ".";
+  choose("update");
+})();
