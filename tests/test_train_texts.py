@@ -25,6 +25,8 @@ FILLERS = ("the", "this", "is", "movie", "and", "it")
 WORDS = {"bad": ("bad", "boring"), "fine": ("cat", "dog"), "good": ("great", "love")}
 TEXTS = {"task": "text_classification", "num_classes": 3, "max_tokens": 64}
 TEXTS |= {"training": True, "evaluation": True}
+# A small network tells words apart from the beginning with these.
+LEARNS = {"initializer_range": 0.2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 QUICK = ("--workers", "0", "--batch-size", "8", "--lr", "0.003", "--from-scratch")
 
 
@@ -95,7 +97,7 @@ def config_of(project: Project) -> dict[str, Any]:
 
 def test_one_class_for_each_text(copy_project: Callable[..., Project], tmp_path: Path) -> None:
     project = copy_project(**TEXTS)
-    text_folders.bert(project.path / "weights/bert", id2label={0: "x", 1: "y"})
+    text_folders.bert(project.path / "weights/bert", id2label={0: "x", 1: "y"}, **LEARNS)
     data = write_texts(tmp_path / "data.csv", 240, 0)
     validation = write_texts(tmp_path / "validation.csv", 60, 1)
     assert "--flip" not in run(project, "train.py", "--help")
@@ -131,11 +133,11 @@ def test_any_classes_for_each_pair(copy_project: Callable[..., Project], tmp_pat
     project = copy_project(
         **TEXTS | {"problem_type": multi, "num_classes": 2, "label_format": "list"}
     )
-    text_folders.bert(tmp_path / "bert")
+    text_folders.bert(tmp_path / "bert", **LEARNS)
     data = write_pairs(tmp_path / "data.jsonl", 240, 0)
     validation = write_pairs(tmp_path / "validation.jsonl", 60, 1)
     arguments = (str(data), "--validation", str(validation), "--from", str(tmp_path / "bert"))
-    said = run(project, "train.py", *arguments, "--epochs", "8", *QUICK)
+    said = run(project, "train.py", *arguments, "--epochs", "10", *QUICK)
     assert "240 texts to train on, 60 to validate with" in said
     assert config_of(project)["problem_type"] == multi
     assert json.loads((project.path / "labels.json").read_text()) == ["bad", "good"]
@@ -167,10 +169,11 @@ def test_a_network_with_another_head_is_begun_with(
     order = names if set(names) == set(WORDS) else sorted(WORDS)
     assert list(config_of(project)["id2label"].values()) == list(order)
     trained = transformers.AutoModel.from_pretrained(project.path / "weights/text-classifier")
-    body = network.bert.state_dict()  # type: ignore[operator, union-attr]
+    body = network.bert.state_dict()  # type: ignore[union-attr]
     for name, tensor in trained.state_dict().items():
         torch.testing.assert_close(tensor, body[name], rtol=0, atol=1e-6)
-    project.archive()
+    if not names:
+        project.archive()
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
