@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pycocotools.mask import encode as encode_mask
+from test_train_tasks import QUICK, check_archive, labels_of, make, run
 
 from conftest import Project
-from generator import catalogue
-from test_detection import NETWORK, RETURNED
-from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run
 
 ROTATED, UPRIGHT = 6, 1  # EXIF orientations
 IDS = {"Quadrat": 7, "円": 90}  # as COCO's, which have gaps
