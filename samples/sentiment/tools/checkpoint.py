@@ -215,13 +215,13 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
     for text in long:
         tokens_of(source, text, own, tokenizer)
     try:
-        known = len(model.get_input_embeddings().weight)
+        count = len(model.get_input_embeddings().weight)
     except NotImplementedError as error:
         raise ProjectError(
             f"{source}: the network reads characters, not tokens (as CANINE does); expected one "
             "that has an embedding for each token of its tokenizer"
         ) from error
-    if max(item[0].max() for item in items) >= known:
+    if max(item[0].max() for item in items) >= count:
         raise ProjectError(f"{source}: its tokenizer has more tokens than the network knows")
     network = Network(model)
     if network.has_types and "token_type_ids" not in own.model_input_names:
