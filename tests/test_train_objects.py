@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.mask import encode as encode_mask
 from test_detection import NETWORK, RETURNED
