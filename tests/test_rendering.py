@@ -257,6 +257,32 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "num_classes": 3,
         "evaluation": True,
     },
+    "detector to train": {
+        "task": "object_detection",
+        "architecture": "ssdlite320_mobilenet_v3_large",
+        "num_classes": 3,
+        "training": True,
+    },
+    "own detector to train": {
+        "task": "object_detection",
+        "architecture": "custom",
+        "num_classes": 3,
+        "training": True,
+        "evaluation": True,
+    },
+    "masks to train": {
+        "task": "instance_segmentation",
+        "num_classes": 3,
+        "training": True,
+        "weights": "wrapped",
+    },
+    "own masks to train": {
+        "task": "instance_segmentation",
+        "architecture": "custom",
+        "num_classes": 3,
+        "color_mode": "L",
+        "training": True,
+    },
     "texts to evaluate": {
         "task": "text_classification",
         "num_classes": 3,
