@@ -167,15 +167,20 @@ def what_is_told(
 
 
 def parts_of(data: Path) -> tuple[Path, Path | None]:
-    """Return the data to train on, and those to validate with if a folder has both."""
-    if not data.is_dir():
-        return data, None
-    folders = {x.name.lower(): x for x in data.iterdir() if x.is_dir()}
-    training, validation = (
-        next((folders[name] for name in names if name in folders), None)
-        for names in (TRAINING, VALIDATION)
-    )
-    return (training, validation) if training is not None else (data, None)
+    """Return the data to train on, and those to validate with if a folder has both.
+
+    They are in the folder, or as YOLO often has them in its folder images.
+    """
+    for folder in (data, data / "images"):
+        if folder.is_dir():
+            folders = {x.name.lower(): x for x in folder.iterdir() if x.is_dir()}
+            training, validation = (
+                next((folders[name] for name in names if name in folders), None)
+                for names in (TRAINING, VALIDATION)
+            )
+            if training is not None:
+                return training, validation
+    return data, None
 
 
 def told_by(data: Path, answers: Mapping[str, Any]) -> tuple[Task, DataSet]:

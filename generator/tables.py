@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import yaml
 from PIL import Image
 
 from generator.errors import UserError
@@ -41,12 +42,16 @@ class Objects:
 
 def objects_of(path: Path) -> Objects | None:
     """Return what data tell of objects in images; None if they have neither form."""
-    if (path / "classes.txt").is_file() and (path / "images").is_dir():
-        lines = (path / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
-        images = list(images_in(path / "images"))
-        names = [line.strip() for line in lines if line.strip()]
-        what = f"{len(images)} images with boxes as YOLO has them"
-        return Objects(what, objects(names), next(iter(images), None), has_masks=False)
+    if path.is_dir():
+        images, labels = path / "images", path / "labels"
+        if path.parent.name == "images":
+            images, labels = path, path.parent.with_name("labels") / path.name
+        names = yolo_names(path)
+        if names is None or not images.is_dir() or not labels.is_dir():
+            return None
+        found = list(images_in(images))
+        what = f"{len(found)} images with boxes as YOLO has them"
+        return Objects(what, objects(names), next(iter(found), None), has_masks=False)
     if not path.is_file() or path.suffix.lower() != ".json":
         return None
     try:
@@ -61,6 +66,21 @@ def objects_of(path: Path) -> Objects | None:
     what = f"{len(files)} images with {len(masks)} objects in a JSON file of COCO"
     sample = next((place for place in places if place.is_file()), None)
     return Objects(what, objects(names), sample, has_masks=bool(masks) and all(masks))
+
+
+def yolo_names(path: Path) -> list[str] | None:
+    """Return the names of the classes of a folder as YOLO has it; None without a file of them."""
+    file = path / "classes.txt"
+    if file.is_file():
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    places = [folder / "data.yaml" for folder in (path, *path.resolve().parents[:2])]
+    file = next((place for place in places if place.is_file()), file)
+    try:
+        names = yaml.safe_load(file.read_text(encoding="utf-8"))["names"]
+        return [str(x) for x in (names if isinstance(names, list) else dict(names).values())]
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):  # train.py says why
+        return None
 
 
 def objects(names: Iterable[str]) -> list[str]:

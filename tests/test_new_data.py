@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from test_train_tasks import write_digits, write_shapes
 
 from conftest import Project, ts_template
-from generator.data_sets import told_by
+from generator.data_sets import parts_of, told_by
 from generator.errors import UserError
 
 SMALL = ("--defaults", "-d", "architecture=custom", "-d", "color_mode=L", "-d", "backend=eager")
@@ -118,6 +118,13 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
     task, found = told_by(tmp_path / "yolo", {})
     assert task.value == "object_detection" and found.answers["num_classes"] == 2
+
+    for name in ("images", "labels"):
+        (tmp_path / "coco8" / name / "train").mkdir(parents=True)
+    (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
+    part = tmp_path / "coco8" / "images" / "train"
+    assert parts_of(tmp_path / "coco8") == (part, None)
+    assert list(told_by(part, {})[1].classes) == ["background", "cat", "dog"]
 
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "good", "label": "yes"}\n{"text": "bad", "label": "no"}\n')

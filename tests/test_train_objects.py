@@ -282,6 +282,23 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
     (folder / "classes.txt").write_text("Quadrat")
     assert "has 2 classes (background, Quadrat), the network 3" in refused(project, *data)
 
+    # As Ultralytics has them: one data.yaml above images/train and labels/train.
+    (folder / "classes.txt").unlink()
+    assert "nor a data.yaml with names" in refused(project, *data)
+    (folder / "data.yaml").write_text("names: {1: Quadrat}")
+    assert "data.yaml does not name the classes" in refused(project, *data)
+    (folder / "data.yaml").write_text("names: [Quadrat, Scheibe]")
+    for name in ("images", "labels"):
+        (folder / name).rename(folder / "train")
+        (folder / name).mkdir()
+        (folder / "train").rename(folder / name / "train")
+    assert f"name one of its folders: {folder / 'images' / 'train'}" in refused(project, *data)
+    data = ("train.py", str(folder / "images" / "train"), "--epochs", "1", *QUICK)
+    assert "no image to validate with has an object" in refused(project, *data)
+    for image in folder.glob("images/train/*"):
+        (folder / "labels" / "train" / f"{image.stem}.txt").write_text("1 0.5 0.5 0.2 0.2")
+    assert "classes: background, Quadrat, Scheibe" in run(project, *data)
+
 
 def test_a_network_that_takes_no_targets_is_refused(tmp_path: Path) -> None:
     project = small(tmp_path / "project", **DETECTOR)
