@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,13 +160,14 @@ def make_digits(folder: Path) -> tuple[nn.Module, dict[str, list[Path]]]:
 
     from generator import demo
     from generator.rendering import render
-    from generator.scripts import Scripts
+    from generator.scripts import environment
 
     project = folder / "project"
     render(project, {**answers(DIGITS), "training": True})
     demo.write_images(folder / "data")
-    with Scripts(OMP_NUM_THREADS="1") as scripts:
-        scripts.run(project, "train.py", str(folder / "data" / "train"), *demo.LEARNING)
+    command = [sys.executable, "train.py", str(folder / "data" / "train"), *demo.LEARNING]
+    settings = {**environment(), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=project, env=settings, stdout=subprocess.DEVNULL, check=True)
     shutil.copy(project / "service" / "model.py", folder / "digits_model.py")
     network = demo.build_model(folder / "digits_model.py")
     network.load_state_dict(torch.load(project / "weights" / "digits.pth", weights_only=True))

@@ -91,9 +91,11 @@ def print_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print what ended the program, unless that was Ctrl-C."""
-    if found := error_in_model(error):
+    if issubclass(kind, KeyboardInterrupt):
+        ignore_endings()  # it may be pressed again
+    elif found := error_in_model(error):
         print(f"error: {found}", file=sys.stderr)
-    elif not issubclass(kind, KeyboardInterrupt):
+    else:
         sys.__excepthook__(kind, error, trace)
 
 

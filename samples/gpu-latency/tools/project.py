@@ -73,7 +73,9 @@ def print_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print what ended the program, unless that was Ctrl-C."""
-    if not issubclass(kind, KeyboardInterrupt):
+    if issubclass(kind, KeyboardInterrupt):
+        ignore_endings()  # it may be pressed again
+    else:
         sys.__excepthook__(kind, error, trace)
 
 
