@@ -29,6 +29,7 @@ AXES = ("task", "architecture", "num_classes", "weights", "label_format", "trans
 
 QUICK_AXES = AXES[2:]  # of the product, in which the last changes most often
 MANY = 100  # combinations
+FEW = 5  # architectures
 ENOUGH = 14  # times that two values meet on average, so that hardly any two never do
 
 # For the questions without choices: one value that is common, and one that is not.
@@ -181,10 +182,13 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
     packs = {name: dealt(values[name], deal) for name in values if name not in (*AXES, *SPEED)}
     packs_of_speeds = {weights: dealt(speeds(task, weights), deal) for weights in values["weights"]}
     of_the_network = [name for name in OF_THE_NETWORK if name in packs]
-    # A pack for each architecture: it meets few combinations, and these have each value.
+    # A pack for each architecture: it meets few combinations, and these have each value. Where
+    # there are few architectures, chance would not do for the rest: a pack for each preparation.
+    is_small = len(values["architecture"]) < FEW
+    packed = [name for name in ("architecture", "transforms")[: 1 + is_small] if name in values]
     packs_of_networks = {
-        arch: {name: dealt(values[name], deal) for name in of_the_network}
-        for arch in values["architecture"]
+        each: {name: dealt(values[name], deal) for name in of_the_network}
+        for each in itertools.product(*(values[name] for name in packed))
     }
     networks: dict[tuple[Any, ...], Answers] = {}
     axes = [name for name in AXES if name in values]
@@ -195,7 +199,7 @@ def combinations_of(task: str, seed: int = 0) -> Iterator[Answers]:
         answers |= zipped(SPEED, next(packs_of_speeds[answers["weights"]]))
         key = tuple(answers.get(name) for name in NETWORK_AXES)
         if key not in networks:
-            of_this = packs_of_networks[answers["architecture"]]
+            of_this = packs_of_networks[tuple(answers[name] for name in packed)]
             networks[key] = {name: next(pack) for name, pack in of_this.items()}
         answers |= networks[key]
         yield made_possible(answers)
