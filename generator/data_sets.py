@@ -18,6 +18,7 @@ from generator.inspection.transforms import as_answered
 from generator.labels import Labels, inspect_labels
 from generator.making import Training
 from generator.new import label_answers, put_files
+from generator.tables import has_colours
 from generator.tasks import DataSet, Task, tasks
 
 TRAINING = ("train", "training")  # names of folders
@@ -158,6 +159,9 @@ def what_is_told(
         known = {"architecture": "custom", **known}
     elif start is not None:
         known = {**told_by_start(start, task), **known}
+    item = facts.inputs()[task.facts["input"]]
+    if "color_mode" in item["questions"] and "color_mode" not in known and has_colours(data):
+        known["color_mode"] = "RGB"
     names = None
     if labels is not None:
         names = names_of(labels, known["num_classes"], label_order)
@@ -204,6 +208,9 @@ def told_by(data: Path, answers: Mapping[str, Any]) -> tuple[Task, DataSet]:
     if len(found) > 1:
         lines = "".join(f"\n    -d task={task.value}: {task.facts['title']}" for task, _ in found)
         raise UserError(f"{data} may be for several tasks. Add the one that it is:{lines}")
+    for question, reason in found[0][1].doubts.items():
+        if question not in answers:
+            raise UserError(f"{data}: {reason}")
     return found[0]
 
 
@@ -236,6 +243,8 @@ def assumptions(known: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterato
     """Yield what a project assumes of the network that is trained, each with what changes it."""
     if "architecture" not in known:
         yield f"architecture: {answers['architecture']} (assumed; another: -d architecture=NAME)"
+    if "color_mode" in answers and "color_mode" not in known:
+        yield f"color_mode: {answers['color_mode']} (assumed; another: -d color_mode=RGB|L)"
     if "transforms" in answers and "transforms" not in known:
         transforms = as_answered(answers)
         described = f"{answers['transforms']}" + f", {transforms}" * bool(transforms)

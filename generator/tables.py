@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ from PIL import Image
 
 from generator.errors import UserError
 
+GRAY = ("1", "L", "LA", "I", "I;16", "F")  # modes of Pillow
+LOOKED_AT = 100  # images
 Row = dict[str, str]
 
 
@@ -103,6 +106,19 @@ def images_in(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def has_colours(data: Path) -> bool:
+    """Tell whether an image of data is in colour: of the first ones in or beside them."""
+    folder = data if data.is_dir() else data.parent
+    for path in itertools.islice(images_in(folder), LOOKED_AT):
+        try:
+            with Image.open(path) as image:
+                if image.mode not in GRAY:
+                    return True
+        except (OSError, SyntaxError, ValueError):  # train.py names it
+            continue
+    return False
+
+
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, in order; hidden ones are left out."""
     return sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
@@ -142,7 +158,24 @@ def names_in(labels: Iterable[str]) -> list[str]:
     return sorted(names, key=(lambda name: (int(name), name)) if by_number else None)
 
 
-def parted(cells: Sequence[str]) -> Iterator[str]:
-    """Yield the labels in cells that may have several: with |, ; or, without these, spaces."""
+def parted(cells: Sequence[str]) -> list[list[str]]:
+    """Return the labels of cells that may have several: with |, ; or, without these, spaces."""
     separator = next((x for x in "|;" if any(x in cell for cell in cells)), None)
-    return (x.strip() for cell in cells for x in cell.split(separator) if x.strip())
+    return [[x.strip() for x in cell.split(separator) if x.strip()] for cell in cells]
+
+
+def doubts_on(question: str, value: str, labels: Iterable[Sequence[str]], noun: str) -> Row:
+    """Return the doubt whether items that all have exactly one label may have any number of them.
+
+    Args:
+        question: What the task asks about it.
+        value: The answer that is right if they may.
+        labels: Of each item.
+        noun: What an item is called.
+    """
+    if any(len(each) != 1 for each in labels):
+        return {}
+    return {
+        question: f"each {noun} has exactly one class. If that is so for all that will come, write "
+        f"it into a column label; if {noun}s may have several or none: -d {question}={value}"
+    }

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from test_train_tasks import write_digits, write_shapes
 
 from conftest import Project, ts_template
-from generator.data_sets import parts_of, told_by
+from generator.data_sets import parts_of, told_by, what_is_told
 from generator.errors import UserError
 
 SMALL = ("--defaults", "-d", "architecture=custom", "-d", "color_mode=L", "-d", "backend=eager")
@@ -93,6 +93,40 @@ def test_data_tell_their_task(tmp_path: Path) -> None:
         told_by(table, {"task": "semantic_segmentation"})
     with pytest.raises(UserError, match="trains no networks of this task"):
         told_by(table, {"task": "feature_extraction"})
+
+
+def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
+    """Layouts that people have: COCO's, Oxford-IIIT Pet's, and one class for each in columns."""
+    for layout in (("train2017", "val2017"), ("images", "annotations")):
+        for name in layout:
+            (tmp_path / layout[0] / name).mkdir(parents=True)
+            Image.new("L", (8, 8)).save(tmp_path / layout[0] / name / "a.png")
+        (tmp_path / layout[0] / "annotations").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match="none of the forms of data"):
+            told_by(tmp_path / layout[0], {})
+    table = tmp_path / "skin.csv"
+    for text in ("file,MEL,NV\na.png,1,0\nb.png,0,1\n", "file,labels\na.png,MEL\nb.png,NV\n"):
+        table.write_text(text)
+        with pytest.raises(UserError, match="each image has exactly one class"):
+            told_by(table, {})
+        task, _ = told_by(table, {"task": "multi_label_classification"})
+        assert task.value == "multi_label_classification"
+    table.write_text("text,labels\ngood,a\nbad,b\n")
+    with pytest.raises(UserError, match="-d problem_type=multi_label_classification"):
+        told_by(table, {})
+
+
+def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
+    for name, mode in (("cat", "L"), ("dog", "RGB")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new(mode, (8, 8)).save(tmp_path / "data" / name / "a.png")
+    answers = {"architecture": "custom"}  # whose default is grayscale
+    assert what_is_told(tmp_path / "data", None, answers).known["color_mode"] == "RGB"
+    answers["color_mode"] = "L"
+    assert what_is_told(tmp_path / "data", None, answers).known["color_mode"] == "L"
+    Image.new("L", (8, 8)).save(tmp_path / "data" / "dog" / "a.png")
+    del answers["color_mode"]
+    assert "color_mode" not in what_is_told(tmp_path / "data", None, answers).known
 
 
 def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:

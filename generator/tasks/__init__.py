@@ -68,6 +68,8 @@ class DataSet:
         classes: the names of the classes; () if the data have their indices alone.
         sample: an item to predict for; None if there is no file of it.
         sure: whether they have the form of no other task.
+        doubts: questions that people must answer, for the data speak against the form that they
+            have; each with the reason.
     """
 
     what: str
@@ -75,6 +77,7 @@ class DataSet:
     classes: Sequence[str] = ()
     sample: Path | None = None
     sure: bool = False
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

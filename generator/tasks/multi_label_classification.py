@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
 from generator.source import Source, called, calls_of
-from generator.tables import Row, names_in, parted, rows_of
+from generator.tables import Row, doubts_on, names_in, parted, rows_of
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
@@ -55,15 +56,19 @@ class MultiLabelClassification(Task):
             return None
         columns = [name for name in rows[0] if name != "file"]
         if "labels" in columns:
-            names = names_in(parted([row["labels"] for row in rows]))
+            labels = parted([row["labels"] for row in rows])
+            names = names_in(itertools.chain(*labels))
             how = "their classes in the column labels"
         elif columns and "label" not in columns and has_flags(rows, columns):
+            labels = [[name for name in columns if row[name] == "1"] for row in rows]
             names, how = columns, "with a column of 0 and 1 for each class"
         else:
             return None
         what = f"{len(rows)} images in the column file, {how}"
         sample = path.parent / rows[0]["file"]
-        return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
+        doubts = doubts_on("task", self.value, labels, "image")
+        answers = {"num_classes": len(names)}
+        return DataSet(what, answers, names, sample, sure=True, doubts=doubts)
 
 
 def has_flags(rows: Sequence[Row], columns: Sequence[str]) -> bool:

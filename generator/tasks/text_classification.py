@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from generator.tables import names_in, parted, rows_of
+from generator.tables import doubts_on, names_in, parted, rows_of
 from generator.tasks import DataSet, Task
 
 
@@ -30,15 +31,17 @@ class TextClassification(Task):
         if not rows or "text" not in rows[0]:
             return None
         if "labels" in rows[0]:
-            names = names_in(parted([row["labels"] for row in rows]))
+            labels = parted([row["labels"] for row in rows])
+            names = names_in(itertools.chain(*labels))
             problem = "multi_label_classification"
+            doubts = doubts_on("problem_type", problem, labels, "text")
         elif "label" in rows[0]:
             names = names_in(row["label"] for row in rows)
-            problem = "single_label_classification"
+            problem, doubts = "single_label_classification", {}
         else:
             return None
         answers = {"num_classes": len(names), "problem_type": problem}
-        return DataSet(f"{len(rows)} texts", answers, names, sure=True)
+        return DataSet(f"{len(rows)} texts", answers, names, sure=True, doubts=doubts)
 
 
 TASK = TextClassification
