@@ -25,6 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# Idle threads of OpenMP keep their cores busy for a while, in case more work comes, and the tests
+# run several programs on each core. torch reads this when it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numpy as np
 import pytest
 import torch
