@@ -82,6 +82,16 @@ def test_no_java_runs(service: Service) -> None:
     wait_for(lambda: len(ready(service.model)) == (os.cpu_count() or 1))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there does psutil tell the files in use")
+def test_torch_is_imported_once(service: Service) -> None:
+    def has_torch(process: psutil.Process) -> bool:
+        return any("libtorch" in mapped.path for mapped in process.memory_maps())
+
+    server = psutil.Process(service.process.pid)
+    assert not has_torch(server)  # to start would take twice as long
+    assert any(map(has_torch, server.children(recursive=True)))
+
+
 def test_requests_on_the_wire_have_one_outcome(service: Service) -> None:
     forms = list(edge.forms(hostile.good_file(0)))
     with ThreadPoolExecutor(8) as pool:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deploy.asgi.batches import Job
-from deploy.asgi.web import Application
 from tools.project import MODEL_NAME, ProjectError, in_project
+
+if TYPE_CHECKING:  # they would bring torch into the server's own process
+    from deploy.asgi.batches import Job
+    from deploy.asgi.web import Application
 
 NEEDED = ("opentelemetry.instrumentation.asgi", "opentelemetry.exporter.otlp.proto.http")
 PROTOCOL = "http/protobuf"
