@@ -87,7 +87,8 @@ class Scripts:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
-                env={**environment(), **self._variables},
+                # Idle threads sleep; spinning, they keep a busy machine's cores from the others.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **environment(), **self._variables},
             )
             stack.enter_context(self._process)
             stack.callback(self._process.kill)
