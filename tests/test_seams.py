@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import torch
 from copier import Settings, run_copy
 
-from conftest import REPOSITORY, Project, encode, noise
+from conftest import REPOSITORY, Project, build_and_save, encode, noise
 from generator import catalogue, facts
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy
@@ -523,17 +524,27 @@ def test_a_task_is_one_folder(checkout: Path, tmp_path: Path) -> None:
     assert good.json["brightness"] == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.serve
 def test_a_backend_and_a_response_format_are_one_folder_each(
     checkout: Path, tmp_path: Path
 ) -> None:
-    copy_from(
-        checkout,
-        tmp_path / "project",
-        architecture="custom",
-        num_classes=4,
-        backend="exported",
-        response_format="best_name",
-    )
+    answers = {"architecture": "custom", "num_classes": 4, "color_mode": "RGB"}
+    made = {"backend": "exported", "response_format": "best_name"}
+    project = copy_from(checkout, tmp_path / "project", **answers, **made)
+    plain = copy_from(checkout, tmp_path / "plain", **answers, response_format="label")
+    for one in (project, plain):
+        build_and_save(one)
+    project.archive()
+    plain.archive()
+    with zipfile.ZipFile(project.path / "model-store" / "image-classifier.mar") as archive:
+        assert "program.pt2" in archive.namelist()
+    images = [tmp_path / f"{seed}.png" for seed in range(4)]
+    for seed, path in enumerate(images):
+        path.write_bytes(encode(noise(seed)))
+    expected = [prediction["label"] for prediction in plain.predict(*images)]
+    assert project.predict(*images) == expected
+    with project.serve() as service:
+        assert [service.post(path.read_bytes()).json for path in images] == expected
 
 
 # Combinations of the matrix in which something added is, and what came of them.
