@@ -23,7 +23,9 @@ from generator.inspection.refusals import printable
 from generator.label_formats import (
     element_of_names,
     encoding_of_file,
+    folder_format,
     format_of_file,
+    has_elements,
     reader_of,
 )
 from generator.label_keys import by_folder, refuse_contradiction, starts_at_zero
@@ -210,12 +212,12 @@ def read(path: Path, num_classes: int | None, order: str) -> Labels:
         label_format, labels, notes = foreign
         answers: dict[str, Any] = {"label_format": WRITTEN}
     else:
-        label_format = "folders" if path.is_dir() else format_of_file(path)
+        label_format = folder_format() if path.is_dir() else format_of_file(path)
         answers = {"label_format": label_format}
         element = -1
-        if label_format == "folders":
+        if path.is_dir():
             answers["label_folder"] = path.resolve().as_posix()
-        elif label_format == "imagenet" and (element := element_of_names(path)) != -1:
+        elif has_elements(label_format) and (element := element_of_names(path)) != -1:
             answers["label_element"] = element
         notes = []
         try:
@@ -233,7 +235,7 @@ def read(path: Path, num_classes: int | None, order: str) -> Labels:
         if num_classes is not None:  # what lacks follows from that, if it is known
             in_order(path, labels, num_classes)
         raise
-    if label_format == "imagenet" and all(map(is_wordnet_id, names)):
+    if foreign is None and has_elements(label_format) and all(map(is_wordnet_id, names)):
         more.append("the names are WordNet ids")
     fits = None if num_classes is None else len(names) == num_classes
     return Labels(
