@@ -201,6 +201,7 @@ class Questions:
             known |= {arch.classes for arch in catalogue.load().values() if arch.classes}
             known |= {fact["min_classes"] for fact in facts.tasks().values()}
             known |= {fact["num_classes"] for fact in facts.tasks().values()}
+            known |= self.most_classes
             several = (*facts.checkpoints().values(), *self.responses, self.entries["model_output"])
             texts += [str(fact) for fact in several if name in str(fact)]
         details = [arch.detection for arch in catalogue.load().values() if arch.detection]
@@ -232,6 +233,11 @@ class Questions:
                 spans.append(Span(middle, mark, following, True))
         self.spans[name] = spans
         return tuple(span.value for span in spans)
+
+    @cached_property
+    def most_classes(self) -> set[int]:
+        """How many classes the data of a task can name, of tasks where not any number can."""
+        return {x["most_classes"] for x in facts.tasks().values() if "most_classes" in x}
 
     @cached_property
     def responses(self) -> list[dict[str, Any]]:
@@ -404,6 +410,7 @@ class Questions:
             return value if arch.params is None else json.dumps(told)
         if name == "num_classes" and ".classes" not in texts:
             marks = [int(word) for word in re.findall(r"(?<![\w.])\d+(?![\w.])", texts)]
+            marks += self.most_classes if ".most_classes" in texts else ()
             return json.dumps([(value > mark) - (value < mark) for mark in sorted({*marks})])
         return json.dumps(value)
 
