@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from generator import facts
+from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.files import in_one_step
 from generator.foreign_labels import read_foreign
@@ -66,7 +65,6 @@ class Labels:
     is_written: bool = False
 
 
-ANSWERS_FILE = ".copier-answers.yml"
 ORDERS = ("folders", "outputs")  # values of --label-order
 WRITTEN = "index_to_name"  # the label_format of files that are written here
 
@@ -318,11 +316,7 @@ def write_into(
     Raises:
         UserError: It is no project, has no label file, or the names are not one for each class.
     """
-    try:
-        text = (project / ANSWERS_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabelError(f"{project} is no project: it has no {ANSWERS_FILE}") from error
-    answers = yaml.safe_load(text)
+    answers = answers_in(project)
     label_format = answers["label_format"]
     file = facts.labels()[label_format]["file"]
     if not file:
