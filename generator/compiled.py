@@ -57,6 +57,8 @@ def compile_once(
     key = (LIKENESS[self], source, name, defer_init)
     if key not in CODE:
         CODE[key] = compile_anew(self, source, name, filename, raw, defer_init)
+    else:
+        self.preprocess(source, name, filename)  # Copier's `yield` starts anew with each text
     # Copier's clones have other paths each time, which messages name.
     return CODE[key].replace(co_filename=filename or "<template>")
 

@@ -97,7 +97,8 @@ def deciding_questions() -> set[str]:
     root = template_root()
     names = ("network", "weights", "labels", "images", "predictions")
     paths = [root / "template" / "questions" / f"{name}.yml" for name in names]
-    paths += [root / Path(item["path"]).with_name("questions.yml") for item in inputs().values()]
+    owners = (*inputs().values(), *labels().values())
+    paths += [root / Path(owner["path"]).with_name("questions.yml") for owner in owners]
     return {"task", *(name for path in paths for name in merged(path, root)), *questions_of_tasks()}
 
 

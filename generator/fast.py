@@ -235,11 +235,12 @@ class Answer:
 class Paths:
     """What an entry of the template becomes: folders, or files with their paths in the template.
 
-    All are relative, and those in the project have slashes.
+    All are relative, and those in the project have slashes. With each file comes what a `yield` in
+    its name gives it.
     """
 
     folders: list[str]
-    files: list[tuple[Path, str]]
+    files: list[tuple[Path, str, dict[str, Any]]]
 
 
 class Shared:
@@ -272,7 +273,7 @@ class Shared:
             lambda folder: [*scantree(folder, not worker.template.preserve_symlinks)]
         )
         self.paths: dict[str, Memo] = defaultdict(Memo)
-        self.files: dict[Path, Memo] = defaultdict(Memo)
+        self.files: dict[tuple[Path, Token], Memo] = defaultdict(Memo)
 
 
 class FastWorker(Worker):
@@ -302,10 +303,11 @@ class FastWorker(Worker):
             for entry in shared.entries(str(self.template_copy_root)):
                 paths = self.step(shared.paths[entry.path], self.take_paths, entry)
                 folders += paths.folders
-                for source, target in paths.files:
+                for source, target, given in paths.files:
                     if target in files:
                         raise RuntimeError(f"{target} has two templates; one is {source}")
-                    files[target] = self.step(shared.files[source], self.take_file, source, target)
+                    memo = shared.files[source, token_of(given)]
+                    files[target] = self.step(memo, self.take_file, source, target, given)
         return Project(folders, files)
 
     @as_operation("copy")
@@ -370,9 +372,10 @@ class FastWorker(Worker):
             self._render_template()
         return self.paths
 
-    def take_file(self, source: Path, target: str) -> File:
+    def take_file(self, source: Path, target: str, given: dict[str, Any]) -> File:
         """Let Copier render one file."""
-        super()._render_file(source, Path(target))
+        forget_yield(self.shared.environment)
+        super()._render_file(source, Path(target), given)
         return self.file
 
     def variables(self) -> dict[str, Any]:
@@ -406,9 +409,10 @@ class FastWorker(Worker):
     def _render_file(
         self, src_relpath: Path, dst_relpath: Path, extra_context: dict[str, Any] | None = None
     ) -> None:
-        if extra_context:
-            raise NotImplementedError(f"{src_relpath}: a yield in a file name")
-        self.paths.files.append((src_relpath, dst_relpath.as_posix()))
+        given = extra_context or {}
+        if token_of(given) is NEVER:
+            raise NotImplementedError(f"{src_relpath} yields what cannot be compared: {given}")
+        self.paths.files.append((src_relpath, dst_relpath.as_posix(), given))
 
     def _render_allowed(
         self,
@@ -450,11 +454,17 @@ def keep_compiled(environment: SandboxedEnvironment) -> SandboxedEnvironment:
     def from_string(source: Any) -> Any:
         if not isinstance(source, str):
             raise TypeError  # as Jinja does; Copier then takes the value as it is
+        forget_yield(environment)
         return remembered(source)
 
     environment.from_string = from_string  # type: ignore[assignment,method-assign]
     environment.auto_reload = False
     return environment
+
+
+def forget_yield(environment: SandboxedEnvironment) -> None:
+    """Forget the last `yield`, as Copier does whenever a text is compiled."""
+    environment.preprocess("")
 
 
 def entry_by_entry(to_nice_yaml: Callable[..., str]) -> Callable[..., str]:

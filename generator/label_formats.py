@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
-from generator.shared.label_files import imagenet, text
+from generator import facts
+from generator.shared.label_files import text
 from generator.shared.label_files.entries import is_wordnet_id
 from generator.shared.label_files.json_file import format_of, load_json
 from generator.shared.label_files.lines import is_json
@@ -23,21 +27,40 @@ def reader_of(label_format: str, element: int) -> Callable[[Path], tuple[Pairs, 
         label_format: A value of the question label_format.
         element: The answer label_element.
     """
-    if label_format == "imagenet":
-        return partial(imagenet.parse_labels, element=element)
-    module = import_module(f"generator.shared.label_files.{label_format}")
-    reader: Callable[[Path], tuple[Pairs, list[str]]] = module.parse_labels
-    return reader
+    parse = parser_of(label_format)
+    return partial(parse, element=element) if has_elements(label_format) else parse
+
+
+@cache
+def parser_of(label_format: str) -> Callable[..., tuple[Pairs, list[str]]]:
+    """Return the `parse_labels` of a format."""
+    module: Any = import_module(f"generator.shared.label_files.{label_format}")
+    parse: Callable[..., tuple[Pairs, list[str]]] = module.parse_labels
+    return parse
+
+
+def has_elements(label_format: str) -> bool:
+    """Tell whether an entry of such a file is a list, an element of which is the name."""
+    return "element" in signature(parser_of(label_format)).parameters
+
+
+def folder_format() -> str:
+    """Return the label_format of names that are those of folders."""
+    return next(name for name, fact in facts.labels().items() if fact["is_folder"])
 
 
 def format_of_file(path: Path) -> str:
     """Return the label_format that the content shows, and where that is not enough, the suffix."""
     content = read_text(path)
     suffix = path.suffix.lower()
+    for name, fact in facts.labels().items():
+        if "pattern" in fact and re.match(fact["pattern"], content):
+            return name
     if suffix == ".json" or is_json(content):
         return format_of_json(path)
-    if suffix in (".csv", ".tsv"):
-        return "csv"
+    for name, fact in facts.labels().items():
+        if suffix in fact.get("suffixes", ()):
+            return name
     rows, _ = text.without_wordnet_ids(path, [line.strip() for line in content.split("\n")])
     return "csv" if text.is_table(rows) else "text"
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from generator import facts
+from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.files import in_one_step
 from generator.foreign_labels import read_foreign
@@ -23,7 +22,9 @@ from generator.inspection.refusals import printable
 from generator.label_formats import (
     element_of_names,
     encoding_of_file,
+    folder_format,
     format_of_file,
+    has_elements,
     reader_of,
 )
 from generator.label_keys import by_folder, refuse_contradiction, starts_at_zero
@@ -64,7 +65,6 @@ class Labels:
     is_written: bool = False
 
 
-ANSWERS_FILE = ".copier-answers.yml"
 ORDERS = ("folders", "outputs")  # values of --label-order
 WRITTEN = "index_to_name"  # the label_format of files that are written here
 
@@ -210,12 +210,12 @@ def read(path: Path, num_classes: int | None, order: str) -> Labels:
         label_format, labels, notes = foreign
         answers: dict[str, Any] = {"label_format": WRITTEN}
     else:
-        label_format = "folders" if path.is_dir() else format_of_file(path)
+        label_format = folder_format() if path.is_dir() else format_of_file(path)
         answers = {"label_format": label_format}
         element = -1
-        if label_format == "folders":
+        if path.is_dir():
             answers["label_folder"] = path.resolve().as_posix()
-        elif label_format == "imagenet" and (element := element_of_names(path)) != -1:
+        elif has_elements(label_format) and (element := element_of_names(path)) != -1:
             answers["label_element"] = element
         notes = []
         try:
@@ -233,7 +233,7 @@ def read(path: Path, num_classes: int | None, order: str) -> Labels:
         if num_classes is not None:  # what lacks follows from that, if it is known
             in_order(path, labels, num_classes)
         raise
-    if label_format == "imagenet" and all(map(is_wordnet_id, names)):
+    if foreign is None and has_elements(label_format) and all(map(is_wordnet_id, names)):
         more.append("the names are WordNet ids")
     fits = None if num_classes is None else len(names) == num_classes
     return Labels(
@@ -316,11 +316,7 @@ def write_into(
     Raises:
         UserError: It is no project, has no label file, or the names are not one for each class.
     """
-    try:
-        text = (project / ANSWERS_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabelError(f"{project} is no project: it has no {ANSWERS_FILE}") from error
-    answers = yaml.safe_load(text)
+    answers = answers_in(project)
     label_format = answers["label_format"]
     file = facts.labels()[label_format]["file"]
     if not file:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from generator import facts
+from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.inspection.refusals import printable
 from generator.rendering import render, runner
@@ -263,12 +263,6 @@ def fast_backend(answers: Mapping[str, Any], console: Console) -> str:
 def item_of(answers: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is known of the items that a project takes."""
     return facts.inputs()[tasks()[answers["task"]].facts["input"]]
-
-
-def answers_in(project: Path) -> dict[str, Any]:
-    """Return the answers of a project."""
-    answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
-    return answers
 
 
 def noise(project: Path) -> Path:

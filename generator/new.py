@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from generator import catalogue, facts, making
+from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.inspection import Inspection, inspect_file, onnx
 from generator.inspection.answers import conversion, is_without_bias
@@ -29,7 +30,7 @@ from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
 from generator.inspection.transforms import ASKED, as_answered, average, proposed
 from generator.layouts import convert, plain_name
-from generator.making import Changes, answers_in, item_of
+from generator.making import Changes, item_of
 from generator.rendering import installing
 from generator.tasks import serving, tasks
 

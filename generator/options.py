@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from generator import catalogue, facts
+from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.origin import SCHEMA
 from generator.rendering import plain_copy, render, template_root
@@ -313,7 +314,7 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 name = next(filter(None, named.groups()), "") if named else ""
                 if answers.pop(name, None) is None:
                     return
-        kept = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+        kept = answers_in(project)
     from generator.conditions import asked_if  # which needs the questions of this
 
     for name in answers.keys() - kept.keys() - facts.ways():

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import yaml
 
+from generator.answers_file import ANSWERS_FILE
+
 ADDRESS = "https://github.com/org/ts-template"  # of releases
 # The JSON Schema of answers: its file, its address as GitHub serves the newest, and the line by
 # which editors check and complete a file of answers.
 SCHEMA = "presets/answers.schema.json"
 SCHEMA_ADDRESS = f"{ADDRESS.replace('github.com', 'raw.githubusercontent.com')}/HEAD/{SCHEMA}"
 EDITORS = f"# yaml-language-server: $schema={SCHEMA_ADDRESS}"
-ANSWERS_FILE = ".copier-answers.yml"
 # What projects are rendered from, as git takes it.
 SOURCES = ("copier.yml", "template", "generator")
 

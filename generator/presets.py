@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from generator.answers_file import ANSWERS_FILE
 from generator.errors import UserError
 from generator.origin import EDITORS
 from generator.rendering import plain_copy, render, template_root
@@ -63,7 +64,7 @@ def write_samples() -> list[Path]:
         template, fresh = plain_copy(Path(folder, "template")), Path(folder, "samples")
         for name, preset in presets().items():
             render(fresh / name, preset.answers, template)
-            answers = fresh / name / ".copier-answers.yml"
+            answers = fresh / name / ANSWERS_FILE
             text = answers.read_text(encoding="utf-8")
             answers.write_text(ORIGIN.sub("", text), encoding="utf-8")
         if samples.exists():

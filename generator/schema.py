@@ -32,7 +32,7 @@ TYPES = {"str": "string", "bool": "boolean", "int": "integer", "float": "number"
 TIMM = re.compile("timm/[A-Za-z0-9][A-Za-z0-9_.-]*")  # a value of architecture, in short
 
 # Questions of which the schema knows the form alone, each with what it leaves out. Those of one
-# task alone are in its forms.yml, as are their forms.
+# task or label format alone are in its forms.yml, as are their forms.
 LEFT_OUT = {
     "family": "which there are, and what else it changes; architecture needs none",
     "project_name": "characters that steer a terminal",
@@ -42,7 +42,6 @@ LEFT_OUT = {
     "resize_size": "at least image_size",
     "mean": "as many numbers as channels",
     "std": "as many numbers as channels",
-    "label_folder": "characters that no path should have",
     "state_dict_prefix": "names that end in a dot, where there must be some",
     "output_key": "characters that no key has",
 }
@@ -66,10 +65,10 @@ FORMS: dict[str, Schema] = {
 
 
 @cache
-def forms_of_tasks() -> dict[str, dict[str, Any]]:
-    """Return by question what the forms.yml of tasks have: `form`, `left_out` or both."""
+def forms_in_folders() -> dict[str, dict[str, Any]]:
+    """Return by question what each forms.yml has: `form`, `left_out` or both."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted((template_root() / "template" / "tasks").glob("*/forms.yml")):
+    for path in sorted((template_root() / "template").glob("*/*/forms.yml")):
         found |= yaml.safe_load(path.read_text(encoding="utf-8"))
     return found
 
@@ -77,15 +76,15 @@ def forms_of_tasks() -> dict[str, dict[str, Any]]:
 @cache
 def left_out() -> dict[str, str]:
     """Return by question what the schema leaves out of what it takes."""
-    tasks = forms_of_tasks().items()
-    return LEFT_OUT | {name: x["left_out"] for name, x in tasks if "left_out" in x}
+    own = forms_in_folders().items()
+    return LEFT_OUT | {name: x["left_out"] for name, x in own if "left_out" in x}
 
 
 @cache
 def forms() -> dict[str, Schema]:
     """Return by question the schema of answers that are neither one of several nor a number."""
-    tasks = forms_of_tasks().items()
-    return FORMS | {name: x["form"] for name, x in tasks if "form" in x}
+    own = forms_in_folders().items()
+    return FORMS | {name: x["form"] for name, x in own if "form" in x}
 
 
 class UnknownError(Exception):
@@ -202,6 +201,7 @@ class Questions:
             known |= {arch.classes for arch in catalogue.load().values() if arch.classes}
             known |= {fact["min_classes"] for fact in facts.tasks().values()}
             known |= {fact["num_classes"] for fact in facts.tasks().values()}
+            known |= self.most_classes
             several = (*facts.checkpoints().values(), *self.responses, self.entries["model_output"])
             texts += [str(fact) for fact in several if name in str(fact)]
         details = [arch.detection for arch in catalogue.load().values() if arch.detection]
@@ -233,6 +233,11 @@ class Questions:
                 spans.append(Span(middle, mark, following, True))
         self.spans[name] = spans
         return tuple(span.value for span in spans)
+
+    @cached_property
+    def most_classes(self) -> set[int]:
+        """How many classes the data of a task can name, of tasks where not any number can."""
+        return {x["most_classes"] for x in facts.tasks().values() if "most_classes" in x}
 
     @cached_property
     def responses(self) -> list[dict[str, Any]]:
@@ -405,6 +410,7 @@ class Questions:
             return value if arch.params is None else json.dumps(told)
         if name == "num_classes" and ".classes" not in texts:
             marks = [int(word) for word in re.findall(r"(?<![\w.])\d+(?![\w.])", texts)]
+            marks += self.most_classes if ".most_classes" in texts else ()
             return json.dumps([(value > mark) - (value < mark) for mark in sorted({*marks})])
         return json.dumps(value)
 

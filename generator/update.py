@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from generator.answers_file import ANSWERS_FILE, answers_in
 from generator.errors import UserError
-from generator.origin import ANSWERS_FILE
 
 LARGE = 10_000_000  # bytes; no file that the template renders comes near
 CURRENT = ":current:"  # Copier's name for the release that a project has
@@ -86,7 +84,7 @@ def difference(
         shown = ["diff", "--cached", "--no-ext-diff", "--no-textconv", "HEAD"]
         options = [f"--color={'always' if colour else 'never'}", *["--stat"] * stat]
         files = git(copy, *shown, "-z", "--name-only", "--no-renames").split("\0")
-        after = read_answers(copy / answers_file)
+        after = answers_in(copy, answers_file)
         return Difference(
             text=git(copy, *shown, *options),
             before=before,
@@ -123,9 +121,7 @@ def origin(project: Path, answers_file: str) -> str:
         UserError: There is no telling, so that there is no update.
     """
     path = project / answers_file
-    if not path.is_file():
-        raise UserError(f"{project} has no {answers_file}: name the folder of a project")
-    answers = read_answers(path)
+    answers = answers_in(project, answers_file)
     missing = [name for name in ("_src_path", "_commit") if not answers.get(name)]
     if missing:
         raise UserError(
@@ -133,21 +129,6 @@ def origin(project: Path, answers_file: str) -> str:
             "repository: no update is possible. Render it from a clone, or from the address"
         )
     return str(answers["_commit"])
-
-
-def read_answers(path: Path) -> dict[str, Any]:
-    """Return what an answers file holds.
-
-    Raises:
-        UserError: It holds something else.
-    """
-    try:
-        answers = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(answers, dict):
-        raise UserError(f"{path} holds no answers; expected lines such as num_classes: 10")
-    return answers
 
 
 def copy_files(project: Path, copy: Path, index: Path) -> None:
@@ -205,7 +186,7 @@ def update(copy: Path, answers: Mapping[str, Any], release: str, answers_file: s
             raise UserError(str(error)) from error
         except Exception as error:  # of a git command; its class belongs to a library of Copier's
             lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-            place = read_answers(copy / answers_file)["_src_path"]
+            place = answers_in(copy, answers_file)["_src_path"]
             raise UserError(f"no update from {place}: {lines[-1] if lines else error}") from error
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from conftest import Project
 from generator.cli import app
+from generator.errors import UserError
 from generator.fast import FastRenderer
 from generator.labels import LabelError, inspect_labels
 from generator.rendering import plain_copy
@@ -210,10 +211,10 @@ def test_a_project_without_a_label_file_is_named(
     path = write(tmp_path, *FILES["COCO"][:2])
     for target, said in (
         (projects("folders").path, "-d label_format=index_to_name"),
-        (tmp_path, "no project"),
+        (tmp_path, "name the folder of a project"),
     ):
         result = CliRunner().invoke(app, ["labels", str(path), str(target)])
-        assert isinstance(result.exception, LabelError)
+        assert isinstance(result.exception, UserError)
         assert said in str(result.exception)
 
 

@@ -236,6 +236,9 @@ given: {type: str, when: false, default: "{{ 'yes' if unknown is defined else 'n
     "project/all.txt.jinja": "{{ _copier_conf | to_json }} {{ _copier_phase }}",
     "project/folder.txt.jinja": "{{ _folder_name }} {{ secret }}",
     "project/only_a.txt": "{{ not rendered }}",
+    "project/{% yield item from [name, [given]] %}{{ item }}.each{% endyield %}.jinja": (
+        "{{ item }} {% include 'part.jinja' %}{{ given }}"
+    ),
     "project/{{ name }}/{% if any %}{{ given }}.txt{% endif %}.jinja": "{{ unknown | default(1) }}",
     "project/{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml }}",
 }

@@ -183,6 +183,21 @@ def test_what_the_schema_leaves_to_copier_is_named(
     assert validator.schema["description"].endswith(f"express: {named}.")  # and nothing else
 
 
+@pytest.mark.parametrize("reader", ["training", "evaluation"])
+def test_data_of_a_task_may_name_fewer_classes_than_a_network(
+    reader: str, validator: jsonschema.Draft202012Validator, renderer: FastRenderer
+) -> None:
+    most = {name: x["most_classes"] for name, x in facts.tasks().items() if "most_classes" in x}
+    assert most
+    for task, count in most.items():
+        answers = {"task": task, "num_classes": count, reader: True}
+        assert validator.is_valid(answers)
+        assert refusal(lambda answers=answers: renderer.complete(answers)) == ""
+        answers["num_classes"] += 1
+        assert not validator.is_valid(answers)
+        assert refusal(lambda answers=answers: renderer.complete(answers)) == reader
+
+
 def test_what_only_seems_to_be_an_answer_is_refused_as_by_check(
     validator: jsonschema.Draft202012Validator, tmp_path: Path
 ) -> None:

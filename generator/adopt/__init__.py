@@ -28,17 +28,16 @@ from generator.adopt.model_file import (
 )
 from generator.adopt.reading import Reading, find_service, read_service, settings
 from generator.adopt.texts import refuse_texts
+from generator.answers_file import ANSWERS_FILE, answers_in
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.layouts import convert, plain_name
-from generator.making import answers_in
 from generator.new import put_files
 from generator.rendering import render
 from generator.source import read_source
 
-ANSWERS_FILE = ".copier-answers.yml"
 SERVICE = "service/"  # the folder of a project that has its modules
 MODEL = f"{SERVICE}model.py"
 # What is in a project only to be filled.

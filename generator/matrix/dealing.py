@@ -2,7 +2,7 @@
 
 Values come from the questions and from the facts of the tasks, backends and the like, so that the
 matrix grows with them. A question that is answered in free text needs values in `SAMPLES` or, if it
-is of one task or one input alone, under `samples` in its task.yml or input.yml.
+is of one task, input or label format alone, under `samples` in the facts of that.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ SAMPLES: dict[str, list[Any]] = {
     "timm_name": ["resnet18", "mobilenetv3_small_050.lamb_in1k"],
     "checkpoint_key": ["", "model_ema.state_dict"],
     "output_key": ["", "scores"],
-    "label_element": [-1, 0],
-    "label_folder": ["data/train", "/data/Fotos und 猫"],
     "state_dict_prefix": ["module.", "model.backbone."],
     "head_units": [512, 64],
     "head_layers": [
@@ -94,6 +92,8 @@ def questions(task: str) -> dict[str, list[Any]]:
     fact = facts.tasks()[task]
     item = facts.inputs()[fact["input"]]
     samples = SAMPLES | item["samples"] | fact.get("samples", {})
+    for label in facts.labels().values():
+        samples |= label.get("samples", {})
     skipped = NOT_ASKED | facts.questions_of_tasks() - set(fact.get("questions", []))
     skipped |= facts.questions_of_inputs() - set(item["questions"])
     if not fact["has_heads"]:

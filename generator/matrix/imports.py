@@ -22,9 +22,8 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import yaml
-
 from generator import catalogue, facts
+from generator.answers_file import answers_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,7 +202,7 @@ def check_predictions(path: Path) -> None:
     """Make predictions of random outputs, which must be found to be right ones."""
     import torch
 
-    answers = answers_of(path)
+    answers = answers_in(path)
     task = module("service.task")
     prepared = items()[:2]
     sizes = {"N": len(prepared), "num_classes": num_outputs(), "features": num_outputs()}
@@ -289,7 +288,7 @@ def check_network(path: Path) -> None:
     """Build the network of a project on the meta device, and give it a batch."""
     import torch
 
-    answers = answers_of(path)
+    answers = answers_in(path)
     task = module("service.task")
     batch = task.normalize(task.collate([task.example(), task.example()]))
     with catalogue.on_meta(), uninitialised():
@@ -312,12 +311,6 @@ def num_outputs() -> int:
     """Return how many numbers the network of the project returns for an image or a pixel."""
     names = ("NUM_OUTPUTS", "NUM_CLASSES", "NUM_FEATURES")
     return next(int(getattr(service, x)) for x in names if hasattr(service := module("service"), x))
-
-
-def answers_of(path: Path) -> dict[str, Any]:
-    """Return the answers of a project that were asked for."""
-    answers: dict[str, Any] = yaml.safe_load((path / ".copier-answers.yml").read_text("utf-8"))
-    return answers
 
 
 def output_dimensions(answers: Mapping[str, Any]) -> list[str]:

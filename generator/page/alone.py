@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from generator import facts, making, new
+from generator.answers_file import answers_in
 from generator.cli import Data
 from generator.errors import UserError
 from generator.options import parse
@@ -48,7 +49,7 @@ def make(
             shutil.copyfile(model, destination / "service" / "model.py")
     if rendered.note:
         console.print(f"   {rendered.note}")
-    chosen = making.answers_in(destination)
+    chosen = answers_in(destination)
     noun = facts.checkpoints()[chosen["weights"]]["noun"]
     file = facts.labels()[chosen.get("label_format", "none")]["file"]
     lacking = f" and your labels into {file}" if file and labels is None else ""

@@ -20,10 +20,10 @@ from typing import Any
 import yaml
 
 from generator import catalogue, options
+from generator.answers_file import ANSWERS_FILE
 from generator.compiled import remember
 from generator.conditions import asked_if
 from generator.errors import UserError
-from generator.origin import ANSWERS_FILE
 from generator.page import services
 from generator.rendering import plain_copy, render, runner, template_root
 from generator.schema import ABSENT, RAW, TIMM, Questions

@@ -27,9 +27,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generator.adopt import refuse_to_lose
+from generator.answers_file import ANSWERS_FILE, answers_in
 from generator.errors import UserError
 from generator.options import parse, questions
-from generator.origin import ANSWERS_FILE
 from generator.page import inspecting, rendering, services
 from generator.page.files import LARGEST_FILE, Dropped, inside, listing, refuse_links
 
@@ -204,13 +204,13 @@ class Page:
 
     async def project(self, asked: dict[str, Any]) -> Any:
         """Return the answers of a project, and why it cannot be updated, if it cannot."""
-        from generator.update import origin, read_answers
+        from generator.update import origin
 
         folder, problem = self.path(asked, "project"), ""
         if folder is None or not (folder / ANSWERS_FILE).is_file():
             raise UserError(f"{folder} has no {ANSWERS_FILE}: choose the folder of a project")
         inside(self.root, str(folder / ANSWERS_FILE))
-        answers = read_answers(folder / ANSWERS_FILE)
+        answers = answers_in(folder)
         try:
             origin(folder, ANSWERS_FILE)
         except UserError as error:

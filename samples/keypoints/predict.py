@@ -9,7 +9,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,7 @@ def main() -> int:
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--archive", type=Path, default=ARCHIVE, help=f"default: {ARCHIVE.name}")
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON list; what is no JSON comes in base64"
-    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
     options = parser.parse_args()
     for path in options.images:
         if not path.is_file():
@@ -39,19 +36,13 @@ def main() -> int:
     with open_archive(options.archive) as service:
         predictions = [service.predict([{"body": path.read_bytes()}])[0] for path in options.images]
     if options.json:
-        bodies = [as_json(prediction.body) for prediction in predictions]
-        print(json.dumps(bodies, ensure_ascii=False, indent=2))
+        print(json.dumps([x.body for x in predictions], ensure_ascii=False, indent=2))
     else:
         for path, prediction in zip(options.images, predictions, strict=True):
             body = prediction.body
             lines = table(body) if prediction.status == 200 else [body["error"]]
             print(path, *lines, sep="\n    ")
     return int(any(prediction.status != 200 for prediction in predictions))
-
-
-def as_json(body: Any) -> Any:
-    """Return the body of a prediction as JSON can hold it."""
-    return base64.b64encode(body).decode() if isinstance(body, bytes) else body
 
 
 def table(prediction: list[dict[str, Any]]) -> list[str]:
