@@ -188,7 +188,7 @@ def test_pretrained_weights_that_cannot_be_had_are_no_random_ones(
     [
         ({"weights": "torchscript"}, "weights=state_dict"),
         ({"task": "feature_extraction"}, "trains no networks of the task"),
-        ({"task": "keypoint_detection"}, "trains no networks of the task"),
+        ({"task": "text_embedding"}, "trains no networks of the task"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

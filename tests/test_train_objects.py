@@ -31,9 +31,12 @@ TASKS = [pytest.param(x, id=str(x["task"])) for x in (DETECTOR, SEGMENTER)]
 SMALL_NETWORK = """
 import torch
 from torch import nn
-from torchvision.models.detection import FasterRCNN, MaskRCNN
+from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
+
+torch.set_num_threads(1)  # tensors are small: more would wait for one another
 
 
 class Backbone(nn.Sequential):
