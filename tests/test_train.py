@@ -183,6 +183,38 @@ def test_pretrained_weights_that_cannot_be_had_are_no_random_ones(
     assert not (project.path / "runs").exists()
 
 
+IDS = dict(zip(["n02099601", "n01440764", "n02123045"], BRIGHTNESS, strict=True))
+
+
+@pytest.mark.parametrize("label_format", ["imagenet", "class_to_idx"])
+def test_folders_named_by_wordnet_are_the_classes(tmp_path: Path, label_format: str) -> None:
+    project = make(tmp_path / "project", label_format=label_format, evaluation=True)
+    data = write_data(tmp_path / "data", 6)
+    for number, name in IDS.items():
+        (data / name).rename(data / number)
+    labels = project.path / "class_to_idx.json"
+    content: object = {number: index for index, number in enumerate(IDS)}
+    if label_format == "imagenet":
+        labels = project.path / "index_to_name.json"
+        content = {str(index): [number, IDS[number]] for index, number in enumerate(IDS)}
+    labels.write_text(json.dumps(content), "utf-8")
+    result = project.run("train.py", str(data), "--epochs", "1", *QUICK)
+    assert result.returncode == 0, result.stdout + result.stderr
+    shown = ", ".join(IDS.values() if label_format == "imagenet" else IDS)
+    assert f"3 classes: {shown}\n" in result.stdout
+    assert json.loads(labels.read_text("utf-8")) == content
+    code = (
+        "import sys; from pathlib import Path; from tools.dataset import read_dataset; "
+        "from tools.labels import read_labels; data = Path(sys.argv[1]); "
+        "print({Path(x.name).parent.name: x.target for x in read_dataset(data, read_labels(3)[0])})"
+    )
+    result = project.run("-c", code, str(data))
+    assert result.stdout == f"{ {name: [*IDS].index(name) for name in sorted(IDS)} }\n"
+    (data / "n02099601").rename(data / "n09999999")
+    result = project.run("-c", code, str(data))
+    assert "n09999999: 'n09999999' is no class of the network; expected" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
