@@ -57,6 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Project:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "48 images to train on, 12 to validate with" in result.stdout
     assert "begins with random weights (assumed" in result.stdout
+    assert "note: " not in result.stdout
     return project
 
 
@@ -181,6 +182,34 @@ def test_pretrained_weights_that_cannot_be_had_are_no_random_ones(
     assert "cannot fetch" in result.stderr
     assert "--from-scratch" in result.stderr
     assert not (project.path / "runs").exists()
+
+
+NOTES = """
+from pathlib import Path
+from types import SimpleNamespace
+from PIL import Image
+from training.data import note_on_colours
+
+gray = Image.linear_gradient("L").resize((700, 500))
+gray.convert("RGB").save("gray.jpg")
+Image.effect_noise((300, 200), 60).convert("P").save("gray.png")
+Image.merge("RGB", [gray, gray, gray.rotate(180)]).save("colours.jpg")
+Path("damaged.jpg").write_bytes(b"")
+examples = [SimpleNamespace(item=Path(x)) for x in ("damaged.jpg", "gray.jpg", "gray.png")]
+print(note_on_colours(examples) or "nothing")
+print(note_on_colours([*examples, SimpleNamespace(item=Path("colours.jpg"))]) or "nothing")
+"""
+
+
+@pytest.mark.parametrize("color_mode", ["L", "RGB"])
+def test_colours_that_are_not_as_answered_are_named(tmp_path: Path, color_mode: str) -> None:
+    project = make(tmp_path / "project", color_mode=color_mode)
+    result = project.run("-c", NOTES)
+    assert result.returncode == 0, result.stderr
+    of_gray, of_colours = result.stdout.splitlines()
+    found, other = (of_colours, "RGB") if color_mode == "L" else (of_gray, "L")
+    assert "nothing" in (of_gray, of_colours)
+    assert f"(color_mode={color_mode}). " in found and found.endswith(f" -d color_mode={other}")
 
 
 IDS = dict(zip(["n02099601", "n01440764", "n02123045"], BRIGHTNESS, strict=True))
