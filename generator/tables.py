@@ -6,15 +6,17 @@ import csv
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import yaml
 from PIL import Image
 
 from generator.errors import UserError
+from generator.shared.yolo import YoloError, find_folders, lines_of, read_yolo_folder
+from generator.shared.yolo_keypoints import keypoints_in
 
 GRAY = ("1", "L", "LA", "I", "I;16", "F")  # modes of Pillow
 LOOKED_AT = 100  # images
@@ -30,12 +32,20 @@ class Objects:
         names: of the classes, the background aside.
         sample: an image; None if there is none.
         has_masks: whether each object has a mask.
+        has_boxes: whether each object has a box that was not made of its mask.
+        mixed: where a folder of YOLO has one object with a box, and one with a polygon; "" if all
+            have the same.
+        keypoints: the names of each object's keypoints, or how many there are; None if there are
+            none.
     """
 
     what: str
     names: Sequence[str]
     sample: Path | None
     has_masks: bool
+    has_boxes: bool = True
+    mixed: str = ""
+    keypoints: Sequence[str] | int | None = None
 
     @property
     def with_background(self) -> list[str]:
@@ -46,44 +56,75 @@ class Objects:
 def objects_of(path: Path) -> Objects | None:
     """Return what data tell of objects in images; None if they have neither form."""
     if path.is_dir():
-        images, labels = path / "images", path / "labels"
-        if path.parent.name == "images":
-            images, labels = path, path.parent.with_name("labels") / path.name
-        names = yolo_names(path)
-        if names is None or not images.is_dir() or not labels.is_dir():
-            return None
-        found = list(images_in(images))
-        what = f"{len(found)} images with boxes as YOLO has them"
-        return Objects(what, objects(names), next(iter(found), None), has_masks=False)
-    if not path.is_file() or path.suffix.lower() != ".json":
+        return objects_in_yolo(path)
+    if path.is_file() and path.suffix.lower() == ".json":
+        return objects_in_coco(path)
+    return None
+
+
+def objects_in_yolo(path: Path) -> Objects | None:
+    """Return what a folder as YOLO has it tells; None if it is none."""
+    if not all(folder.is_dir() for folder in find_folders(path)):
         return None
+    try:
+        folder = read_yolo_folder(path)
+    except YoloError:  # train.py says why
+        return None
+    found = list(images_in(folder.images))
+    names, sample = objects(folder.names), next(iter(found), None)
+    if points := keypoints_in(folder.settings):
+        what = f"{len(found)} images with keypoints as YOLO has them"
+        return Objects(what, names, sample, has_masks=False, keypoints=points)
+    places: dict[bool, str] = {}  # of the first line of either form, by whether it is a polygon
+    for image in found:
+        for place, line in lines_of(folder.labels / f"{image.stem}.txt"):
+            places.setdefault(len(line.split()) > 5, place)
+    mixed = ""
+    if len(places) == 2:
+        mixed = f"{places[False]}, is a box, {places[True]}, a polygon"
+    return Objects(
+        f"{len(found)} images with {'polygons' if True in places else 'boxes'} as YOLO has them",
+        names,
+        sample,
+        has_masks=[*places] == [True],
+        has_boxes=True not in places,
+        mixed=mixed,
+    )
+
+
+def objects_in_coco(path: Path) -> Objects | None:
+    """Return what a JSON file of COCO tells; None if it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         categories = {x["id"]: str(x["name"]) for x in content["categories"]}
         files = [str(x["file_name"]) for x in content["images"]]
         masks = [bool(x.get("segmentation")) for x in content["annotations"]]
+        points = keypoints_in_coco(content)
         names = [categories[number] for number in sorted(categories)]
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     places = [folder / name for folder in (path.parent, path.parent / "images") for name in files]
     what = f"{len(files)} images with {len(masks)} objects in a JSON file of COCO"
     sample = next((place for place in places if place.is_file()), None)
-    return Objects(what, objects(names), sample, has_masks=bool(masks) and all(masks))
+    return Objects(
+        what, objects(names), sample, has_masks=bool(masks) and all(masks), keypoints=points
+    )
 
 
-def yolo_names(path: Path) -> list[str] | None:
-    """Return the names of the classes of a folder as YOLO has it; None without a file of them."""
-    file = path / "classes.txt"
-    if file.is_file():
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    places = [folder / "data.yaml" for folder in (path, *path.resolve().parents[:2])]
-    file = next((place for place in places if place.is_file()), file)
-    try:
-        names = yaml.safe_load(file.read_text(encoding="utf-8"))["names"]
-        return [str(x) for x in (names if isinstance(names, list) else dict(names).values())]
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):  # train.py says why
+def keypoints_in_coco(content: Mapping[str, Any]) -> list[str] | int | None:
+    """Return the names of the keypoints that all objects have, else how many; None if one has none.
+
+    Crowds need none.
+    """
+    named = {x["id"]: x.get("keypoints") or [] for x in content["categories"]}
+    single = [x for x in content["annotations"] if not x.get("iscrowd")]
+    if not all(x.get("keypoints") for x in single):
         return None
+    forms = {(*named[x["category_id"]], len(x["keypoints"])) for x in single}
+    if len(forms) != 1:
+        return None
+    *names, numbers = forms.pop()
+    return [str(name) for name in names] or numbers // 3
 
 
 def objects(names: Iterable[str]) -> list[str]:

@@ -154,6 +154,19 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     task, found = told_by(tmp_path / "yolo", {})
     assert task.value == "object_detection" and found.answers["num_classes"] == 2
 
+    for name in ("a", "b"):
+        Image.new("L", (8, 8)).save(tmp_path / "yolo" / "images" / f"{name}.png")
+        (tmp_path / "yolo" / "labels" / f"{name}.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    task, found = told_by(tmp_path / "yolo", {})
+    assert task.value == "instance_segmentation" and found.answers["num_classes"] == 2
+    assert "2 images with polygons" in found.what
+    boxes = {"task": "object_detection"}
+    assert told_by(tmp_path / "yolo", boxes)[1].answers["num_classes"] == 2
+    (tmp_path / "yolo" / "labels" / "b.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(UserError, match=r"b.txt, line 1, is a box, .*a.txt, line 1, a polygon. To"):
+        told_by(tmp_path / "yolo", {})
+    assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
+
     for name in ("images", "labels"):
         (tmp_path / "coco8" / name / "train").mkdir(parents=True)
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")

@@ -57,6 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Project:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "48 images to train on, 12 to validate with" in result.stdout
     assert "begins with random weights (assumed" in result.stdout
+    assert "note: " not in result.stdout
     return project
 
 
@@ -183,12 +184,72 @@ def test_pretrained_weights_that_cannot_be_had_are_no_random_ones(
     assert not (project.path / "runs").exists()
 
 
+NOTES = """
+from pathlib import Path
+from types import SimpleNamespace
+from PIL import Image
+from training.data import note_on_colours
+
+gray = Image.linear_gradient("L").resize((700, 500))
+gray.convert("RGB").save("gray.jpg")
+Image.effect_noise((300, 200), 60).convert("P").save("gray.png")
+Image.merge("RGB", [gray, gray, gray.rotate(180)]).save("colours.jpg")
+Path("damaged.jpg").write_bytes(b"")
+examples = [SimpleNamespace(item=Path(x)) for x in ("damaged.jpg", "gray.jpg", "gray.png")]
+print(note_on_colours(examples) or "nothing")
+print(note_on_colours([*examples, SimpleNamespace(item=Path("colours.jpg"))]) or "nothing")
+"""
+
+
+@pytest.mark.parametrize("color_mode", ["L", "RGB"])
+def test_colours_that_are_not_as_answered_are_named(tmp_path: Path, color_mode: str) -> None:
+    project = make(tmp_path / "project", color_mode=color_mode)
+    result = project.run("-c", NOTES)
+    assert result.returncode == 0, result.stderr
+    of_gray, of_colours = result.stdout.splitlines()
+    found, other = (of_colours, "RGB") if color_mode == "L" else (of_gray, "L")
+    assert "nothing" in (of_gray, of_colours)
+    assert f"(color_mode={color_mode}). " in found and found.endswith(f" -d color_mode={other}")
+
+
+IDS = dict(zip(["n02099601", "n01440764", "n02123045"], BRIGHTNESS, strict=True))
+
+
+@pytest.mark.parametrize("label_format", ["imagenet", "class_to_idx"])
+def test_folders_named_by_wordnet_are_the_classes(tmp_path: Path, label_format: str) -> None:
+    project = make(tmp_path / "project", label_format=label_format, evaluation=True)
+    data = write_data(tmp_path / "data", 6)
+    for number, name in IDS.items():
+        (data / name).rename(data / number)
+    labels = project.path / "class_to_idx.json"
+    content: object = {number: index for index, number in enumerate(IDS)}
+    if label_format == "imagenet":
+        labels = project.path / "index_to_name.json"
+        content = {str(index): [number, IDS[number]] for index, number in enumerate(IDS)}
+    labels.write_text(json.dumps(content), "utf-8")
+    result = project.run("train.py", str(data), "--epochs", "1", *QUICK)
+    assert result.returncode == 0, result.stdout + result.stderr
+    shown = ", ".join(IDS.values() if label_format == "imagenet" else IDS)
+    assert f"3 classes: {shown}\n" in result.stdout
+    assert json.loads(labels.read_text("utf-8")) == content
+    code = (
+        "import sys; from pathlib import Path; from tools.dataset import read_dataset; "
+        "from tools.labels import read_labels; data = Path(sys.argv[1]); "
+        "print({Path(x.name).parent.name: x.target for x in read_dataset(data, read_labels(3)[0])})"
+    )
+    result = project.run("-c", code, str(data))
+    assert result.stdout == f"{ {name: [*IDS].index(name) for name in sorted(IDS)} }\n"
+    (data / "n02099601").rename(data / "n09999999")
+    result = project.run("-c", code, str(data))
+    assert "n09999999: 'n09999999' is no class of the network; expected" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
         ({"weights": "torchscript"}, "weights=state_dict"),
         ({"task": "feature_extraction"}, "trains no networks of the task"),
-        ({"task": "keypoint_detection"}, "trains no networks of the task"),
+        ({"task": "text_embedding"}, "trains no networks of the task"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools.mask import decode
 from pycocotools.mask import encode as encode_mask
 from test_detection import NETWORK, RETURNED
 from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run
@@ -30,9 +31,12 @@ TASKS = [pytest.param(x, id=str(x["task"])) for x in (DETECTOR, SEGMENTER)]
 SMALL_NETWORK = """
 import torch
 from torch import nn
-from torchvision.models.detection import FasterRCNN, MaskRCNN
+from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
+
+torch.set_num_threads(1)  # tensors are small: more would wait for one another
 
 
 class Backbone(nn.Sequential):
@@ -128,7 +132,7 @@ def write_objects(folder: Path, count: int, seed: int) -> Path:
     return file
 
 
-def as_yolo(data: Path, folder: Path) -> Path:
+def as_yolo(data: Path, folder: Path, *, polygons: bool = False) -> Path:
     """Return the same data as YOLO has them."""
     content = json.loads(data.read_text())
     shutil.copytree(data.parent / "images", folder / "images")
@@ -141,11 +145,24 @@ def as_yolo(data: Path, folder: Path) -> Path:
             if found["image_id"] == image["id"]:
                 x, y, w, h = found["bbox"]
                 index = list(IDS.values()).index(found["category_id"])
-                shares = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+                shares = [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
+                if polygons:
+                    corners = outline(found["segmentation"])
+                    shares = [float(v) for v in (corners / (width, height)).flatten()]
                 lines.append(" ".join(map(str, (index, *shares))))
         if lines:
             (folder / "labels" / f"{image['id']}.txt").write_text("\n".join(lines))
     return folder
+
+
+def outline(mask: dict[str, Any]) -> np.ndarray:
+    """Return the corners of a polygon around a mask, down its left and up its right side."""
+    rows = [(y, *np.flatnonzero(row)[[0, -1]]) for y, row in enumerate(decode(mask)) if row.any()]
+    down = [corner for y, left, _ in rows for corner in ((left, y), (left, y + 1))]
+    up = [
+        corner for y, _, right in reversed(rows) for corner in ((right + 1, y + 1), (right + 1, y))
+    ]
+    return np.array(down + up, dtype=float)
 
 
 # Prints for each example and epoch whether it is mirrored, and where bright pixels and targets are.
@@ -198,9 +215,10 @@ def test_targets_are_where_the_objects_are(tmp_path: Path, answers: dict[str, ob
     data = write_objects(tmp_path / "data", 7, 0)
     expected = "7 ['background', 'Quadrat', '円']"
     assert run(project, "-c", CHECK, str(data)).strip() == expected
-    if answers is DETECTOR:
-        folder = as_yolo(data, tmp_path / "yolo")
-        assert run(project, "-c", CHECK, str(folder)).strip() == expected
+    for polygons in (False, True):
+        folder = as_yolo(data, tmp_path / f"yolo-{polygons}", polygons=polygons)
+        if polygons or answers is DETECTOR:
+            assert run(project, "-c", CHECK, str(folder)).strip() == expected
 
 
 def losses(project: Project, name: str = "runs/1") -> list[float]:
@@ -260,6 +278,11 @@ def test_wrong_data_are_named(tmp_path: Path) -> None:
         said = refused(project, "train.py", str(data), *QUICK)
         assert message in said, said
         assert "Traceback" not in said
+    folder = as_yolo(write_objects(tmp_path / "whole", 2, 0), tmp_path / "yolo", polygons=True)
+    (folder / "labels/0.txt").write_text("1 0.1 0.1 0.5 0.1 0.5 0.6\n\n1 0.5 0.5 0.1 0.1")
+    said = refused(project, "train.py", str(folder), *QUICK)
+    assert "0.txt, line 3: '1 0.5 0.5 0.1 0.1'; expected" in said
+    assert "a polygon with three corners or more" in said
     assert not (project.path / "runs").exists()
 
 
@@ -272,6 +295,7 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
         ("0 0.9 0.5 0.5 0.1", "0.txt, line 1: the box from 62.4, 28.8 to 110.4"),
         ("0 48 32 20 20", "expected shares from 0 to 1"),
         ("2 0.5 0.5 0.1 0.1", "the number of a class, from 0 to 1"),
+        ("1 0.5 0.5 0.1 0.1 0.2 0.2 0.3", "centre x, y, width and height as shares"),
     ):
         labels.write_text(line)
         assert message in refused(project, "train.py", str(folder), *QUICK)
@@ -287,6 +311,8 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
     assert "nor a data.yaml with names" in refused(project, *data)
     (folder / "data.yaml").write_text("names: {1: Quadrat}")
     assert "data.yaml does not name the classes" in refused(project, *data)
+    (folder / "data.yaml").write_text("kpt_shape: [5, 3]\nnames: [Quadrat, Scheibe]")
+    assert "its lines hold keypoints; expected centre x, y" in refused(project, *data)
     (folder / "data.yaml").write_text("names: [Quadrat, Scheibe]")
     for name in ("images", "labels"):
         (folder / name).rename(folder / "train")

@@ -29,12 +29,13 @@ class InstanceSegmentation(MoreThanBoxes):
     )
 
     def read_data(self, path: Path) -> DataSet | None:
-        """Return what a JSON file of COCO tells, whose objects have masks."""
+        """Return what a JSON file of COCO or a folder of YOLO tells, whose objects have masks."""
         found = objects_of(path)
         if found is None or not found.has_masks:
             return None
         names = found.with_background
-        return DataSet(found.what, {"num_classes": len(names)}, names, found.sample)
+        answers = {"num_classes": len(names)}
+        return DataSet(found.what, answers, names, found.sample, sure=not found.has_boxes)
 
 
 TASK = InstanceSegmentation

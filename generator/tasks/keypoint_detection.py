@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from generator.tables import objects_of
+from generator.tasks import DataSet
 from generator.tasks.object_detection import MoreThanBoxes
 
 
@@ -24,6 +27,15 @@ class KeypointDetection(MoreThanBoxes):
             "coco_eps": "false",
         }
     )
+
+    def read_data(self, path: Path) -> DataSet | None:
+        """Return what COCO's JSON or a folder of YOLO tells, whose objects have keypoints."""
+        found = objects_of(path)
+        if found is None or found.keypoints is None:
+            return None
+        names = found.with_background
+        answers = {"num_classes": len(names), "keypoint_names": found.keypoints}
+        return DataSet(found.what, answers, names, found.sample, sure=True)
 
 
 TASK = KeypointDetection

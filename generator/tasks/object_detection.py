@@ -89,7 +89,10 @@ class ObjectDetection(Task):
         if found is None:
             return None
         names = found.with_background
-        return DataSet(found.what, {"num_classes": len(names)}, names, found.sample)
+        doubts = {}
+        if found.mixed:
+            doubts["task"] = f"{found.mixed}. To learn boxes of both alike: -d task={self.value}"
+        return DataSet(found.what, {"num_classes": len(names)}, names, found.sample, doubts=doubts)
 
 
 class MoreThanBoxes(ObjectDetection):
