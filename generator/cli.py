@@ -138,8 +138,10 @@ def new(
     ts-template new my-service --data data/train --epochs 10
     """
     from generator import tuning
+    from generator.compiled import remember
     from generator.options import parse
 
+    remember()
     words, sets = answers_and_data(data or [])
     answers = parse(words)
     settings = tuning.Settings(
@@ -715,8 +717,10 @@ def tune(
     --min-agreement 0.99 --yes
     """
     from generator import tuning
+    from generator.compiled import remember
     from generator.options import parse
 
+    remember()
     fixed = parse(data or [])
     if unknown := fixed.keys() - set(tuning.CHOICES):
         raise UserError(f"-d {min(unknown)}: expected one of {', '.join(tuning.CHOICES)}")
