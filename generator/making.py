@@ -17,6 +17,7 @@ from rich.console import Console
 
 from generator import facts
 from generator.errors import UserError
+from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.rendering import render, runner
 from generator.scripts import ScriptError, Scripts, environment
@@ -96,15 +97,24 @@ def make(
         steps.begin(f"Render {destination}")
         existed = destination.exists()
         with emptied_by_errors(destination, existed):
-            rendered = render(destination, known, proposals=likely, ask=ask)
+            # Rendered with it at once, where nobody is asked: a second time takes a second.
+            guess = {} if ask or is_answered or tuned else likely_backend({**likely, **known})
+            rendered = render(destination, known, proposals={**likely, **guess}, ask=ask)
             chosen = answers_in(destination)
+            has_backend = "backend" in chosen
+            if guess and has_backend:
+                chosen["backend"] = PLAIN
             # Who was asked has seen the question, with eager as its default.
             is_answered = is_answered or bool(ask and rendered.answers.get("change_rest"))
-            fast = "" if is_answered or tuned else fast_backend(chosen, console)
-            if fast:
-                again(destination, put, existed=existed, backend=fast)
-            else:
+            fast, reasons = ([], []) if is_answered or tuned else fast_backends(chosen)
+            why = f" ({'; or '.join(reasons)})" if reasons else ""
+            if why and not fast:
+                console.print(f"   backend: {PLAIN}{why}")
+            wanted = {"backend": fast[0] if fast else PLAIN} if has_backend else {}
+            if guess == wanted or not (guess or fast):
                 put()
+            else:
+                again(destination, put, existed=existed, **wanted)
         if not ask:
             for line in assumed(chosen):
                 console.print(f"   {printable(line)}")
@@ -121,22 +131,24 @@ def make(
         scripts = scripts or stack.enter_context(Scripts())
         steps.begin("Build the archive: python archive.py")
         if fast:
-            console.print(f"   backend: {fast}, if it predicts as {PLAIN} does")
+            console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
+        while fast:
             try:
                 scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
+                console.print(
+                    f"   backend: {fast[0]}, which predicts as {PLAIN} does and is mostly faster "
+                    f"(another: -d backend={PLAIN})"
+                )
+                break
             except ScriptError as error:
                 if error.step not in BLAMED and not error.is_late:
                     raise
-                reason = error.reason.splitlines()[0]
-                console.print(f"   backend: {PLAIN}, not {fast}: {printable(reason)}")
-                again(destination, put, existed=existed, backend=PLAIN)
-                scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", advice=advice)
-            else:
-                console.print(
-                    f"   backend: {fast}, which predicts as {PLAIN} does and is mostly faster "
-                    f"(another: -d backend={PLAIN})"
-                )
+                failed, fast = without_failed(fast, error.step)
+                reason = printable(error.reason.splitlines()[0])
+            following = f"{fast[0]}, if it predicts as {PLAIN} does" if fast else PLAIN
+            console.print(f"   backend: {following}, not {' or '.join(failed)}: {reason}")
+            again(destination, put, existed=existed, backend=fast[0] if fast else PLAIN)
+            scripts = stack.enter_context(Scripts())
         else:
             scripts.run(destination, "archive.py", advice=advice)
 
@@ -250,14 +262,40 @@ def emptied_by_errors(destination: Path, existed: bool) -> Iterator[None]:
         raise
 
 
-def fast_backend(answers: Mapping[str, Any], console: Console) -> str:
-    """Return the backend to try in place of eager; "" if there is none, and print why."""
+def likely_backend(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answer that `fast_backends` will likely name first, from answers so far.
+
+    It is empty if there is none, or if they do not tell.
+    """
+    defaults = {x: facts.questions()[x]["default"] for x in ("accelerator", "precision")}
+    whole = {**defaults, **answers}
+    if whole.get("task") not in facts.tasks() or whole.get("weights") in GRAPHS:
+        return {}
+    names, _ = quick({**whole, "backend": PLAIN})
+    return {"backend": names[0]} if names and whole["precision"] == EXACT else {}
+
+
+def fast_backends(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the backends to try in place of eager, in turns, and why not others before them."""
     if answers.get("backend") != PLAIN or answers["precision"] != EXACT:
-        return ""
-    names, reasons = quick(answers)
-    if not names:
-        console.print(f"   backend: {PLAIN} ({'; or '.join(reasons)})")
-    return names[0] if names else ""
+        return [], []
+    return quick(answers)
+
+
+def without_failed(names: Sequence[str], step: str) -> tuple[list[str], list[str]]:
+    """Return the backends that failed, and those that are left to try.
+
+    Args:
+        names: What was to be tried; the first has failed.
+        step: Of archive.py, in which it failed. Where the network could not be converted, it cannot
+            be for another backend that needs the same.
+    """
+    known = facts.backends()
+    forms = [known[name].get("form") for name in names]
+    is_shared = step == "conversion" and forms[0] is not None
+    failed = [x for x, form in zip(names, forms, strict=True) if is_shared and form == forms[0]]
+    failed = failed or [names[0]]
+    return failed, [name for name in names if name not in failed]
 
 
 def item_of(answers: Mapping[str, Any]) -> Mapping[str, Any]:
