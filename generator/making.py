@@ -28,8 +28,20 @@ from generator.tasks import tasks
 BLAMED = ("conversion", "trial")
 PATIENCE = 180  # seconds until archive.py must have converted the network and compared
 
-# Answers to give a project, and options of its archive.py.
-Changes = tuple[dict[str, str], list[str]]
+
+@dataclass(frozen=True)
+class Changes:
+    """What tuning found for a project.
+
+    Attributes:
+        answers: to give it; empty if it has them.
+        options: of its archive.py, which builds it with these.
+        setting: the words of the command that sets workers and batches; empty if it has them.
+    """
+
+    answers: Mapping[str, str]
+    options: Sequence[str]
+    setting: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ def make(
         assumed: Tells of the project's answers what is assumed.
         training: How its network is trained; None if it has its weights.
         picture: The image to predict for at the end; None takes an image of noise.
-        tuned: Finds the fastest answers for the project, which is then rendered with them.
+        tuned: Finds what is fastest for the project, which is then rendered with it.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
@@ -170,12 +182,16 @@ def make(
             scripts.run(destination, "evaluate.py", *words, advice=advice)
         if tuned is not None:
             steps.begin("Tune")
-            if changes := tuned(destination):
-                faster, options = changes
-                again(destination, put, existed=existed, **faster)
-                steps.begin(f"Build the archive: {shlex.join(['archive.py', *options])}")
+            changes = tuned(destination)
+            if changes and changes.answers:
+                again(destination, put, existed=existed, **changes.answers)
+                words = ["archive.py", *changes.options]
+                steps.begin(f"Build the archive: {shlex.join(['python', *words])}")
                 scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", *options, advice=advice)
+                scripts.run(destination, *words, advice=advice)
+            if changes and changes.setting:
+                steps.begin(f"Set workers and batches: {shlex.join(['python', *changes.setting])}")
+                scripts.run(destination, *changes.setting, advice=advice)
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"

@@ -14,12 +14,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import text_folders
 import torch
 import yaml
 
 import forked
 import terminal
 from conftest import REPOSITORY, Project, encode, noise, ts_template
+from generator import tuning
 
 # Plain, and as networks are that a backend cannot have.
 MODEL = """
@@ -315,16 +317,58 @@ def test_tune_says_what_it_cannot_use(released: Project, tmp_path: Path) -> None
         assert said in result.stderr and "Traceback" not in result.stderr, result.stderr
 
 
+def test_tune_takes_each_line_of_a_file_for_a_text(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    answers = {"task": "text_classification", "num_classes": 3, "max_tokens": 64}
+    project = copy_project(**answers, label_format="none").path
+    text_folders.bert(project / "weights" / "bert")
+    file = tmp_path / "some" / "texts.txt"
+    file.parent.mkdir()
+    file.write_text("\n".join(["", *text_folders.SENTENCES, " "]))
+    fixed = ("-d", "backend=onnxruntime", "-d", "precision=fp32", "--clients", "none")
+    result, figures = tune(tmp_path, str(project), "some", *fixed)
+    _, onnx = figures["candidates"]
+    assert onnx["agreement"] == 1 and 0 < onnx["difference"] < 1e-4, onnx
+    assert figures["exact"] == onnx["answers"] == {"backend": "onnxruntime", "precision": "fp32"}
+    assert f"python archive.py --texts {file.parent}" in result.stdout
+    places = tuning.lines_of([file], tmp_path / "lines")  # errors name them
+    assert [*places.values()] == [f"{file}:{number}" for number in range(2, 8)]
+    assert [path.read_text() for path in places] == text_folders.SENTENCES
+
+
 @pytest.mark.serve
 def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     network(tmp_path)
     fixed = ("-d", "backend=eager", "-d", "precision=fp32")
-    printed = new(tmp_path, *fixed, "--tune", str(images(tmp_path / "images"))).stdout
+    source = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "  # fewer to try
+        "from functools import partial; from generator import cli, tuning; "
+        "tuning.Settings = partial(tuning.Settings, seconds=0.3); cli.main()"
+    )
+    words = [*source, *ANSWERS, *fixed, "--tune", str(images(tmp_path / "images"))]
+    paths = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "300"}
+    result = forked.run(["-c", code, *words], tmp_path, {**os.environ, **paths})
+    assert result.returncode == 0, result.stderr
     figures = json.loads((tmp_path / "p-tune" / "tuning.json").read_text("utf-8"))
     (served,) = figures["candidates"]
     assert [row["clients"] for row in served["loads"][0]] == [1, 16]
     assert all(row["per_second"] > 0 and not row["errors"] for row in served["loads"][0])
-    assert "p is so already" in printed
+    best = figures["workers"][0]
+    assert f"python tune.py --set {best['workers']} {best['batch']}" in result.stdout
+
+    def values() -> dict[str, int]:
+        config = yaml.safe_load((tmp_path / "p" / "model-config.yaml").read_text("utf-8"))
+        return {name: config[name] for name in ("minWorkers", "maxWorkers", "batchSize")}
+
+    workers = best["workers"]
+    assert values() == {"minWorkers": workers, "maxWorkers": workers, "batchSize": best["batch"]}
+    setting = ["tune.py", "--set", "3", "5"]
+    commands = tuning.commands_for(tmp_path / "p", {}, setting, tuning.Settings([]))
+    assert commands == ["python tune.py --set 3 5"]
+    tuning.apply(tmp_path / "p", commands)
+    assert values() == {"minWorkers": 3, "maxWorkers": 3, "batchSize": 5}
 
     project, image = Project(tmp_path / "p"), str(tmp_path / "images" / "0.png")
     result = project.run("benchmark.py", "--profile", "--json", "--seconds", "0.5", image)
