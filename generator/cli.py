@@ -138,8 +138,10 @@ def new(
     ts-template new my-service --data data/train --epochs 10
     """
     from generator import tuning
+    from generator.compiled import remember
     from generator.options import parse
 
+    remember()
     words, sets = answers_and_data(data or [])
     answers = parse(words)
     settings = tuning.Settings(
@@ -203,14 +205,15 @@ def answers_and_data(words: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def tuned_new(project: Path, settings: Settings, is_wanted: bool) -> Changes | None:
-    """Tune a new project, and return the answers to give it and options of its archive.py."""
+    """Tune a new project, and return what to give it."""
     from generator import tuning
+    from generator.making import Changes
 
-    chosen = tuned(project, settings, Path(f"{project.resolve()}-tune"))
-    if chosen is None or not (is_wanted or asked(f"Give {project} these answers?")):
+    answers, setting = tuned(project, settings, Path(f"{project.resolve()}-tune"))
+    if not (answers or setting) or not (is_wanted or asked(f"Give {project} that?")):
         return None
     task = tuning.answers_of(project)["task"]
-    return chosen, tuning.archive_options(task, chosen, settings)
+    return Changes(answers, tuning.archive_options(task, answers, settings), setting)
 
 
 @app.command()
@@ -706,17 +709,19 @@ def tune(
         bool, typer.Option("--yes", help="Give the project the answers at once.")
     ] = False,
 ) -> None:
-    """Find the backend, precision and decoding that are fastest here, with files of yours.
+    """Find the backend, precision, decoding, workers and batches that are fastest here.
 
-    All that the project can have is converted, compared, and measured in turns. `python tune.py` in
-    the project then finds the workers and batches.
+    All that the project can have is converted, compared, and measured in turns, with files of
+    yours. Of files with texts, each line is one.
 
     Examples: ts-template tune my-service photos/ / ts-template tune my-service a.jpg b.jpg
     --min-agreement 0.99 --yes
     """
     from generator import tuning
+    from generator.compiled import remember
     from generator.options import parse
 
+    remember()
     fixed = parse(data or [])
     if unknown := fixed.keys() - set(tuning.CHOICES):
         raise UserError(f"-d {min(unknown)}: expected one of {', '.join(tuning.CHOICES)}")
@@ -730,21 +735,21 @@ def tune(
     settings = tuning.Settings(
         files, budget, min_agreement, sorted(map(int, counts)), seconds, fixed
     )
-    chosen = tuned(project, settings, output)
-    if chosen is None:
+    answers, setting = tuned(project, settings, output)
+    if setting and '"--set"' not in (project / "tune.py").read_text(encoding="utf-8"):
+        typer.echo(f"The tune.py of {project} is older: it finds workers and batches itself")
+        setting = []
+    if not (answers or setting):
         return
-    commands = tuning.commands_for(project, chosen, settings)
-    typer.echo("\nFor these answers, in {}:\n    {}".format(project, "\n    ".join(commands)))
+    commands = tuning.commands_for(project, answers, setting, settings)
+    typer.echo("\nFor that, in {}:\n    {}".format(project, "\n    ".join(commands)))
     if yes or asked("Run that now?"):
         tuning.apply(project, commands)
-        typer.echo(f"{project} has them. Its workers and batches: python tune.py, there")
+        typer.echo(f"{project} is so now")
 
 
-def tuned(project: Path, settings: Settings, output: Path) -> dict[str, str] | None:
-    """Tune a project, print and write what was found, and return the answers to give it.
-
-    They are None if it has them already.
-    """
+def tuned(project: Path, settings: Settings, output: Path) -> tuple[dict[str, str], list[str]]:
+    """Tune a project, print and write what was found, and return what `changes_for` does."""
     from generator import tuning, tuning_report
 
     result = tuning.tune(project, settings, lambda line: typer.echo(line, err=True))
@@ -753,19 +758,13 @@ def tuned(project: Path, settings: Settings, output: Path) -> dict[str, str] | N
     tuning_report.write(output, result, settings.clients)
     typer.echo(f"figures and plot: {output}", err=True)
     asked_for = {x: y for x, y in settings.fixed.items() if x in result.candidates[0].answers}
-    wanted = [
-        one
-        for one in (result.exact, result.allowed)[settings.min_agreement is not None :]
-        if asked_for.items() <= one.answers.items()
-    ]
-    if not wanted:
+    if not asked_for.items() <= result.wanted.answers.items():
         typer.echo(f"\nNothing that was asked for can be had; {project} stays as it is.")
-        return None
-    best = wanted[0]
-    if best.answers.items() <= tuning.answers_of(project).items():
+        return {}, []
+    answers, setting = tuning.changes_for(project, result)
+    if not (answers or setting):
         typer.echo(f"\n{project} is so already.")
-        return None
-    return best.answers
+    return answers, setting
 
 
 def asked(question: str) -> bool:

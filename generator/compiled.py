@@ -1,18 +1,20 @@
-"""Remembers what Jinja compiles, for as long as a process lives.
+"""Remembers what Jinja compiles and YAML parses, for as long as a process lives.
 
-To Copier each render is the first: it compiles the same thousand strings, which takes longer than
-rendering them. What is compiled depends on the text and the environment's settings alone.
+To Copier each render is the first: it compiles the same thousand strings and parses the same files,
+which takes longer than rendering them. What is compiled depends on the text and the environment's
+settings alone, what is parsed on the text. All else of a render is done anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import jinja2
+import yaml
 
 CODE: dict[tuple[Any, ...], CodeType] = {}
 LIKENESS: WeakKeyDictionary[jinja2.Environment, tuple[Any, ...]] = WeakKeyDictionary()
@@ -33,12 +35,15 @@ SYNTAX = (
     "finalize",
     "autoescape",
 )
+PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, if it was built
 compile_anew: Any = jinja2.Environment.compile
+load_anew: Any = yaml.load_all
 
 
 def remember() -> None:
-    """Have all environments of this process compile a text once."""
+    """Have this process compile and parse a text once."""
     jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
+    yaml.load_all = load_once
 
 
 def compile_once(
@@ -76,3 +81,19 @@ def names_of(functions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, function in functions.items():
         whole = function.func if isinstance(function, partial) else function
         yield name, getattr(whole, "__qualname__", whole)
+
+
+@cache
+def nodes_of(text: bytes) -> list[yaml.Node]:
+    """Return the documents of a YAML text, before objects are made of them."""
+    return list(yaml.compose_all(text, PARSER))
+
+
+def load_once(stream: Any, Loader: Any) -> Iterator[Any]:  # noqa: N803
+    """Do what yaml.load_all does with SafeLoader, but parse a text once."""
+    text = stream if isinstance(stream, bytes) else stream.read()
+    if not isinstance(text, bytes) or not issubclass(Loader, yaml.SafeLoader):
+        yield from load_anew(text, Loader)
+        return
+    loader = Loader(b"")
+    yield from map(loader.construct_document, nodes_of(text))

@@ -17,6 +17,7 @@ from rich.console import Console
 from generator import facts
 from generator.answers_file import answers_in
 from generator.errors import UserError
+from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.rendering import render, runner
 from generator.scripts import ScriptError, Scripts, environment
@@ -27,8 +28,20 @@ from generator.tasks import tasks
 BLAMED = ("conversion", "trial")
 PATIENCE = 180  # seconds until archive.py must have converted the network and compared
 
-# Answers to give a project, and options of its archive.py.
-Changes = tuple[dict[str, str], list[str]]
+
+@dataclass(frozen=True)
+class Changes:
+    """What tuning found for a project.
+
+    Attributes:
+        answers: to give it; empty if it has them.
+        options: of its archive.py, which builds it with these.
+        setting: the words of the command that sets workers and batches; empty if it has them.
+    """
+
+    answers: Mapping[str, str]
+    options: Sequence[str]
+    setting: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ def make(
         assumed: Tells of the project's answers what is assumed.
         training: How its network is trained; None if it has its weights.
         picture: The image to predict for at the end; None takes an image of noise.
-        tuned: Finds the fastest answers for the project, which is then rendered with them.
+        tuned: Finds what is fastest for the project, which is then rendered with it.
 
     Raises:
         UserError: The files do not make a service; the message says why. The project is removed,
@@ -96,15 +109,24 @@ def make(
         steps.begin(f"Render {destination}")
         existed = destination.exists()
         with emptied_by_errors(destination, existed):
-            rendered = render(destination, known, proposals=likely, ask=ask)
+            # Rendered with it at once, where nobody is asked: a second time takes a second.
+            guess = {} if ask or is_answered or tuned else likely_backend({**likely, **known})
+            rendered = render(destination, known, proposals={**likely, **guess}, ask=ask)
             chosen = answers_in(destination)
+            has_backend = "backend" in chosen
+            if guess and has_backend:
+                chosen["backend"] = PLAIN
             # Who was asked has seen the question, with eager as its default.
             is_answered = is_answered or bool(ask and rendered.answers.get("change_rest"))
-            fast = "" if is_answered or tuned else fast_backend(chosen, console)
-            if fast:
-                again(destination, put, existed=existed, backend=fast)
-            else:
+            fast, reasons = ([], []) if is_answered or tuned else fast_backends(chosen)
+            why = f" ({'; or '.join(reasons)})" if reasons else ""
+            if why and not fast:
+                console.print(f"   backend: {PLAIN}{why}")
+            wanted = {"backend": fast[0] if fast else PLAIN} if has_backend else {}
+            if guess == wanted or not (guess or fast):
                 put()
+            else:
+                again(destination, put, existed=existed, **wanted)
         if not ask:
             for line in assumed(chosen):
                 console.print(f"   {printable(line)}")
@@ -121,22 +143,24 @@ def make(
         scripts = scripts or stack.enter_context(Scripts())
         steps.begin("Build the archive: python archive.py")
         if fast:
-            console.print(f"   backend: {fast}, if it predicts as {PLAIN} does")
+            console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
+        while fast:
             try:
                 scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
+                console.print(
+                    f"   backend: {fast[0]}, which predicts as {PLAIN} does and is mostly faster "
+                    f"(another: -d backend={PLAIN})"
+                )
+                break
             except ScriptError as error:
                 if error.step not in BLAMED and not error.is_late:
                     raise
-                reason = error.reason.splitlines()[0]
-                console.print(f"   backend: {PLAIN}, not {fast}: {printable(reason)}")
-                again(destination, put, existed=existed, backend=PLAIN)
-                scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", advice=advice)
-            else:
-                console.print(
-                    f"   backend: {fast}, which predicts as {PLAIN} does and is mostly faster "
-                    f"(another: -d backend={PLAIN})"
-                )
+                failed, fast = without_failed(fast, error.step)
+                reason = printable(error.reason.splitlines()[0])
+            following = f"{fast[0]}, if it predicts as {PLAIN} does" if fast else PLAIN
+            console.print(f"   backend: {following}, not {' or '.join(failed)}: {reason}")
+            again(destination, put, existed=existed, backend=fast[0] if fast else PLAIN)
+            scripts = stack.enter_context(Scripts())
         else:
             scripts.run(destination, "archive.py", advice=advice)
 
@@ -158,12 +182,16 @@ def make(
             scripts.run(destination, "evaluate.py", *words, advice=advice)
         if tuned is not None:
             steps.begin("Tune")
-            if changes := tuned(destination):
-                faster, options = changes
-                again(destination, put, existed=existed, **faster)
-                steps.begin(f"Build the archive: {shlex.join(['archive.py', *options])}")
+            changes = tuned(destination)
+            if changes and changes.answers:
+                again(destination, put, existed=existed, **changes.answers)
+                words = ["archive.py", *changes.options]
+                steps.begin(f"Build the archive: {shlex.join(['python', *words])}")
                 scripts = stack.enter_context(Scripts())
-                scripts.run(destination, "archive.py", *options, advice=advice)
+                scripts.run(destination, *words, advice=advice)
+            if changes and changes.setting:
+                steps.begin(f"Set workers and batches: {shlex.join(['python', *changes.setting])}")
+                scripts.run(destination, *changes.setting, advice=advice)
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
@@ -250,14 +278,40 @@ def emptied_by_errors(destination: Path, existed: bool) -> Iterator[None]:
         raise
 
 
-def fast_backend(answers: Mapping[str, Any], console: Console) -> str:
-    """Return the backend to try in place of eager; "" if there is none, and print why."""
+def likely_backend(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answer that `fast_backends` will likely name first, from answers so far.
+
+    It is empty if there is none, or if they do not tell.
+    """
+    defaults = {x: facts.questions()[x]["default"] for x in ("accelerator", "precision")}
+    whole = {**defaults, **answers}
+    if whole.get("task") not in facts.tasks() or whole.get("weights") in GRAPHS:
+        return {}
+    names, _ = quick({**whole, "backend": PLAIN})
+    return {"backend": names[0]} if names and whole["precision"] == EXACT else {}
+
+
+def fast_backends(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the backends to try in place of eager, in turns, and why not others before them."""
     if answers.get("backend") != PLAIN or answers["precision"] != EXACT:
-        return ""
-    names, reasons = quick(answers)
-    if not names:
-        console.print(f"   backend: {PLAIN} ({'; or '.join(reasons)})")
-    return names[0] if names else ""
+        return [], []
+    return quick(answers)
+
+
+def without_failed(names: Sequence[str], step: str) -> tuple[list[str], list[str]]:
+    """Return the backends that failed, and those that are left to try.
+
+    Args:
+        names: What was to be tried; the first has failed.
+        step: Of archive.py, in which it failed. Where the network could not be converted, it cannot
+            be for another backend that needs the same.
+    """
+    known = facts.backends()
+    forms = [known[name].get("form") for name in names]
+    is_shared = step == "conversion" and forms[0] is not None
+    failed = [x for x, form in zip(names, forms, strict=True) if is_shared and form == forms[0]]
+    failed = failed or [names[0]]
+    return failed, [name for name in names if name not in failed]
 
 
 def item_of(answers: Mapping[str, Any]) -> Mapping[str, Any]:

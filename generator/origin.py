@@ -27,12 +27,12 @@ class Origin:
     """What a project is rendered from.
 
     Attributes:
-        ref: what Copier takes of the folder: a commit, or HEAD for all as it lies on the disk.
+        is_repository: whether the folder is a git repository.
         remembered: entries of the answers file in place of those that Copier writes.
         note: why others cannot update the project, for people; empty if they can.
     """
 
-    ref: str = "HEAD"
+    is_repository: bool = False
     remembered: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
@@ -62,23 +62,31 @@ def origin_of(root: Path, *, is_installed: bool) -> Origin:
     if git(root, "rev-parse", "--show-prefix") != "\n":
         return Origin(note=f"{root} is no git repository: no `copier update` is possible")
     commit = (git(root, "rev-parse", "HEAD") or "HEAD").strip()
-    if git(root, "status", "--porcelain", "--", *SOURCES):
-        # Copier would write down a commit that it makes of the changes and throws away.
-        version = (git(root, "describe", "--tags", "--always") or commit).strip()
-        return Origin(
-            remembered=(("_commit", version),),
-            note=f"the template in {root}, which only this machine has, has changes that are not "
-            "committed: `copier update` takes them for yours",
-        )
+    version = (git(root, "describe", "--tags", "--always") or commit).strip()
+    place, note = str(root), ""
     address = address_of(root)
-    if address and git(root, "for-each-ref", "--contains", commit, "refs/remotes/origin"):
-        return Origin(commit, (("_src_path", address),))
-    return Origin(
-        commit,
-        note=f"{ANSWERS_FILE} names {root} as the template, at a commit that only this machine "
-        "has. So that others can update the project, push it, and write an address there that they "
-        f"reach, such as _src_path: {ADDRESS}",
-    )
+    if git(root, "status", "--porcelain", "--", *SOURCES):
+        note = (
+            f"the template in {root}, which only this machine has, has changes that are not "
+            "committed: `copier update` takes them for yours"
+        )
+    elif address and git(root, "for-each-ref", "--contains", commit, "refs/remotes/origin"):
+        place = address
+    else:
+        note = (
+            f"{ANSWERS_FILE} names {root} as the template, at a commit that only this machine "
+            "has. So that others can update the project, push it, and write an address there that "
+            f"they reach, such as _src_path: {ADDRESS}"
+        )
+    return Origin(True, (("_src_path", place), ("_commit", version)), note)
+
+
+def ignored_in(root: Path) -> set[Path]:
+    """Return what git ignores of SOURCES: files, and folders; nothing where there is no git."""
+    if git(root, "rev-parse", "--show-prefix") != "\n":
+        return set()
+    words = ("-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *SOURCES)
+    return {root / name for name in (git(root, "ls-files", *words) or "").split("\0") if name}
 
 
 def address_of(root: Path) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-import warnings
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from generator.errors import UserError
-from generator.origin import origin_of
+from generator.origin import ignored_in, origin_of
 
 HERE = Path(__file__).resolve().parent
 
@@ -40,17 +41,23 @@ def plain_copy(destination: Path, root: Path | None = None) -> Path:
 
     Args:
         destination: A folder; made if it does not exist.
-        root: The folder with copier.yml, if not this one.
+        root: The folder with copier.yml, if not this one. What its repository ignores is left out.
 
     Returns:
         The destination.
     """
     root = root or template_root()
+    ignored = ignored_in(root)
+
+    def left_out(folder: str, names: Iterable[str]) -> set[str]:
+        return {
+            x for x in names if x.endswith((".pyc", "__pycache__")) or Path(folder, x) in ignored
+        }
+
     for name in sources(root):
         source, target = root / name, destination / name
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-            shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+            shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
@@ -113,22 +120,24 @@ def render(
         UserError: There is something to ask, and no terminal.
     """
     import copier
-    from copier.errors import DirtyLocalWarning, InteractiveSessionError
+    from copier.errors import InteractiveSessionError
 
     root = template or template_root()
     origin = origin_of(root, is_installed=root == HERE / "_bundle")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DirtyLocalWarning)
+    with contextlib.ExitStack() as stack:
+        source = root
+        if origin.is_repository:  # which Copier would clone and check out: that takes seconds
+            scratch = tempfile.TemporaryDirectory(prefix="ts-template-")
+            source = plain_copy(Path(stack.enter_context(scratch)), root)
         try:
             worker = copier.run_copy(
-                str(root),
+                str(source),
                 destination,
                 data=dict(answers),
                 user_defaults=dict(proposals or {}),
                 defaults=not ask,
                 overwrite=overwrite,
                 quiet=True,
-                vcs_ref=origin.ref,
                 settings=copier.Settings(),  # not what the user has set for other templates
             )
         except InteractiveSessionError as error:

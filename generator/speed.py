@@ -41,7 +41,7 @@ def missing(backend: str) -> list[str]:
 
 
 def quick(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the backends that `new` may try by itself, in their order, and why not others.
+    """Return the backends that `new` may try by itself, in their order, and why not others before.
 
     They are quick to make, give the same predictions as PyTorch, and are installed here.
 
@@ -52,10 +52,11 @@ def quick(answers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     for name, precision in possible(answers):
         if precision != EXACT or not facts.backends()[name].get("is_quick"):
             continue
-        if lacking := missing(name):
-            reasons.append(f"for {name}: {installing(lacking)}")
-        else:
+        lacking = missing(name)
+        if not lacking:
             names.append(name)
+        elif not names:
+            reasons.append(f"for {name}: {installing(lacking)}")
     if not (names or reasons):
         task = answers["task"]
         reasons.append(

@@ -1,8 +1,9 @@
-"""`ts-template tune`: which backend, precision and decoding are fastest on this machine.
+"""`ts-template tune`: which backend, precision, decoding, workers and batches are fastest here.
 
 Each candidate is the project, rendered with other answers into a scratch folder and archived there,
 by its own archive.py. First all of them predict in turns in processes of their own, with no server;
-what cannot win is left out. The best are then served by TorchServe.
+what cannot win is left out. The best are then served by TorchServe. With the fastest that is asked
+for, its own tune.py tries workers and batches.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Settings:
 
     @cached_property
     def files(self) -> list[Path]:
-        """The files, up to MAX_FILES from all over them."""
+        """The files, those in folders among them."""
         return files_in(self.paths)
 
     @property
@@ -160,6 +161,8 @@ class Result:
         candidates: all that were tried; the first is PyTorch as it is.
         exact: the fastest that predicts the same, of those that are wanted; else PyTorch as it is.
         allowed: the fastest of them whose predictions agree enough, likewise.
+        wanted: that of the two which is asked for; PyTorch as it is, if nothing is that is.
+        workers: what its tune.py printed of workers and batches, the best first; none untried.
         words: what the agreement and the difference of candidates are, for people.
         notes: what should be known of the figures.
         seconds: that it took.
@@ -168,13 +171,15 @@ class Result:
     candidates: list[Candidate]
     exact: Candidate
     allowed: Candidate
+    wanted: Candidate
+    workers: list[dict[str, Any]]
     words: tuple[str, str]
     notes: list[str]
     seconds: float
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """Return files, and up to MAX_FILES from all over folders.
+    """Return files, and those that are in folders.
 
     Raises:
         UserError: There are none.
@@ -187,7 +192,31 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
         found += sorted(x.resolve() for x in visible if x.is_file())
     if not found:
         raise UserError(f"there is no file in {', '.join(map(str, paths))}")
-    return found[:: -(-len(found) // MAX_FILES)]
+    return found
+
+
+def some(items: Sequence[Path], most: int) -> Sequence[Path]:
+    """Return up to so many of them, from all over."""
+    return items[:: -(-len(items) // most)]
+
+
+def lines_of(files: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """Write each line that is not empty to a file of its own; return these, and where they are of.
+
+    Raises:
+        UserError: There are none.
+    """
+    folder.mkdir()
+    found: dict[Path, str] = {}
+    for file in files:
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
+            if line.strip():
+                path = folder / f"{len(found):06}{file.suffix}"
+                path.write_bytes(line)
+                found[path] = f"{file}:{number}"
+    if not found:
+        raise UserError(f"{', '.join(map(str, files))}: there is no line with text")
+    return found
 
 
 def answers_of(project: Path) -> dict[str, Any]:
@@ -241,8 +270,11 @@ class Tuning:
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.notes: list[str] = []
         self.slowest = 0.0  # seconds that a candidate took to be built
-        files = settings.files
-        halves = len(files) >= 2 * MIN_FITTED
+        self.places = {path: str(path) for path in settings.files}
+        if self.input["is_written"]:
+            self.places = lines_of(settings.files, scratch / "lines")
+        self.files = files = some([*self.places], MAX_FILES)
+        halves = self.input["fits_int8"] and len(files) >= 2 * MIN_FITTED
         self.fitted, self.compared = (files[::2], files[1::2]) if halves else (files, files)
         self.limits, self.words = (1.0, 0.0), ("", "")
 
@@ -261,7 +293,8 @@ class Tuning:
         # What the last steps take: the first prediction of a worker tells how busy the machine is.
         loads = len(self.settings.clients) * (self.settings.seconds + 1)
         each = SERVING + 2 * (plain.start or 0) + loads if loads else 0
-        serving = 3 * each
+        needed = self.seconds_of_workers(plain) if loads else 0
+        serving = 3 * each + needed
         for one in others:
             rounds = (len(self.processes) + 2) * SECONDS * ROUNDS
             rest = serving + rounds + self.slowest  # that the best takes with another decoding
@@ -295,14 +328,28 @@ class Tuning:
             for one in rng.sample(finalists, len(finalists)):
                 self.serve(one)
         exact, allowed = (self.best(everyone, exact=x) for x in (True, False))
+        may = (exact, allowed)[self.settings.min_agreement is not None :]
+        wanted = next((one for one in may if self.is_wanted(one.answers)), None)
+        workers = self.workers(wanted, needed) if loads and wanted else []
         is_fitted = any("int8" in one.answers.values() and one.rates for one in everyone)
-        if is_fitted and self.fitted is self.compared:
+        if is_fitted and self.fitted is self.compared and self.input["fits_int8"]:
             self.notes.append(
                 f"int8 was compared on what it was fitted to; {2 * MIN_FITTED} or more files "
                 "would be divided"
             )
         seconds = time.monotonic() - self.begun
-        return Result(everyone, exact, allowed, self.words, self.notes, seconds)
+        return Result(
+            *(
+                everyone,
+                exact,
+                allowed,
+                wanted or self.plain,
+                workers,
+                self.words,
+                self.notes,
+                seconds,
+            )
+        )
 
     def candidates(self) -> list[Candidate]:
         """Return PyTorch as it is, then all others with one way to decode, the quick ones first."""
@@ -356,7 +403,7 @@ class Tuning:
         """Yield the best with each other way to decode, if there is a JPEG file to see it with."""
         if "decode" not in best.answers or "decode" in self.settings.fixed:
             return
-        if not any(path.read_bytes()[:2] == b"\xff\xd8" for path in self.settings.files):
+        if not any(path.read_bytes()[:2] == b"\xff\xd8" for path in self.files):
             return
         for value in facts.menu("decode", self.answers["task"]):
             if value != best.answers["decode"]:
@@ -370,7 +417,7 @@ class Tuning:
             shutil.copytree(
                 self.project,
                 folder,
-                copy_function=link,
+                copy_function=self.link,
                 ignore=lambda path, names: {
                     *IGNORED(path, names),
                     *([self.input["examples"]] if Path(path) == self.project else []),
@@ -381,6 +428,14 @@ class Tuning:
         except ValueError:
             return False
         return True
+
+    def link(self, source: str, target: str) -> str:
+        """Copy a file; weights, which nothing writes to, are not copied but linked if possible."""
+        if Path(source).is_relative_to(self.project / "weights"):
+            with contextlib.suppress(OSError):
+                os.link(source, target)
+                return target
+        return str(shutil.copy2(source, target))
 
     def build(self, one: Candidate, timeout: float = 600) -> bool:
         """Render a candidate, build its archive and start a process with it; tell whether it can.
@@ -439,7 +494,7 @@ class Tuning:
         found = self.ask(one, {"files": files, "scores": scores, "begun": time.time()})
         if "refused" in found:
             path, reason = next(iter(found["refused"].items()))
-            raise UserError(f"{path} gets {reason}")
+            raise UserError(f"{self.places[Path(path)]} gets {reason}")
         one.start, one.memory_mb, one.threads = (
             found[x] for x in ("start", "memory_mb", "threads")
         )
@@ -572,10 +627,10 @@ class Tuning:
         settings = self.settings
         command = [sys.executable, "benchmark.py", "--json", "--seconds", str(settings.seconds)]
         command += ["--clients", ",".join(map(str, settings.clients))]
-        sent = settings.files[:: -(-len(settings.files) // MAX_SENT)]
         loads = len(settings.clients) * (settings.seconds + 1)
+        sent = map(str, some(self.files, MAX_SENT))
         try:
-            printed = call([*command, *map(str, sent)], one.folder, loads + PATIENCE)
+            printed = call([*command, *sent], one.folder, loads + PATIENCE)
         except UserError as error:
             if one is self.plain:
                 raise
@@ -584,20 +639,41 @@ class Tuning:
         else:
             one.loads.append(json.loads(printed))
 
+    def seconds_of_workers(self, one: Candidate) -> float:
+        """Return how long a candidate's tune.py takes to try workers and batches, about."""
+        count = "from tools.tuning import settings; print(len(settings()))"
+        loads = 2 * (self.settings.seconds + 1)
+        each = SERVING + 2 * (one.start or 0) + loads
+        return int(call([sys.executable, "-c", count], one.folder, PATIENCE)) * each
+
+    def workers(self, one: Candidate, needed: float) -> list[dict[str, Any]]:
+        """Return what a candidate's tune.py prints of workers and batches; nothing if it fails.
+
+        Args:
+            one: The candidate.
+            needed: Seconds that it may take; without as many nothing is tried.
+        """
+        if self.left() < needed:
+            self.notes.append(
+                f"workers and batches were not tried: that takes {needed:.0f} s (--budget SECONDS)"
+            )
+            return []
+        self.log(f"{one.title}: tries workers and batches, for about {needed:.0f} s")
+        command = [sys.executable, "tune.py", "--json", "--seconds", str(self.settings.seconds)]
+        sent = map(str, some(self.files, MAX_SENT))
+        try:
+            printed = call([*command, *sent], one.folder, needed + PATIENCE)
+        except UserError as error:
+            self.notes.append(f"workers and batches were not tried: {str(error).splitlines()[0]}")
+            return []
+        tried: list[dict[str, Any]] = json.loads(printed)
+        return tried
+
 
 def is_converted(answers: Mapping[str, str]) -> bool:
     """Tell whether archive.py compares what is served with the network as it was trained."""
     pair = (answers.get("backend"), answers.get("precision"))
     return pair not in ((None, None), (speed.PLAIN, speed.EXACT))
-
-
-def link(source: str, target: str) -> str:
-    """Copy a file; weights, which nothing writes to, are not copied but linked where possible."""
-    if Path(source).parent.name == "weights":
-        with contextlib.suppress(OSError):
-            os.link(source, target)
-            return target
-    return str(shutil.copy2(source, target))
 
 
 def call(command: Sequence[str], folder: Path, timeout: float) -> str:
@@ -661,16 +737,43 @@ def apply(project: Path, commands: Sequence[str]) -> None:
             raise UserError(f"{reason}\n(in {project}: {command})")
 
 
-def commands_for(project: Path, answers: Mapping[str, str], settings: Settings) -> list[str]:
-    """Return the commands that give a project other answers, and build its archive."""
-    code = (
-        "import json, sys; from tools.project import change_answer; "
-        "print(change_answer(**json.loads(sys.argv[1])))"
-    )
-    words = [sys.executable, "-c", code, json.dumps(dict(answers))]
-    change = call(words, project.resolve(), PATIENCE).strip()
-    options = archive_options(answers_of(project)["task"], answers, settings)
-    return [change, shlex.join(["python", "archive.py", *options])]
+def changes_for(project: Path, result: Result) -> tuple[dict[str, str], list[str]]:
+    """Return the answers that a project is to get, and the words that set workers and batches.
+
+    Either is empty if the project is so already, or nothing was found.
+    """
+    answers = dict(result.wanted.answers)
+    if answers.items() <= answers_of(project).items():
+        answers = {}
+    if not result.workers:
+        return answers, []
+    workers, batch = (result.workers[0][x] for x in ("workers", "batch"))
+    config = yaml.safe_load((project / "model-config.yaml").read_text(encoding="utf-8"))
+    present = {config.get(x) for x in ("minWorkers", "maxWorkers")}
+    if present == {workers} and config.get("batchSize") == batch:
+        return answers, []
+    return answers, ["tune.py", "--set", str(workers), str(batch)]
+
+
+def commands_for(
+    project: Path, answers: Mapping[str, str], setting: Sequence[str], settings: Settings
+) -> list[str]:
+    """Return the commands that give a project what `changes_for` returns, and build its archive."""
+    commands = []
+    present = answers_of(project)
+    if answers:
+        code = (
+            "import json, sys; from tools.project import change_answer; "
+            "print(change_answer(**json.loads(sys.argv[1])))"
+        )
+        words = [sys.executable, "-c", code, json.dumps(dict(answers))]
+        commands.append(call(words, project.resolve(), PATIENCE).strip())
+    if answers or not (project / "model-store" / f"{present['model_name']}.mar").is_file():
+        options = archive_options(present["task"], {**present, **answers}, settings)
+        commands.append(shlex.join(["python", "archive.py", *options]))
+    if setting:
+        commands.append(shlex.join(["python", *setting]))
+    return commands
 
 
 def archive_options(task: str, answers: Mapping[str, str], settings: Settings) -> list[str]:

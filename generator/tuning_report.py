@@ -80,7 +80,20 @@ def winners(result: Result) -> str:
         lines.append(
             f"The fastest that agrees enough: {line(result.allowed)}; agreement {agreement}"
         )
-    return "\n".join([*lines, f"({result.seconds:.0f} s)"])
+    return "\n".join([*lines, *workers(result), f"({result.seconds:.0f} s)"])
+
+
+def workers(result: Result) -> Iterator[str]:
+    """Yield what workers and batches gave with the fastest that was asked for, the best first."""
+    if result.workers:
+        many = result.workers[0]["clients"]
+        yield f"\n{result.wanted.title}, with workers and batches:"
+        yield f"workers  batchSize  requests/s, {many} clients  p50 ms, 1 client"
+    for row in result.workers:
+        yield (
+            f"{row['workers']:7}  {row['batch']:9}  {row['per_second']:22.1f}  "
+            f"{row['alone_p50_ms']:16.1f}"
+        )
 
 
 def write(folder: Path, result: Result, clients: Sequence[int]) -> None:
@@ -103,6 +116,7 @@ def write(folder: Path, result: Result, clients: Sequence[int]) -> None:
     content = {
         "exact": result.exact.answers,
         "allowed": result.allowed.answers,
+        "workers": result.workers,
         "measure": result.words,
         "notes": result.notes,
         "seconds": result.seconds,

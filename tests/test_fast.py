@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import text_folders
 import torch
 import yaml
 
 import forked
 import terminal
 from conftest import REPOSITORY, Project, encode, noise, ts_template
+from generator import tuning
 
 # Plain, and as networks are that a backend cannot have.
 MODEL = """
@@ -95,20 +98,55 @@ def test_new_takes_the_backend_that_predicts_the_same_and_is_faster(tmp_path: Pa
     )
 
 
+def without(modules: Sequence[str], *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `ts-template` in an environment that lacks some modules."""
+    code = f"import sys; sys.modules |= dict.fromkeys({modules}); "
+    environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "300", "PYTHONPATH": str(REPOSITORY)}
+    return forked.run(
+        ["-c", f"{code}from generator.cli import main; main()", *words], cwd, environment
+    )
+
+
 @pytest.mark.parametrize(
-    ("line", "reason"),
-    [(BRANCHES, "cannot"), (OTHERWISE, "predicts otherwise than the network that was trained")],
+    ("line", "reasons"),
+    [
+        (BRANCHES, {"backend: eager, not onnxruntime or openvino: ": "cannot be exported"}),
+        (
+            OTHERWISE,
+            {
+                "backend: openvino, if it predicts as eager does, not onnxruntime: ": "otherwise",
+                "backend: eager, not openvino: ": "otherwise than the network that was trained",
+            },
+        ),
+    ],
 )
-def test_new_stays_with_pytorch_where_a_conversion_fails_or_predicts_otherwise(
-    tmp_path: Path, line: str, reason: str
+def test_new_stays_with_pytorch_where_conversions_fail_or_predict_otherwise(
+    tmp_path: Path, line: str, reasons: dict[str, str]
 ) -> None:
     network(tmp_path, line)
     printed = new(tmp_path).stdout
-    (said,) = [x for x in printed.splitlines() if "backend: eager, not onnxruntime: " in x]
-    assert reason in said
+    for beginning, reason in reasons.items():
+        (said,) = [x for x in printed.splitlines() if beginning in x]
+        assert reason in said
     assert answers_of(tmp_path / "p")["backend"] == "eager"
     assert "model.onnx" not in members(tmp_path / "p")
     assert not (tmp_path / "p" / "tools" / "conversion.py").exists()
+
+
+def test_new_takes_openvino_where_onnx_runtime_does_not_run(tmp_path: Path) -> None:
+    network(tmp_path)
+    broken = tmp_path / "broken" / "onnxruntime"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libgomp.so.1: cannot open it')\n")
+    source = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
+    paths = {"PYTHONPATH": f"{broken.parent}{os.pathsep}{REPOSITORY}", "COLUMNS": "300"}
+    words = ["-m", "generator.cli", *source, *ANSWERS]
+    result = forked.run(words, tmp_path, {**os.environ, **paths})
+    assert result.returncode == 0, result.stdout + result.stderr
+    said = "backend: openvino, if it predicts as eager does, not onnxruntime: the archive does not"
+    assert f"{said} run: ImportError: libgomp.so.1" in result.stdout
+    assert "backend: openvino, which predicts as eager does" in result.stdout
+    assert answers_of(tmp_path / "p")["backend"] == "openvino"
 
 
 # As PSPNet pools: a conversion holds the shape that it was made with.
@@ -140,10 +178,9 @@ def new_segmenter(folder: Path, model: str) -> subprocess.CompletedProcess[str]:
     """Make a service of a network that segments images of any shape."""
     network(folder, model=model)
     words = ("-d", "task=semantic_segmentation", "-d", "resize_mode=shorter_side")
-    source = ("p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
-    return ts_template(
-        "new", *source, *words, "-d", "image_size=96", "-d", "num_classes=4", cwd=folder
-    )
+    source = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
+    size = ("-d", "image_size=96", "-d", "num_classes=4")
+    return without(["openvino"], *source, *words, *size, cwd=folder)
 
 
 def test_backends_are_compared_on_images_of_all_shapes(tmp_path: Path) -> None:
@@ -170,13 +207,8 @@ def test_what_is_not_the_backends_fault_is_said_once(tmp_path: Path) -> None:
 
 def test_new_says_what_to_install(tmp_path: Path) -> None:
     network(tmp_path)
-    code = (
-        "import sys; sys.modules |= dict.fromkeys(['onnxruntime', 'openvino']); "
-        "from generator.cli import main; main()"
-    )
     source = ["new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults"]
-    environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "300", "PYTHONPATH": str(REPOSITORY)}
-    result = forked.run(["-c", code, *source, *ANSWERS], tmp_path, environment)
+    result = without(["onnxruntime", "openvino"], *source, *ANSWERS, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (
         "backend: eager (for onnxruntime: pip install onnxruntime; or for openvino: pip install "
@@ -285,16 +317,58 @@ def test_tune_says_what_it_cannot_use(released: Project, tmp_path: Path) -> None
         assert said in result.stderr and "Traceback" not in result.stderr, result.stderr
 
 
+def test_tune_takes_each_line_of_a_file_for_a_text(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    answers = {"task": "text_classification", "num_classes": 3, "max_tokens": 64}
+    project = copy_project(**answers, label_format="none").path
+    text_folders.bert(project / "weights" / "bert")
+    file = tmp_path / "some" / "texts.txt"
+    file.parent.mkdir()
+    file.write_text("\n".join(["", *text_folders.SENTENCES, " "]))
+    fixed = ("-d", "backend=onnxruntime", "-d", "precision=fp32", "--clients", "none")
+    result, figures = tune(tmp_path, str(project), "some", *fixed)
+    _, onnx = figures["candidates"]
+    assert onnx["agreement"] == 1 and 0 < onnx["difference"] < 1e-4, onnx
+    assert figures["exact"] == onnx["answers"] == {"backend": "onnxruntime", "precision": "fp32"}
+    assert f"python archive.py --texts {file.parent}" in result.stdout
+    places = tuning.lines_of([file], tmp_path / "lines")  # errors name them
+    assert [*places.values()] == [f"{file}:{number}" for number in range(2, 8)]
+    assert [path.read_text() for path in places] == text_folders.SENTENCES
+
+
 @pytest.mark.serve
 def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     network(tmp_path)
     fixed = ("-d", "backend=eager", "-d", "precision=fp32")
-    printed = new(tmp_path, *fixed, "--tune", str(images(tmp_path / "images"))).stdout
+    source = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "  # fewer to try
+        "from functools import partial; from generator import cli, tuning; "
+        "tuning.Settings = partial(tuning.Settings, seconds=0.3); cli.main()"
+    )
+    words = [*source, *ANSWERS, *fixed, "--tune", str(images(tmp_path / "images"))]
+    paths = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "300"}
+    result = forked.run(["-c", code, *words], tmp_path, {**os.environ, **paths})
+    assert result.returncode == 0, result.stderr
     figures = json.loads((tmp_path / "p-tune" / "tuning.json").read_text("utf-8"))
     (served,) = figures["candidates"]
     assert [row["clients"] for row in served["loads"][0]] == [1, 16]
     assert all(row["per_second"] > 0 and not row["errors"] for row in served["loads"][0])
-    assert "p is so already" in printed
+    best = figures["workers"][0]
+    assert f"python tune.py --set {best['workers']} {best['batch']}" in result.stdout
+
+    def values() -> dict[str, int]:
+        config = yaml.safe_load((tmp_path / "p" / "model-config.yaml").read_text("utf-8"))
+        return {name: config[name] for name in ("minWorkers", "maxWorkers", "batchSize")}
+
+    workers = best["workers"]
+    assert values() == {"minWorkers": workers, "maxWorkers": workers, "batchSize": best["batch"]}
+    setting = ["tune.py", "--set", "3", "5"]
+    commands = tuning.commands_for(tmp_path / "p", {}, setting, tuning.Settings([]))
+    assert commands == ["python tune.py --set 3 5"]
+    tuning.apply(tmp_path / "p", commands)
+    assert values() == {"minWorkers": 3, "maxWorkers": 3, "batchSize": 5}
 
     project, image = Project(tmp_path / "p"), str(tmp_path / "images" / "0.png")
     result = project.run("benchmark.py", "--profile", "--json", "--seconds", "0.5", image)
