@@ -144,6 +144,24 @@ def test_any_classes_for_each_pair(copy_project: Callable[..., Project], tmp_pat
     assert check_archive(project, validation)["map"] > 0.9
 
 
+def test_bart_learns_from_texts_or_from_pairs(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """Its pairs have more ends than its texts, which it takes in no batch together."""
+    project = copy_project(**TEXTS | {"num_classes": 2})
+    text_folders.bart(tmp_path / "bart", id2label={0: "x", 1: "y"})
+    arguments = ("--from", str(tmp_path / "bart"), "--epochs", "1", *QUICK)
+    rows = [{"text": "the cat", "text_pair": "the dog", "label": "xy"[i % 2]} for i in range(20)]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    run(project, "train.py", str(data), *arguments)
+    del rows[-1]["text_pair"]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    said = refused(project, str(data), *arguments)
+    assert "line 20 one: BartForSequenceClassification takes no batch of both" in said
+    assert not (project.path / "runs/2").exists()
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

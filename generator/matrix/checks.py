@@ -114,6 +114,11 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= EVALUATION
     if answers.get("training"):
         files |= TRAINING
+    if answers.get("evaluation") or answers.get("training"):
+        if "rows" in task:
+            files.add("tools/yolo.py")
+        if "keypoint" in task:
+            files |= {"tools/keypoints.py", "tools/yolo_keypoints.py"}
     if "transforms" in answers and (source, answers["transforms"]) != ("timm", "pretrained"):
         files.add("service/pixels.py")  # else timm prepares the images
     for fact in (task, label, checkpoint, *targets):
