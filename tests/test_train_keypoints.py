@@ -325,3 +325,19 @@ def test_what_cannot_be_learned_is_named(tmp_path: Path) -> None:
         "import tools.keypoints as k; k.KEYPOINTS = ('nose', 'Left eye', 'eye.left', 'right eye', "
     )
     assert run(project, "-c", code + "'Eye.Right'); print(k.mirrored())") == "[0, 3, 4, 1, 2]\n"
+
+
+@pytest.mark.exhaustive
+def test_keypoints_of_torchvision_begin_with_others(tmp_path: Path) -> None:
+    answers = {"architecture": "keypointrcnn_resnet50_fpn", "color_mode": "RGB", "coco_eps": False}
+    answers |= {"transforms": "custom", "image_size": 64, "max_size": 96}
+    project = make(tmp_path / "project", **(TRIANGLES | answers))
+    data = write_triangles(tmp_path / "data", 5, 0)
+    code = "import torch; from torchvision.models import get_model; torch.manual_seed(0); "
+    code += f"torch.save(get_model({answers['architecture']!r}, weights=None, "
+    code += "weights_backbone=None).state_dict(), 'coco.pth')"
+    run(project, "-c", code)
+    command = ("train.py", str(data), "--validation", str(data), "--from", "coco.pth", *QUICK)
+    said = run(project, *command, "--epochs", "1", "--flip")
+    assert "what depends on the classes begins anew (roi_heads.keypoint_predictor.kps_sc" in said
+    check_archive(project, data, tolerance=1e-4)
