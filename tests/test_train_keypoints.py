@@ -199,13 +199,13 @@ print(json.dumps({name: x.tolist() for name, x in metric.compute().items()}))
 
 @pytest.mark.parametrize("names", [None, ["a", "b", "c"]])
 def test_similarity_is_that_of_pycocotools(tmp_path: Path, names: list[str] | None) -> None:
-    more = {"keypoint_names": names} if names else {}
-    project = make(tmp_path / "project", task="keypoint_detection", **more)
+    answers: dict[str, Any] = {"keypoint_names": names} if names else {}
+    project = make(tmp_path / "project", task="keypoint_detection", **answers)
     random = np.random.default_rng(0)
     count, images = len(names or range(17)), []
     truth: dict[str, Any] = {"info": {}, "images": [], "annotations": []}
     truth["categories"] = [{"id": 1}, {"id": 2}]
-    results = []
+    results: list[dict[str, Any]] = []
     for number in range(12):
         truth["images"].append({"id": number})
         known: dict[str, Any] = {
@@ -236,8 +236,8 @@ def test_similarity_is_that_of_pycocotools(tmp_path: Path, names: list[str] | No
             known["area"].append(area)
             found["keypoints"].append(moved.tolist())
             found["scores"].append(score)
-            entry = {"image_id": number, "category_id": label, "bbox": box}
-            more = {"id": len(results) + 1, "area": area, "iscrowd": crowd}
+            entry: dict[str, Any] = {"image_id": number, "category_id": label, "bbox": box}
+            more: dict[str, Any] = {"id": len(results) + 1, "area": area, "iscrowd": crowd}
             visible = int((points[:, 2] > 0).sum())
             more |= {"keypoints": points.flatten().tolist(), "num_keypoints": visible}
             truth["annotations"].append(entry | more)
@@ -325,3 +325,23 @@ def test_what_cannot_be_learned_is_named(tmp_path: Path) -> None:
         "import tools.keypoints as k; k.KEYPOINTS = ('nose', 'Left eye', 'eye.left', 'right eye', "
     )
     assert run(project, "-c", code + "'Eye.Right'); print(k.mirrored())") == "[0, 3, 4, 1, 2]\n"
+
+
+@pytest.mark.exhaustive
+def test_keypoints_of_torchvision_begin_with_others(tmp_path: Path) -> None:
+    answers: dict[str, Any] = {
+        "architecture": "keypointrcnn_resnet50_fpn",
+        "color_mode": "RGB",
+        "coco_eps": False,
+    }
+    answers |= {"transforms": "custom", "image_size": 64, "max_size": 96}
+    project = make(tmp_path / "project", **(TRIANGLES | answers))
+    data = write_triangles(tmp_path / "data", 5, 0)
+    code = "import torch; from torchvision.models import get_model; torch.manual_seed(0); "
+    code += f"torch.save(get_model({answers['architecture']!r}, weights=None, "
+    code += "weights_backbone=None).state_dict(), 'coco.pth')"
+    run(project, "-c", code)
+    command = ("train.py", str(data), "--validation", str(data), "--from", "coco.pth", *QUICK)
+    said = run(project, *command, "--epochs", "1", "--flip")
+    assert "what depends on the classes begins anew (roi_heads.keypoint_predictor.kps_sc" in said
+    check_archive(project, data, tolerance=1e-4)
