@@ -109,7 +109,7 @@ def make(
         steps.begin(f"Render {destination}")
         existed = destination.exists()
         with emptied_by_errors(destination, existed):
-            # Rendered with it at once, where nobody is asked: a second time takes a second.
+            # Rendered with it at once where nobody is asked: to render twice takes a second.
             guess = {} if ask or is_answered or tuned else likely_backend({**likely, **known})
             rendered = render(destination, known, proposals={**likely, **guess}, ask=ask)
             chosen = answers_in(destination)

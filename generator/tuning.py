@@ -45,6 +45,7 @@ ROUNDS = 3
 SECONDS = 1.0  # that a candidate predicts for, in a round
 CANNOT_WIN = 0.6  # share of the best candidate's speed below which another is left out
 NEAR = 0.9  # share of it from which another is served, too
+WORKERS = 0.2  # share of the budget that is kept for workers and batches, at most
 SERVING = 4  # seconds that a server takes to start and to end, besides what its workers take
 PATIENCE = 90  # seconds that whatever is started may take beyond its load
 # Not of a project's own, or not needed to build an archive.
@@ -293,7 +294,9 @@ class Tuning:
         # What the last steps take: the first prediction of a worker tells how busy the machine is.
         loads = len(self.settings.clients) * (self.settings.seconds + 1)
         each = SERVING + 2 * (plain.start or 0) + loads if loads else 0
+        # And workers and batches, but these are to keep no candidate from being tried.
         needed = self.seconds_of_workers(plain) if loads else 0
+        needed = min(needed, WORKERS * self.settings.budget)
         serving = 3 * each + needed
         for one in others:
             rounds = (len(self.processes) + 2) * SECONDS * ROUNDS
@@ -320,6 +323,8 @@ class Tuning:
             self.leave_out(everyone)
             self.round(everyone, rng)
         finalists = self.finalists(everyone)
+        while len(finalists) > 3 and self.left() < len(finalists) * each + needed:
+            finalists.pop()
         for process in self.processes.values():
             process.kill()  # what it holds would be in the way of the servers
         for number in range(0 if not loads else 1 if len(finalists) == 1 else 2):
@@ -330,7 +335,7 @@ class Tuning:
         exact, allowed = (self.best(everyone, exact=x) for x in (True, False))
         may = (exact, allowed)[self.settings.min_agreement is not None :]
         wanted = next((one for one in may if self.is_wanted(one.answers)), None)
-        workers = self.workers(wanted, needed) if loads and wanted else []
+        workers = self.workers(wanted) if loads and wanted else []
         is_fitted = any("int8" in one.answers.values() and one.rates for one in everyone)
         if is_fitted and self.fitted is self.compared and self.input["fits_int8"]:
             self.notes.append(
@@ -613,13 +618,17 @@ class Tuning:
                 self.log(f"{one.title}: out, {one.why_not}")
 
     def finalists(self, everyone: Sequence[Candidate]) -> list[Candidate]:
-        """Return those that are served: PyTorch as it is, and the best of both kinds."""
-        chosen = [self.plain]
+        """Return those that are served: PyTorch as it is, the best of both kinds, others near."""
+        best, near = [self.plain], []
         for exact in (True, False):
             first, *others = self.of_class(everyone, exact) or [self.plain]
-            near = [one for one in others[:1] if one.estimate >= NEAR * first.estimate]
-            chosen += [one for one in (first, *near) if one not in chosen]
-        return chosen
+            best.append(first)
+            near += [one for one in others[:1] if one.estimate >= NEAR * first.estimate]
+        found: list[Candidate] = []
+        for one in (*best, *near):
+            if one not in found:
+                found.append(one)
+        return found
 
     def serve(self, one: Candidate) -> None:
         """Let the project's benchmark.py measure a candidate in TorchServe."""
@@ -646,13 +655,12 @@ class Tuning:
         each = SERVING + 2 * (one.start or 0) + loads
         return int(call([sys.executable, "-c", count], one.folder, PATIENCE)) * each
 
-    def workers(self, one: Candidate, needed: float) -> list[dict[str, Any]]:
-        """Return what a candidate's tune.py prints of workers and batches; nothing if it fails.
+    def workers(self, one: Candidate) -> list[dict[str, Any]]:
+        """Return what a candidate's tune.py prints of workers and batches.
 
-        Args:
-            one: The candidate.
-            needed: Seconds that it may take; without as many nothing is tried.
+        It is nothing if that fails, or would take longer than there is time.
         """
+        needed = self.seconds_of_workers(one)
         if self.left() < needed:
             self.notes.append(
                 f"workers and batches were not tried: that takes {needed:.0f} s (--budget SECONDS)"
