@@ -19,7 +19,7 @@ from generator.answers_file import answers_in
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
-from generator.rendering import render, runner
+from generator.rendering import Rendered, render, runner
 from generator.scripts import ScriptError, Scripts, environment
 from generator.speed import EXACT, PLAIN, quick
 from generator.tasks import tasks
@@ -57,17 +57,165 @@ class Training:
     validation: Path | None
 
 
-class Steps:
-    """Numbers what is done, from 2: reading what the user has named is the first."""
+@dataclass
+class Making:
+    """A project that is being made.
 
-    def __init__(self, console: Console) -> None:
-        self.number = 1
-        self.console = console
+    Attributes:
+        project: its folder.
+        put: puts the user's files into it.
+        console: gets what is done.
+        stack: ends what runs the project's scripts.
+        existed: whether there was an empty folder.
+        number: of the step; the first is reading what the user has named.
+        scripts: what runs the project's scripts, once it has been started.
+    """
+
+    project: Path
+    put: Callable[[], None]
+    console: Console
+    stack: contextlib.ExitStack
+    existed: bool
+    number: int = 1
+    scripts: Scripts | None = None
 
     def begin(self, title: str) -> None:
         """Print what is done next."""
         self.number += 1
         self.console.print(f"{self.number}. {title}")
+
+    def start(self) -> Scripts:
+        """Start what runs the project's scripts; it imports torch meanwhile."""
+        self.scripts = self.stack.enter_context(Scripts())
+        return self.scripts
+
+    def run(self, script: str, *arguments: str, timeout: float | None = None) -> None:
+        """Run a script of the project.
+
+        Raises:
+            ScriptError: It failed; the message ends with the command that goes on.
+        """
+        advice = (
+            f"\n{self.project} is rendered and has your files. Fix it there, then: "
+            f"{inside(self.project, 'python archive.py')}"
+        )
+        scripts = self.scripts or self.start()
+        scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
+
+    def render(
+        self, known: Mapping[str, Any], likely: Mapping[str, Any], *, ask: bool, may_choose: bool
+    ) -> tuple[Rendered, list[str], str]:
+        """Render the project, and give it the user's files.
+
+        Args:
+            known: Answers by question.
+            likely: Answers that are asked, or assumed.
+            ask: Whether to ask what is left.
+            may_choose: Whether another backend than eager may be taken.
+
+        Returns:
+            What was rendered; the backends to try in place of eager, in turns; why not others.
+        """
+        with emptied_by_errors(self.project, self.existed):
+            # Rendered with it at once where nobody is asked: to render twice takes a second.
+            guess = likely_backend({**likely, **known}) if may_choose and not ask else {}
+            rendered = render(self.project, known, proposals={**likely, **guess}, ask=ask)
+            chosen = answers_in(self.project)
+            has_backend = "backend" in chosen
+            if guess and has_backend:
+                chosen["backend"] = PLAIN
+            # Who was asked has seen the question, with eager as its default.
+            if ask and rendered.answers.get("change_rest"):
+                may_choose = False
+            fast, reasons = fast_backends(chosen) if may_choose else ([], [])
+            why = f" ({'; or '.join(reasons)})" if reasons else ""
+            if why and not fast:
+                self.console.print(f"   backend: {PLAIN}{why}")
+            wanted = {"backend": fast[0] if fast else PLAIN} if has_backend else {}
+            if guess == wanted or not (guess or fast):
+                self.put()
+            else:
+                self.render_again(**wanted)
+        return rendered, fast, why
+
+    def render_again(self, **changed: Any) -> None:
+        """Render the project, which nobody has changed yet, with other answers.
+
+        It gets its files back, and what it has learned stays.
+        """
+        project = self.project
+        answers = {name: x for name, x in answers_in(project).items() if not name.startswith("_")}
+        labels = facts.labels()[answers.get("label_format", "none")]["file"]
+        is_trained = (project / "runs").exists()
+        with contextlib.nullcontext() if is_trained else emptied_by_errors(project, self.existed):
+            for path in project.iterdir():
+                if not (is_trained and path.name in ("runs", "weights", labels)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            render(project, {**answers, **changed}, overwrite=True)
+            self.put()
+
+    def archive(self, fast: Sequence[str], why: str) -> None:
+        """Build the archive with the first of these backends that predicts as eager does, or that.
+
+        Args:
+            fast: Backends; the project has the first of them, or eager without one.
+            why: Why not others before them, for people.
+        """
+        self.begin("Build the archive: python archive.py")
+        if fast:
+            self.console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
+        while fast:
+            try:
+                self.run("archive.py", timeout=PATIENCE)
+            except ScriptError as error:
+                if error.step not in BLAMED and not error.is_late:
+                    raise
+                failed, fast = without_failed(fast, error.step)
+                reason = printable(error.reason.splitlines()[0])
+            else:
+                self.console.print(
+                    f"   backend: {fast[0]}, which predicts as {PLAIN} does and is mostly faster "
+                    f"(another: -d backend={PLAIN})"
+                )
+                return
+            following = f"{fast[0]}, if it predicts as {PLAIN} does" if fast else PLAIN
+            self.console.print(f"   backend: {following}, not {' or '.join(failed)}: {reason}")
+            self.render_again(backend=fast[0] if fast else PLAIN)
+            self.start()
+        self.run("archive.py")
+
+    def predict(self, item: Mapping[str, Any], picture: Path | None) -> None:
+        """Predict for an image of the user's, or for one of noise; for a text likewise."""
+        self.begin(f"Predict for {item['one']}: python predict.py")
+        if item["is_written"]:
+            words = ["--files", str(picture.resolve())] if picture else ["This is a good one."]
+            self.run("predict.py", *words)
+            return
+        sample = picture.resolve() if picture else noise(self.project)
+        self.run("predict.py", str(sample))
+        if picture is None:
+            sample.unlink()
+            self.console.print("   (an image of noise, so any prediction will do)")
+
+    def measure(self, validation: Path) -> None:
+        """Compare the archive with what the training said."""
+        self.begin("Measure the archive, and compare with training: python evaluate.py")
+        run = self.project / "runs" / "1"
+        self.run("evaluate.py", str(validation), "--against", str(run))
+
+    def tune(self, tuned: Callable[[Path], Changes | None]) -> None:
+        """Give the project what is fastest for it."""
+        self.begin("Tune")
+        changes = tuned(self.project)
+        if changes and changes.answers:
+            self.render_again(**changes.answers)
+            words = ["archive.py", *changes.options]
+            self.begin(f"Build the archive: {shlex.join(['python', *words])}")
+            self.start()
+            self.run(*words)
+        if changes and changes.setting:
+            self.begin(f"Set workers and batches: {shlex.join(['python', *changes.setting])}")
+            self.run(*changes.setting)
 
 
 def make(
@@ -103,95 +251,29 @@ def make(
         UserError: The files do not make a service; the message says why. The project is removed,
             unless it is a script of its own that refuses: that names the command that fixes it.
     """
-    steps = Steps(console)
     with contextlib.ExitStack() as stack:
-        scripts = None if training else stack.enter_context(Scripts())
-        steps.begin(f"Render {destination}")
-        existed = destination.exists()
-        with emptied_by_errors(destination, existed):
-            # Rendered with it at once where nobody is asked: to render twice takes a second.
-            guess = {} if ask or is_answered or tuned else likely_backend({**likely, **known})
-            rendered = render(destination, known, proposals={**likely, **guess}, ask=ask)
-            chosen = answers_in(destination)
-            has_backend = "backend" in chosen
-            if guess and has_backend:
-                chosen["backend"] = PLAIN
-            # Who was asked has seen the question, with eager as its default.
-            is_answered = is_answered or bool(ask and rendered.answers.get("change_rest"))
-            fast, reasons = ([], []) if is_answered or tuned else fast_backends(chosen)
-            why = f" ({'; or '.join(reasons)})" if reasons else ""
-            if why and not fast:
-                console.print(f"   backend: {PLAIN}{why}")
-            wanted = {"backend": fast[0] if fast else PLAIN} if has_backend else {}
-            if guess == wanted or not (guess or fast):
-                put()
-            else:
-                again(destination, put, existed=existed, **wanted)
+        making = Making(destination, put, console, stack, existed=destination.exists())
+        if training is None:
+            making.start()
+        making.begin(f"Render {destination}")
+        may_choose = not (is_answered or tuned)
+        rendered, fast, why = making.render(known, likely, ask=ask, may_choose=may_choose)
+        chosen = answers_in(destination)
         if not ask:
             for line in assumed(chosen):
                 console.print(f"   {printable(line)}")
         if rendered.note:
             console.print(f"   {rendered.note}")
-
         if training is not None:
-            steps.begin(f"Train: {shlex.join(['python', 'train.py', *training.arguments])}")
+            making.begin(f"Train: {shlex.join(['python', 'train.py', *training.arguments])}")
             train(destination, training)
-        advice = (
-            f"\n{destination} is rendered and has your files. Fix it there, then: "
-            f"{inside(destination, 'python archive.py')}"
-        )
-        scripts = scripts or stack.enter_context(Scripts())
-        steps.begin("Build the archive: python archive.py")
-        if fast:
-            console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
-        while fast:
-            try:
-                scripts.run(destination, "archive.py", advice=advice, timeout=PATIENCE)
-                console.print(
-                    f"   backend: {fast[0]}, which predicts as {PLAIN} does and is mostly faster "
-                    f"(another: -d backend={PLAIN})"
-                )
-                break
-            except ScriptError as error:
-                if error.step not in BLAMED and not error.is_late:
-                    raise
-                failed, fast = without_failed(fast, error.step)
-                reason = printable(error.reason.splitlines()[0])
-            following = f"{fast[0]}, if it predicts as {PLAIN} does" if fast else PLAIN
-            console.print(f"   backend: {following}, not {' or '.join(failed)}: {reason}")
-            again(destination, put, existed=existed, backend=fast[0] if fast else PLAIN)
-            scripts = stack.enter_context(Scripts())
-        else:
-            scripts.run(destination, "archive.py", advice=advice)
-
+        making.archive(fast, why)
         item = item_of(chosen)
-        steps.begin(f"Predict for {item['one']}: python predict.py")
-        if item["is_written"]:
-            words = ["--files", str(picture.resolve())] if picture else ["This is a good one."]
-            scripts.run(destination, "predict.py", *words, advice=advice)
-        else:
-            sample = picture.resolve() if picture else noise(destination)
-            scripts.run(destination, "predict.py", str(sample), advice=advice)
-            if picture is None:
-                sample.unlink()
-                console.print("   (an image of noise, so any prediction will do)")
+        making.predict(item, picture)
         if training is not None and training.validation is not None and chosen["evaluation"]:
-            steps.begin("Measure the archive, and compare with training: python evaluate.py")
-            run = destination / "runs" / "1"
-            words = [str(training.validation), "--against", str(run)]
-            scripts.run(destination, "evaluate.py", *words, advice=advice)
+            making.measure(training.validation)
         if tuned is not None:
-            steps.begin("Tune")
-            changes = tuned(destination)
-            if changes and changes.answers:
-                again(destination, put, existed=existed, **changes.answers)
-                words = ["archive.py", *changes.options]
-                steps.begin(f"Build the archive: {shlex.join(['python', *words])}")
-                scripts = stack.enter_context(Scripts())
-                scripts.run(destination, *words, advice=advice)
-            if changes and changes.setting:
-                steps.begin(f"Set workers and batches: {shlex.join(['python', *changes.setting])}")
-                scripts.run(destination, *changes.setting, advice=advice)
+            making.tune(tuned)
     name = next((destination / "model-store").glob("*.mar")).stem
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
@@ -242,22 +324,6 @@ def train(project: Path, training: Training) -> None:
 def inside(project: Path, command: str) -> str:
     """Return the line that runs a command in a project."""
     return f"cd {shlex.quote(str(project))} && {runner()}{command}"
-
-
-def again(project: Path, put: Callable[[], None], *, existed: bool, **changed: Any) -> None:
-    """Render a project that nobody has changed yet with other answers, and give it its files back.
-
-    What it has learned stays.
-    """
-    answers = {name: x for name, x in answers_in(project).items() if not name.startswith("_")}
-    labels = facts.labels()[answers.get("label_format", "none")]["file"]
-    is_trained = (project / "runs").exists()
-    with contextlib.nullcontext() if is_trained else emptied_by_errors(project, existed):
-        for path in project.iterdir():
-            if not (is_trained and path.name in ("runs", "weights", labels)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        render(project, {**answers, **changed}, overwrite=True)
-        put()
 
 
 @contextlib.contextmanager
