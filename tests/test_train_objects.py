@@ -293,7 +293,7 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
     for line, message in (
         ("0 0.5 0.5 0 0.1", "0.txt, line 1: the box from 48, 28.8 to 48, 35.2 has no width"),
         ("0 0.9 0.5 0.5 0.1", "0.txt, line 1: the box from 62.4, 28.8 to 110.4"),
-        ("0 48 32 20 20", "expected shares from 0 to 1"),
+        ("0 48 32 20 20", "as shares of the image, 0 to 1"),
         ("2 0.5 0.5 0.1 0.1", "the number of a class, from 0 to 1"),
         ("1 0.5 0.5 0.1 0.1 0.2 0.2 0.3", "centre x, y, width and height as shares"),
     ):
