@@ -89,10 +89,12 @@ def make_from_data(
         words += ["--validation", str(validation.resolve())]
     if start is not None:
         words += ["--from", str(start.resolve())]
+    facts_of_task = facts.tasks()[known["task"]]
+    begun = facts_of_task.get("from_scratch", {}) if "--from-scratch" in options else {}
     making.make(
         destination,
         known,
-        {"project_name": making.title_of(destination)},
+        {"project_name": making.title_of(destination), **begun},
         put,
         console,
         ask=ask,

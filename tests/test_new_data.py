@@ -79,6 +79,18 @@ def test_what_train_py_refuses_can_be_mended_in_the_project(tmp_path: Path) -> N
     assert "begins with random weights" in again.stdout
 
 
+def test_networks_that_begin_with_random_weights_are_built_for_them(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / "yolo" / name).mkdir(parents=True)
+    (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "yolo" / "images" / "a.png")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    words = ("--from-scratch", "--epochs", "0", "--defaults")  # 0 keeps it from training
+    result = new(tmp_path, "cats", "--data", "yolo", *words)
+    assert "train.py has refused" in result.stderr
+    assert "coco_eps: false" in (tmp_path / "cats" / ".copier-answers.yml").read_text()
+
+
 def test_data_tell_their_task(tmp_path: Path) -> None:
     table = write_digits(tmp_path / "several", 12, 0)
     task, found = told_by(table, {})
