@@ -6,11 +6,11 @@ it is tried with the answers themselves, as `generator.schema` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from generator import options
+from generator import facts, options
 from generator.schema import TIMM, Branch, Questions, Tree, UndecidedError, leaves
 
 LISTED = 8  # values that are all named
@@ -49,6 +49,18 @@ def asked_if(name: str, answers: Mapping[str, Any]) -> str:
         return options.questions()[name].condition
     changes = sorted(dict.fromkeys(changes_of(tree, answers)), key=len)
     return ", or if ".join(", and ".join(in_words(*each) for each in change) for change in changes)
+
+
+def without_effect(names: Iterable[str], answers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which answers have no effect, for their questions are not asked; each with what to do.
+
+    Args:
+        names: The questions that were answered.
+        answers: Those of a project, as its answers file has them.
+    """
+    for name in sorted({*names} - answers.keys() - facts.ways()):
+        reason = asked_if(name, answers)
+        yield f"{name} has no effect with these answers; it is asked if {reason}"
 
 
 def changes_of(tree: Tree, answers: Mapping[str, Any]) -> Iterator[Change]:

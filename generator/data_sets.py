@@ -98,7 +98,7 @@ def make_from_data(
         put,
         console,
         ask=ask,
-        is_answered="backend" in answers,
+        given=answers,
         assumed=lambda chosen: assumptions(known, chosen),
         training=Training([*words, *options], validation),
         picture=picture or told.found.sample,

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from generator import facts
 from generator.answers_file import answers_in
+from generator.conditions import without_effect
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
@@ -103,24 +104,38 @@ class Making:
         scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
 
     def render(
-        self, known: Mapping[str, Any], likely: Mapping[str, Any], *, ask: bool, may_choose: bool
+        self,
+        known: Mapping[str, Any],
+        likely: Mapping[str, Any],
+        given: Collection[str],
+        *,
+        ask: bool,
+        may_choose: bool,
     ) -> tuple[Rendered, list[str], str]:
         """Render the project, and give it the user's files.
 
         Args:
             known: Answers by question.
             likely: Answers that are asked, or assumed.
+            given: Which of the known ones are the user's.
             ask: Whether to ask what is left.
             may_choose: Whether another backend than eager may be taken.
 
         Returns:
             What was rendered; the backends to try in place of eager, in turns; why not others.
+
+        Raises:
+            UserError: An answer is not valid, or one of the user's has no effect.
         """
         with emptied_by_errors(self.project, self.existed):
             # Rendered with it at once where nobody is asked: to render twice takes a second.
             guess = likely_backend({**likely, **known}) if may_choose and not ask else {}
             rendered = render(self.project, known, proposals={**likely, **guess}, ask=ask)
             chosen = answers_in(self.project)
+            questions = facts.questions()  # whose defaults may be answered, asked or not
+            lost = [name for name in given if known[name] != questions[name].get("default")]
+            for problem in without_effect(lost, chosen):
+                raise UserError(problem)
             has_backend = "backend" in chosen
             if guess and has_backend:
                 chosen["backend"] = PLAIN
@@ -226,7 +241,7 @@ def make(
     console: Console,
     *,
     ask: bool,
-    is_answered: bool,
+    given: Collection[str],
     assumed: Callable[[Mapping[str, Any]], Iterable[str]],
     training: Training | None = None,
     picture: Path | None = None,
@@ -241,7 +256,7 @@ def make(
         put: Puts the user's files into the project.
         console: Gets what is done.
         ask: Whether to ask what is left; else it takes its defaults.
-        is_answered: Whether the user has chosen a backend.
+        given: Which of the known answers are the user's.
         assumed: Tells of the project's answers what is assumed.
         training: How its network is trained; None if it has its weights.
         picture: The image to predict for at the end; None takes an image of noise.
@@ -256,8 +271,8 @@ def make(
         if training is None:
             making.start()
         making.begin(f"Render {destination}")
-        may_choose = not (is_answered or tuned)
-        rendered, fast, why = making.render(known, likely, ask=ask, may_choose=may_choose)
+        may_choose = not ("backend" in given or tuned)
+        rendered, fast, why = making.render(known, likely, given, ask=ask, may_choose=may_choose)
         chosen = answers_in(destination)
         if not ask:
             for line in assumed(chosen):

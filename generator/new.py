@@ -110,7 +110,7 @@ def make_project(
         put,
         console,
         ask=ask,
-        is_answered="backend" in answers,
+        given=answers,
         assumed=lambda chosen: assumptions(found, known, chosen),
         picture=picture,
         tuned=tuned,

@@ -315,8 +315,6 @@ def refusals(answers: dict[str, Any]) -> Iterator[str]:
                 if answers.pop(name, None) is None:
                     return
         kept = answers_in(project)
-    from generator.conditions import asked_if  # which needs the questions of this
+    from generator.conditions import without_effect  # which needs the questions of this
 
-    for name in answers.keys() - kept.keys() - facts.ways():
-        reason = asked_if(name, kept)
-        yield f"{name} has no effect with these answers; it is asked if {reason}"
+    yield from without_effect(answers, kept)

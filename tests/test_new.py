@@ -283,6 +283,7 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     good = ("--weights", "w.pth", "--defaults")
+    pretrained = ("-d", "transforms=pretrained")
     own = {
         name: ("--weights", f"{name}.pth", "--defaults")
         for name in ("p4", "own", "detector", "head", "page", "absent")
@@ -300,6 +301,8 @@ def test_what_does_not_fit_leaves_no_project(tmp_path: Path) -> None:
         ("p", *own["absent"]): "absent.pth",
         ("p", *good, "-d", "colour=RGB"): "did you mean color_mode?",
         ("p", *good, "-d", "top_k=0"): "top_k is 0",
+        ("p", *good, "-d", "timm_name=resnet18"): "timm_name has no effect with these answers",
+        ("p", *good, *pretrained, "-d", "image_size=64"): "it is asked if transforms is to_tensor",
         ("p", *good, "--picture", "absent.png"): "absent.png",
         ("full", *good): "full exists",
     }.items():
