@@ -193,7 +193,10 @@ def test_a_worse_archive_fails_and_wrong_data_are_named(classifier: Project) -> 
     (classifier.path / "nan").mkdir()
     (classifier.path / "nan/metrics.json").write_text('{"metrics": {"accuracy": NaN}}')
     write_csv(table, ("file", "label"), *rows, ("3.png", "Vogel"))
+    for name in ("train2017", "val2017"):
+        (classifier.path / "coco" / name).mkdir(parents=True)
     for words, message in [
+        (["coco"], "coco holds train2017, val2017, which are no classes; name one of them"),
         (["table.csv"], "table.csv, line 5: 'Vogel' is no class of the network; expected one of"),
         (["table.csv", "--against", "table.csv"], "table.csv cannot be compared with"),
         (["table.csv", "--against", "nan"], "has the metrics {'accuracy': nan}; expected"),

@@ -17,8 +17,6 @@ from test_train_tasks import write_digits, write_shapes
 from conftest import Project, ts_template
 from generator.data_sets import parts_of, told_by, what_is_told
 from generator.errors import UserError
-from generator.rendering import template_root
-from generator.tasks.image_classification import PARTS
 
 SMALL = ("--defaults", "-d", "architecture=custom", "-d", "color_mode=L", "-d", "backend=eager")
 NAMES = ("ein Ring", "eins", "二")  # of the digits 0, 1 and 2
@@ -107,11 +105,6 @@ def test_data_tell_their_task(tmp_path: Path) -> None:
         told_by(table, {"task": "semantic_segmentation"})
     with pytest.raises(UserError, match="trains no networks of this task"):
         told_by(table, {"task": "feature_extraction"})
-
-
-def test_folders_that_are_no_classes_are_the_same_in_a_project() -> None:
-    text = (template_root() / "template/tasks/image_classification/dataset.py.jinja").read_text()
-    assert f'r"{PARTS.pattern}",' in text
 
 
 def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:

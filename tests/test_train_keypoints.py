@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from test_train_objects import ROTATED, SMALL_NETWORK, UPRIGHT
+from test_train_objects import SMALL_NETWORK, write_image
 from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run
 
 from conftest import Project
@@ -74,14 +74,7 @@ def write_triangles(folder: Path, count: int, seed: int) -> Path:
                     "num_keypoints": 3 if marked else 2,
                 }
             )
-        orientation = ROTATED if number % 3 == 0 else UPRIGHT
-        if orientation == ROTATED:
-            image = image.transpose(Image.Transpose.ROTATE_90)
-        exif = Image.Exif()
-        exif[274] = orientation
-        image.save(folder / "images" / f"{number}.png", exif=exif)
-        row = {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
-        content["images"].append(row)
+        content["images"].append(write_image(image, folder, number))
     file = folder / "person_keypoints.json"
     file.write_text(json.dumps(content))
     return file

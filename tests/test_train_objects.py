@@ -119,17 +119,22 @@ def write_objects(folder: Path, count: int, seed: int) -> Path:
                 }
             )
         image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        orientation = ROTATED if number % 3 == 0 else UPRIGHT
-        if orientation == ROTATED:
-            image = image.transpose(Image.Transpose.ROTATE_90)
-        exif = Image.Exif()
-        exif[274] = orientation
-        image.save(folder / "images" / f"{number}.png", exif=exif)
-        row = {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
-        content["images"].append(row)
+        content["images"].append(write_image(image, folder, number))
     file = folder / "objects.json"
     file.write_text(json.dumps(content))
     return file
+
+
+def write_image(image: Image.Image, folder: Path, number: int) -> dict[str, Any]:
+    """Save an image, every third lying on its side as cameras have it; return COCO's entry."""
+    width, height = image.size
+    orientation = ROTATED if number % 3 == 0 else UPRIGHT
+    if orientation == ROTATED:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[274] = orientation
+    image.save(folder / "images" / f"{number}.png", exif=exif)
+    return {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
 
 
 def as_yolo(data: Path, folder: Path, *, polygons: bool = False) -> Path:

@@ -15,11 +15,6 @@ from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SOFTMAX = ("softmax", "Softmax", "log_softmax", "LogSoftmax")
 SIGMOID = ("sigmoid", "Sigmoid")
-# Folders of data that are not those of classes, as tools/dataset.py of a project has them.
-PARTS = re.compile(
-    r"(train(ing)?|val(id(ation)?)?|test(ing)?|images?|masks?|labels?|annotations?)\d*",
-    re.IGNORECASE,
-)
 TOP_K = 5  # of TorchServe's ImageClassifier
 
 
@@ -93,7 +88,8 @@ class ImageClassification(Task):
         """Return what the folders of classes tell, or a table with the columns file and label."""
         if path.is_dir():
             folders = folders_in(path)
-            if all(PARTS.fullmatch(folder.name) for folder in folders):
+            parts = re.compile(self.facts["not_classes"], re.IGNORECASE)
+            if all(parts.fullmatch(folder.name) for folder in folders):
                 return None
             found = [image for folder in folders for image in images_in(folder)]
             if len({image.relative_to(path).parts[0] for image in found}) < 2:
