@@ -32,3 +32,8 @@ def answers_in(project: Path, name: str = ANSWERS_FILE) -> dict[str, Any]:
     if not isinstance(answers, dict):
         raise UserError(f"{path} holds no answers; expected lines such as num_classes: 10")
     return answers
+
+
+def questions_in(project: Path) -> dict[str, Any]:
+    """Return the answers of a project by question, without Copier's own entries."""
+    return {name: x for name, x in answers_in(project).items() if not name.startswith("_")}

@@ -207,12 +207,13 @@ def answers_and_data(words: list[str]) -> tuple[list[str], list[Path]]:
 def tuned_new(project: Path, settings: Settings, is_wanted: bool) -> Changes | None:
     """Tune a new project, and return what to give it."""
     from generator import tuning
+    from generator.answers_file import questions_in
     from generator.making import Changes
 
     answers, setting = tuned(project, settings, Path(f"{project.resolve()}-tune"))
     if not (answers or setting) or not (is_wanted or asked(f"Give {project} that?")):
         return None
-    task = tuning.answers_of(project)["task"]
+    task = questions_in(project)["task"]
     return Changes(answers, tuning.archive_options(task, answers, settings), setting)
 
 

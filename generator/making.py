@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from generator import facts
-from generator.answers_file import answers_in
+from generator.answers_file import answers_in, questions_in
 from generator.conditions import without_effect
 from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
@@ -159,7 +159,7 @@ class Making:
         It gets its files back, and what it has learned stays.
         """
         project = self.project
-        answers = {name: x for name, x in answers_in(project).items() if not name.startswith("_")}
+        answers = questions_in(project)
         labels = facts.labels()[answers.get("label_format", "none")]["file"]
         is_trained = (project / "runs").exists()
         with contextlib.nullcontext() if is_trained else emptied_by_errors(project, self.existed):

@@ -32,11 +32,11 @@ from typing import Any
 import yaml
 
 from generator import facts, speed
+from generator.answers_file import ANSWERS_FILE, questions_in
 from generator.bench.contenders import cores, reason_in
 from generator.errors import UserError
 from generator.rendering import installing, plain_copy, render
 
-ANSWERS_FILE = ".copier-answers.yml"
 CHOICES = ("backend", "precision", "decode")
 MAX_FILES = 128  # to compare predictions on
 MAX_SENT = 32  # to put load on a server with
@@ -220,19 +220,6 @@ def lines_of(files: Sequence[Path], folder: Path) -> dict[Path, str]:
     return found
 
 
-def answers_of(project: Path) -> dict[str, Any]:
-    """Return the answers of a project.
-
-    Raises:
-        UserError: It is none.
-    """
-    path = project / ANSWERS_FILE
-    if not path.is_file():
-        raise UserError(f"{project} has no {ANSWERS_FILE}: name the folder of a project")
-    answers = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: x for name, x in answers.items() if not name.startswith("_")}
-
-
 def tune(project: Path, settings: Settings, log: Log) -> Result:
     """Try all that a project can be on this machine, and name the fastest.
 
@@ -264,7 +251,7 @@ class Tuning:
 
     def __init__(self, project: Path, scratch: Path, settings: Settings, log: Log) -> None:
         self.project, self.scratch, self.settings, self.log = project, scratch, settings, log
-        self.answers = answers_of(project)
+        self.answers = questions_in(project)
         self.begun = time.monotonic()
         self.template = plain_copy(scratch / "template")
         self.input = facts.inputs()[facts.tasks()[self.answers["task"]]["input"]]
@@ -344,16 +331,14 @@ class Tuning:
             )
         seconds = time.monotonic() - self.begun
         return Result(
-            *(
-                everyone,
-                exact,
-                allowed,
-                wanted or self.plain,
-                workers,
-                self.words,
-                self.notes,
-                seconds,
-            )
+            candidates=everyone,
+            exact=exact,
+            allowed=allowed,
+            wanted=wanted or self.plain,
+            workers=workers,
+            words=self.words,
+            notes=self.notes,
+            seconds=seconds,
         )
 
     def candidates(self) -> list[Candidate]:
@@ -751,7 +736,7 @@ def changes_for(project: Path, result: Result) -> tuple[dict[str, str], list[str
     Either is empty if the project is so already, or nothing was found.
     """
     answers = dict(result.wanted.answers)
-    if answers.items() <= answers_of(project).items():
+    if answers.items() <= questions_in(project).items():
         answers = {}
     if not result.workers:
         return answers, []
@@ -768,7 +753,7 @@ def commands_for(
 ) -> list[str]:
     """Return the commands that give a project what `changes_for` returns, and build its archive."""
     commands = []
-    present = answers_of(project)
+    present = questions_in(project)
     if answers:
         code = (
             "import json, sys; from tools.project import change_answer; "
