@@ -46,7 +46,7 @@ def build_model(num_classes):
 PLAIN = "features = features * 4"
 BRANCHES = "features = features * 4 if features.sum() > 0 else features"
 OTHERWISE = "features = features * (2 if torch.compiler.is_exporting() else 4)"
-ANSWERS = ["-d", "transforms=imagenet", "-d", "image_size=32", "-d", "resize_size=32"]
+ANSWERS = ["-d", "transforms=imagenet"]
 
 
 def network(folder: Path, line: str = PLAIN, model: str = MODEL) -> None:

@@ -628,6 +628,7 @@ def test_the_project_follows_the_answers_and_marks_what_changed(
 
         # Without a checkpoint, the project alone is made, with labels from elsewhere.
         page.get_by_role("button", name="Choose labels").click()
+        page.get_by_role("heading", name="Choose labels").wait_for()
         names = "\n".join(f"name {number}" for number in range(12)).encode()
         given = {"name": "names.txt", "mimeType": "text/plain", "buffer": names}
         page.get_by_label("Or a file from elsewhere, of up to 100 MB").set_input_files(given)
