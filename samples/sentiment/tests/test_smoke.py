@@ -81,6 +81,12 @@ def labels_of(prediction: Prediction) -> list[str]:
     return [entry["label"] for entry in prediction.body]
 
 
+@pytest.fixture(scope="session")
+def expected(service: LocalService) -> Prediction:
+    """What the service predicts for TEXT."""
+    return service.predict([{"body": TEXT.encode()}])[0]
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 def test_every_kind_of_text_is_answered(service: LocalService, kind: str) -> None:
     (prediction,) = service.predict([{"body": TEXTS[kind]}])
@@ -100,9 +106,8 @@ def test_every_kind_of_text_is_answered(service: LocalService, kind: str) -> Non
     ],
 )
 def test_every_way_to_send_a_text_gives_the_same_prediction(
-    service: LocalService, row: dict[str, object]
+    service: LocalService, expected: Prediction, row: dict[str, object]
 ) -> None:
-    (expected,) = service.predict([{"body": TEXT.encode()}])
     assert service.predict([row]) == [expected]
 
 
@@ -114,9 +119,10 @@ def test_a_pair_is_sent_as_json_or_as_a_form(service: LocalService) -> None:
 
 
 @pytest.mark.parametrize("name", ["instances", "inputs"])
-def test_a_list_gives_a_list_of_predictions(service: LocalService, name: str) -> None:
+def test_a_list_gives_a_list_of_predictions(
+    service: LocalService, expected: Prediction, name: str
+) -> None:
     (prediction,) = service.predict([{"body": {name: [TEXT, {"text": 5}]}}])
-    (expected,) = service.predict([{"body": TEXT}])
     assert prediction.status == 200
     assert labels_of(Prediction(200, prediction.body[0])) == labels_of(expected)
     assert "int" in prediction.body[1]["error"]
