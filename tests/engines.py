@@ -74,6 +74,9 @@ class Cluster:
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers are to be this very Python
             "RAY_AUTH_MODE": "token",  # whoever else reaches Ray's ports could run code
             "RAY_AUTH_TOKEN": self.token,
+            # A proxy that is slow because other tests take the cores is not to be replaced.
+            "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
         }
 
     def start_node(self, cpus: int = 1) -> None:
