@@ -10,7 +10,8 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,30 +27,48 @@ from generator.matrix import dealing, imports
 from generator.rendering import plain_copy, template_root
 
 TASKS = list(facts.tasks())
-KINDS = sorted({fact["networks"] for fact in facts.tasks().values()})
+# Tasks by the kind of networks that they share.
+TASKS_OF = {
+    kind: [task for task in TASKS if facts.tasks()[task]["networks"] == kind]
+    for kind in sorted({fact["networks"] for fact in facts.tasks().values()})
+}
 
 
-def a_part() -> Iterator[matrix.Answers]:
-    """Yield combinations in which all pairs of the axes' values meet, for each kind of network.
+@cache
+def a_part(kind: str) -> list[matrix.Answers]:
+    """Return combinations of tasks with one kind of networks in which all pairs of values meet.
 
-    Those that bring most new pairs come first. `pytest -m exhaustive` takes every combination.
+    The values are those of the axes, where architectures of one family count as one; and each
+    architecture comes. Combinations that bring most new pairs come first, and those that the
+    questions refuse last. `pytest -m exhaustive` takes every combination.
     """
-    every = matrix.combinations()
-    candidates = []
+    every = [x for task in TASKS_OF[kind] for x in dealing.combinations_of(task)]
+    candidates: dict[bool, list[tuple[matrix.Answers, set[tuple[str, ...]]]]] = {
+        False: [],
+        True: [],
+    }
     for answers in itertools.chain.from_iterable(every[start::19] for start in range(19)):
-        axes = [name for name in matrix.AXES if name in answers]
-        pairs: Iterable[tuple[str, str]] = itertools.combinations(axes, 2)
+        values = values_of_axes(answers)
+        pairs: Iterable[tuple[str, str]] = itertools.combinations(values, 2)
         if answers["weights"] == "pretrained":  # which sets the classes
             pairs = (pair for pair in pairs if "weights" in pair)
-        kind = facts.tasks()[answers["task"]]["networks"]
-        new = {(kind, x, str(answers[x]), y, str(answers[y])) for x, y in pairs}
-        candidates.append((answers, new))
+        new: set[tuple[str, ...]] = {(x, values[x], y, values[y]) for x, y in pairs}
+        new |= {("architecture", answers["architecture"])}
+        candidates[matrix.is_forbidden(answers)].append((answers, new))
+    part = []
     met: set[tuple[str, ...]] = set()
-    for fewest in range(15, 0, -1):
-        for answers, new in candidates:
+    for is_refused, fewest in itertools.product((False, True), range(15, 0, -1)):
+        for answers, new in candidates[is_refused]:
             if len(new - met) >= fewest:
                 met |= new
-                yield answers
+                part.append(answers)
+    return part
+
+
+def values_of_axes(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of the axes, with an architecture's family in its place."""
+    values = {name: str(answers[name]) for name in matrix.AXES if name in answers}
+    return values | {"architecture": catalogue.load()[answers["architecture"]].family}
 
 
 @pytest.mark.matrix
@@ -57,13 +76,15 @@ def a_part() -> Iterator[matrix.Answers]:
     "whole", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["a-part", "every"]
 )
 def test_combinations_render_and_are_right(whole: bool) -> None:
-    every = matrix.combinations()
-    assert len(every) == sum(
-        math.prod(len(matrix.questions(task).get(axis, [None])) for axis in matrix.AXES)
-        * dealing.rounds(task)
-        for task in TASKS
-    )
-    combinations = every if whole else list(a_part())
+    if whole:
+        combinations = matrix.combinations()
+        assert len(combinations) == sum(
+            math.prod(len(matrix.questions(task).get(axis, [None])) for axis in matrix.AXES)
+            * dealing.rounds(task)
+            for task in TASKS
+        )
+    else:
+        combinations = [answers for kind in TASKS_OF for answers in a_part(kind)]
     outcome = matrix.run(combinations)
     assert not outcome.failures, "\n".join(outcome.failures[:10])
     forbidden = sum(map(matrix.is_forbidden, combinations))
@@ -72,24 +93,30 @@ def test_combinations_render_and_are_right(whole: bool) -> None:
     assert outcome.checked > len(catalogue.load())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TASKS_OF)
 def test_a_part_meets_all_pairs_of_the_axes(kind: str) -> None:
-    tasks = [task for task in TASKS if facts.tasks()[task]["networks"] == kind]
+    tasks = TASKS_OF[kind]
     axes = [name for name in matrix.AXES if name in matrix.questions(tasks[0])]
     values = {name: set().union(*(matrix.questions(x)[name] for x in tasks)) for name in axes}
+    assert {x["architecture"] for x in a_part(kind)} == values["architecture"]
+    families = {name: arch.family for name, arch in catalogue.load().items()}
+    values["architecture"] = {families[name] for name in values["architecture"]}
     values["weights"] -= {"pretrained"}  # of its own classes
-    part = [x for x in a_part() if x["task"] in tasks and x["weights"] in values["weights"]]
+    part = [values_of_axes(x) for x in a_part(kind) if x["weights"] in values["weights"]]
     for one, other in itertools.combinations(axes, 2):
         met = {(answers[one], answers[other]) for answers in part}
-        expected = set(itertools.product(values[one], values[other]))
+        expected = set(itertools.product(map(str, values[one]), map(str, values[other])))
         if one == "task":  # which may take fewer values than another with the same networks
-            expected = {pair for pair in expected if pair[1] in matrix.questions(pair[0])[other]}
+            known = {task: matrix.questions(task)[other] for task in tasks}
+            if other == "architecture":
+                known = {task: [families[x] for x in names] for task, names in known.items()}
+            expected = {pair for pair in expected if pair[1] in map(str, known[pair[0]])}
         assert met >= expected, (one, other)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
-    combinations = [x for x in matrix.combinations() if x["task"] == task]
+    combinations = [*dealing.combinations_of(task)]
     met = matrix.covered(combinations)
     values = matrix.questions(task)
     if len(combinations) < 100:  # too few for pairs: each value comes
@@ -180,13 +207,11 @@ def test_the_fast_way_is_identical_to_copier(tmp_path: Path) -> None:
     deal = random.Random(0)
     template = plain_copy(tmp_path / "template")
     renderer = FastRenderer(template)
-    allowed = [answers for answers in matrix.combinations() if not matrix.is_forbidden(answers)]
-    for number in range(12):
-        # The neighbours go first, for the renderer remembers them.
-        last = deal.randrange(40, len(allowed))
-        for answers in allowed[last - 40 : last]:
-            renderer.project(tmp_path / "neighbour", answers)
-        answers = allowed[last]
+    for number, task in enumerate([*TASKS, TASKS[0]]):
+        some = itertools.islice(dealing.combinations_of(task, seed=number), deal.randint(20, 2000))
+        *neighbours, answers = [x for x in some if not matrix.is_forbidden(x)][-20:]
+        for neighbour in neighbours:  # they go first, for the renderer remembers them
+            renderer.project(tmp_path / "neighbour", neighbour)
         if number % 4 == 0:  # and whatever --defaults makes of fewer answers
             names = deal.sample([*answers], len(answers) // 2)
             names += ["task", *dealing.SPEED]  # they go together
