@@ -126,6 +126,22 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["image_size"] == 28
 
 
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_the_size_that_a_network_was_traced_with_is_assumed(
+    channels: int, mode: str, tmp_path: Path
+) -> None:
+    layers = nn.Conv2d(channels, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    network = nn.Sequential(*layers).eval()
+    save_random_weights(network, tmp_path / "random.pth")
+    torch.jit.trace(network, torch.zeros(1, channels, 96, 96)).save(tmp_path / "net.pt")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    result = new(tmp_path, "p", "--weights", "net.pt", "--labels", "names.txt", "--defaults")
+    assert result.returncode == 0, result.stderr
+    assert "(assumed, of the size it was traced with" in result.stdout
+    answers = yaml.safe_load((tmp_path / "p" / ".copier-answers.yml").read_text("utf-8"))
+    assert (answers["color_mode"], answers["image_size"]) == (mode, 96)
+
+
 class ChannelsLast(nn.Module):
     """Takes images (N, H, W, C), as networks of TensorFlow do."""
 
@@ -509,8 +525,13 @@ def test_one_output_may_be_one_class_that_an_image_has_or_not(tmp_path: Path) ->
 def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(num_classes=3)
     save_random_weights(network, tmp_path / "w.pth")
-    result = new(tmp_path, "p", "--weights", "w.pth", "--defaults", "-d", "num_classes=5")
+    words = ("p", "--weights", "w.pth", "--defaults", "-d")
+    refused = new(tmp_path, *words, "num_classes=5")
+    assert refused.returncode == 1
+    assert "of a network with 3 classes, not 5: leave out -d num_classes=5" in refused.stderr
+    assert not (tmp_path / "p").exists()
+    result = new(tmp_path, *words, "architecture=squeezenet1_0")
     assert result.returncode == 1
-    assert "-d num_classes=3" in result.stderr
+    assert "-d architecture=squeezenet1_1" in result.stderr
     assert "Fix it there" in result.stderr
     assert (tmp_path / "p" / "weights" / "w.pth").is_file()
