@@ -18,7 +18,7 @@ import pytest
 import torch
 import torchvision
 
-from conftest import Project, labels_of
+from conftest import Project, in_shell, labels_of
 from generator import facts
 from generator.errors import UserError
 from generator.fast import FastRenderer
@@ -590,7 +590,8 @@ def test_the_file_of_another_format_is_never_misread(
         named = "index_to_name" if "json" in files[other] else other
         named = named if label_format in ("text", "csv") else other
         assert f"-d label_format={named}" in outcome, (other, outcome)
-        assert "--labels" in outcome
+        following = outcome.splitlines()[-1]
+        assert following.endswith(f" {files[named]} && python archive.py"), following
 
 
 def test_a_folder_is_no_file_and_a_file_no_folder(
@@ -657,10 +658,22 @@ def test_the_named_format_fixes_it_and_the_labels_survive(
     run_suggestion(project, refused.stderr)
     assert labels.read_text() == content
     assert "class_to_idx.json" in project.run("archive.py").stderr
-    built = project.run("archive.py", "--labels", "index_to_name.json")
+    following = refused.stderr.splitlines()[-1].removeprefix("and then: ")
+    built = in_shell(following, project.path)
     assert built.returncode == 0, built.stderr
     assert "猫, dog, emu" in built.stdout
     assert "numbered from 1 to 4" in built.stdout
+    assert not labels.exists()
+    assert (project.path / "class_to_idx.json").read_text() == content
+
+
+def test_the_names_of_a_new_project_are_noted(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    torch.save(network_state(), project.path / "weights" / "w.pth")
+    note = "the names are those of a new project: write yours into"
+    assert note in project.run("archive.py").stdout
+    labels_of(project.path, ["class 0", "class 1", "class 2", "fox"])
+    assert note not in project.run("archive.py").stdout
 
 
 def test_the_data_set_can_lie_elsewhere(copy_project: Callable[..., Project]) -> None:
