@@ -96,12 +96,15 @@ class Making:
         Raises:
             ScriptError: It failed; the message ends with the command that goes on.
         """
-        advice = (
-            f"\n{self.project} is rendered and has your files. Fix it there, then: "
-            f"{inside(self.project, 'python archive.py')}"
-        )
+        rendered = f"\n{self.project} is rendered and has your files."
+        command = inside(self.project, "python archive.py")
         scripts = self.scripts or self.start()
-        scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
+        try:
+            advice = f"{rendered} Fix it there, then: {command}"
+            scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
+        except KeyboardInterrupt:
+            self.console.print(f"{rendered} To go on: {command}")
+            raise
 
     def render(
         self,

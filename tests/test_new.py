@@ -6,9 +6,12 @@ import argparse
 import base64
 import io
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
+import generator
 from conftest import Project, noise, render, save_random_weights, ts_template
 from generator.inspection import inspect_file
 from generator.new import label_answers, likely_of, names_for
@@ -124,6 +128,28 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["num_classes"] == 4
     assert answers["color_mode"] == "L"
     assert answers["image_size"] == 28
+
+
+def test_an_interrupted_archive_is_gone_on_with(tmp_path: Path) -> None:
+    save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
+    words = ["new", "p", "--weights", "w.pth", "--defaults", "-d", "backend=eager"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "generator.cli", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(generator.__file__).parent.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert any("[1/4] weights" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        printed = process.stdout.read()
+    assert process.returncode == 130
+    assert "p is rendered and has your files. To go on: cd p && " in printed
+    assert not list((tmp_path / "p").glob("model-store/*"))  # hidden ones, too
+    Project(tmp_path / "p").archive()
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
