@@ -152,7 +152,8 @@ class Scripts:
         self._errors.seek(0)
         # Warnings of libraries may come before.
         message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
-        reason = message.strip() or f"{script} was ended from outside (status {status})"
+        how = "has refused, as above" if status > 0 else f"was ended from outside (status {status})"
+        reason = message.strip() or f"{script} {how}"
         raise ScriptError(reason, step, advice)
 
 

@@ -352,6 +352,9 @@ CASES: dict[str, Case] = {
         "a.csv", "id,label\n0,a\n1,b\n2,a\n3,a\n4,b\n", "csv", "5 rows but only 2 classes"
     ),
     "numbers in one column": case("a.csv", "0 a\n1 b\n", "csv", "label_format=text"),
+    "an image": case(
+        "a.txt", b"\xff\xd8\xff\xe0\0\x10JFIF", "text", "is an image; expected the names"
+    ),
     "an empty name in a table": case("a.csv", "0,a\n1,\n", "csv", "class 1 is empty"),
     # -------------------------------------------------------------------------- huggingface
     "a config": case(
@@ -405,7 +408,7 @@ CASES: dict[str, Case] = {
     "wnids": case("data", ["n02119789/", "n02100735/"], "folders", ["n02100735", "n02119789"]),
     "no folders": case("data", ["a.jpg"], "folders", "no sub-folders"),
     "the parts of the data": case(
-        "data", ["train/a/", "val/a/"], "folders", "label_folder=.*/train"
+        "data", ["train/a/", "val/a/"], "folders", "(label_folder=|Name ).*/train"
     ),
     "too many folders": case("data", ["a/", "b/", "c/"], "folders", "3 classes, the .* has 2"),
     # ------------------------------------------------------------------ what is no label file
@@ -724,4 +727,6 @@ def test_the_example_that_a_project_brings_is_readable(
     project = projects(label_format)
     if name := facts.labels()[label_format]["file"]:
         (outcome,) = read(project, [(project.path / name, 2)])
-        assert outcome == [["class 0", "class 1"], []]
+        names, (note,) = outcome
+        assert names == ["class 0", "class 1"]
+        assert note.startswith("the names are those of a new project: write yours into")

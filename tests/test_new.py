@@ -130,6 +130,17 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["image_size"] == 28
 
 
+def test_a_damaged_image_is_told_from_a_damaged_project(tmp_path: Path) -> None:
+    save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
+    noise(0).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-99])
+    result = new(tmp_path, "p", "--weights", "w.pth", "--defaults", "--picture", "half.png")
+    assert result.returncode == 1
+    assert "the image file is damaged" in result.stdout
+    assert "predict.py has refused, as above\np has its archive" in result.stderr
+    assert "python predict.py IMAGE" in result.stderr
+
+
 def test_an_interrupted_archive_is_gone_on_with(tmp_path: Path) -> None:
     save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
     words = ["new", "p", "--weights", "w.pth", "--defaults", "-d", "backend=eager"]
