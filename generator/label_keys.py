@@ -22,7 +22,7 @@ KEY = re.compile(r"(?P<index>[^\s,;:|]+)(?:\s*[,;:|]\s*|\s+)(?P<name>\S.*)")
 
 
 class ContradictionError(LabelFileError):
-    """A label file whose names are not the checkpoint's."""
+    """A label file with other names than the checkpoint's."""
 
     conversions = ("--label-order outputs",)
 
@@ -126,10 +126,15 @@ def refuse_contradiction(path: Path, names: Sequence[str], own: Sequence[ClassNa
         for index, pair in enumerate(zip(names, one.names, strict=True))
         if index >= one.first and simple(pair[0]) != simple(pair[1])
     )
+    found = f"class {index} is {theirs!r} in {path} and {ours!r} in the checkpoint ({one})"
+    if sorted(map(simple, names[one.first :])) == sorted(map(simple, returned)):
+        raise LabelFileError(
+            f"{found}: the same names in another order. The checkpoint's are in the order of its "
+            "outputs: leave out --labels to take them"
+        )
     raise ContradictionError(
-        f"class {index} is {theirs!r} in {path} and {ours!r} in the checkpoint ({one}). Leave the "
-        "file out to take the checkpoint's names; or, to give these others, write each with its "
-        f'own: {{"{ours}": "NAME", ...}}'
+        f"{found}. Leave out --labels to take the checkpoint's names; or, to give these others, "
+        f'write each with its own: {{"{ours}": "NAME", ...}}'
     )
 
 

@@ -94,6 +94,8 @@ def inspect_labels(
     lists = agreed(own, num_classes)
     if path is None:
         return of_checkpoint(lists, num_classes)
+    if not path.exists():
+        raise LabelError(f"there is no label file and no folder {path}")
     try:
         return named(path, num_classes, lists, order)
     except LabelFileError as error:
@@ -183,6 +185,8 @@ def advice_on(error: LabelFileError, path: Path) -> str:
     }
     if options := [f"{x} if {meanings[x]}" for x in error.conversions if x]:
         return f". Add {', '.join(options)}"
+    if folder := error.answers.get("label_folder"):
+        return f". Name {shlex.quote(str(folder))} in its place"
     return f". Run: {copy_with(**error.answers)}" if error.answers else ""
 
 

@@ -90,18 +90,29 @@ class Making:
         self.scripts = self.stack.enter_context(Scripts())
         return self.scripts
 
-    def run(self, script: str, *arguments: str, timeout: float | None = None) -> None:
+    def run(
+        self, script: str, *arguments: str, timeout: float | None = None, advice: str = ""
+    ) -> None:
         """Run a script of the project.
+
+        Args:
+            script: The file in it.
+            arguments: Of its command line.
+            timeout: Seconds after which it is ended.
+            advice: What to do if it fails; "" for the archive, which is to be built again.
 
         Raises:
             ScriptError: It failed; the message ends with the command that goes on.
         """
-        advice = (
-            f"\n{self.project} is rendered and has your files. Fix it there, then: "
-            f"{inside(self.project, 'python archive.py')}"
-        )
+        rendered = f"\n{self.project} is rendered and has your files."
+        command = inside(self.project, "python archive.py")
+        advice = advice or f"{rendered} Fix it there, then: {command}"
         scripts = self.scripts or self.start()
-        scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
+        try:
+            scripts.run(self.project, script, *arguments, advice=advice, timeout=timeout)
+        except KeyboardInterrupt:
+            self.console.print(f"{rendered} To go on: {command}")
+            raise
 
     def render(
         self,
@@ -207,7 +218,9 @@ class Making:
             self.run("predict.py", *words)
             return
         sample = picture.resolve() if picture else noise(self.project)
-        self.run("predict.py", str(sample))
+        another = inside(self.project, f"python predict.py {item['metavar']}")
+        advice = f"\n{self.project} has its archive. To try another image: {another}"
+        self.run("predict.py", str(sample), advice=advice)
         if picture is None:
             sample.unlink()
             self.console.print("   (an image of noise, so any prediction will do)")

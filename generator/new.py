@@ -28,7 +28,14 @@ from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
-from generator.inspection.transforms import ASKED, as_answered, average, proposed
+from generator.inspection.transforms import (
+    ASKED,
+    TRACED,
+    as_answered,
+    average,
+    likely_size,
+    proposed,
+)
 from generator.layouts import convert, plain_name
 from generator.making import Changes, item_of
 from generator.rendering import installing
@@ -185,6 +192,8 @@ def what_is_told(
     known = answers_of(found, answers)
     if task is not None:
         known = task.answers_on_weights(found, known)
+    if model is None:
+        refuse_other_number(found, answers)
     known |= answers
     refuse_other_kind(found, known)
     refuse_framework(found, known, is_built=model is not None)
@@ -232,6 +241,16 @@ def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:
         raise UserError(
             f"{found.path} is of {known['architecture']}, which is a {' or '.join(arch.kinds)}; "
             f"task={task.value} takes a {task.networks}"
+        )
+
+
+def refuse_other_number(found: Inspection, answers: Mapping[str, Any]) -> None:
+    """Raise UserError for a number of classes that is not the file's."""
+    own, given = found.answers.get("num_classes"), answers.get("num_classes")
+    if own is not None and given is not None and str(own) != str(given):
+        raise UserError(
+            f"{found.path} is of a network with {own} classes, not {given}: leave out "
+            f"-d num_classes={given}"
         )
 
 
@@ -379,7 +398,8 @@ def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str
         return {}
     likely, whole = proposed(found, str(answers["architecture"]), task.facts)
     if whole is None:
-        return {}
+        size = likely_size(found, task.facts)
+        return {"image_size": size} if size else {}
     if "transforms" in answers or "image_size" in answers:  # the rest is not known
         likely = whole.answers
     if answers.get("image_size", whole.image_size) != whole.image_size:
@@ -460,11 +480,14 @@ def assumptions(
     if known.get("transforms", "custom") != "custom" or not unknown:
         return
     _, whole = proposed(found, str(answers["architecture"]), task.facts)
-    why = f", {whole.why}" if whole is not None else ""
+    is_traced = "image_size" in unknown and likely_size(found, task.facts) is not None
+    why = f", {whole.why}" if whole is not None else f", {TRACED}" if is_traced else ""
     described = f"transforms: {answers['transforms']}" + f", {transforms}" * bool(transforms)
     command = " ".join(
         ["-d transforms=custom", *(f"-d {name}={TRANSFORMS[name]}" for name in unknown)]
     )
+    if answers["color_mode"] == "L":
+        command = command.replace("R, G, B", "GRAY")
     yield f"{described} (assumed{why}; others: {command})"
 
 
@@ -540,12 +563,12 @@ def names_for(
         return None
     found = inspect_labels(labels, num_classes, own, order)
     if found.problem:
-        advice = ""
+        advice = "name the file or folder of this network with --labels"
+        if num_classes and len(found.names) < num_classes:
+            advice = "complete it, or name another with --labels"
         if task in tasks() and num_classes:
-            advice = tasks()[task].advice_on_labels(found.names, num_classes)
-        raise UserError(
-            f"{found.problem}; {advice or 'complete the file, or name another with --labels'}"
-        )
+            advice = tasks()[task].advice_on_labels(found.names, num_classes) or advice
+        raise UserError(f"{found.problem}; {advice}")
     for note in found.notes:
         console.print(f"   {printable(note)}")
     return found

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ for line in sys.stdin:
             raise
     print("\0", flush=True)
 """
+
+PATIENCE = 10  # seconds for a script to end after Ctrl-C
 
 
 def path_of_user() -> str:
@@ -98,9 +101,15 @@ class Scripts:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """End it."""
-        self._stack.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """End it; a script that Ctrl-C ends removes first what it has half made."""
+        try:
+            if kind is KeyboardInterrupt:
+                self._process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(PATIENCE)
+        finally:
+            self._stack.close()
 
     def run(
         self,
@@ -143,7 +152,8 @@ class Scripts:
         self._errors.seek(0)
         # Warnings of libraries may come before.
         message = re.split(r"^error: ", self._errors.read(), maxsplit=1, flags=re.MULTILINE)[-1]
-        reason = message.strip() or f"{script} was ended from outside (status {status})"
+        how = "has refused, as above" if status > 0 else f"was ended from outside (status {status})"
+        reason = message.strip() or f"{script} {how}"
         raise ScriptError(reason, step, advice)
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 import torchvision
 
-from conftest import Project, labels_of
+from conftest import Project, in_shell, labels_of
 from generator import facts
 from generator.errors import UserError
 from generator.fast import FastRenderer
@@ -352,6 +352,9 @@ CASES: dict[str, Case] = {
         "a.csv", "id,label\n0,a\n1,b\n2,a\n3,a\n4,b\n", "csv", "5 rows but only 2 classes"
     ),
     "numbers in one column": case("a.csv", "0 a\n1 b\n", "csv", "label_format=text"),
+    "an image": case(
+        "a.txt", b"\xff\xd8\xff\xe0\0\x10JFIF", "text", "is an image; expected the names"
+    ),
     "an empty name in a table": case("a.csv", "0,a\n1,\n", "csv", "class 1 is empty"),
     # -------------------------------------------------------------------------- huggingface
     "a config": case(
@@ -405,7 +408,7 @@ CASES: dict[str, Case] = {
     "wnids": case("data", ["n02119789/", "n02100735/"], "folders", ["n02100735", "n02119789"]),
     "no folders": case("data", ["a.jpg"], "folders", "no sub-folders"),
     "the parts of the data": case(
-        "data", ["train/a/", "val/a/"], "folders", "label_folder=.*/train"
+        "data", ["train/a/", "val/a/"], "folders", "(label_folder=|Name ).*/train"
     ),
     "too many folders": case("data", ["a/", "b/", "c/"], "folders", "3 classes, the .* has 2"),
     # ------------------------------------------------------------------ what is no label file
@@ -590,7 +593,8 @@ def test_the_file_of_another_format_is_never_misread(
         named = "index_to_name" if "json" in files[other] else other
         named = named if label_format in ("text", "csv") else other
         assert f"-d label_format={named}" in outcome, (other, outcome)
-        assert "--labels" in outcome
+        following = outcome.splitlines()[-1]
+        assert following.endswith(f" {files[named]} && python archive.py"), following
 
 
 def test_a_folder_is_no_file_and_a_file_no_folder(
@@ -657,10 +661,22 @@ def test_the_named_format_fixes_it_and_the_labels_survive(
     run_suggestion(project, refused.stderr)
     assert labels.read_text() == content
     assert "class_to_idx.json" in project.run("archive.py").stderr
-    built = project.run("archive.py", "--labels", "index_to_name.json")
+    following = refused.stderr.splitlines()[-1].removeprefix("and then: ")
+    built = in_shell(following, project.path)
     assert built.returncode == 0, built.stderr
     assert "猫, dog, emu" in built.stdout
     assert "numbered from 1 to 4" in built.stdout
+    assert not labels.exists()
+    assert (project.path / "class_to_idx.json").read_text() == content
+
+
+def test_the_names_of_a_new_project_are_noted(copy_project: Callable[..., Project]) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    torch.save(network_state(), project.path / "weights" / "w.pth")
+    note = "the names are those of a new project: write yours into"
+    assert note in project.run("archive.py").stdout
+    labels_of(project.path, ["class 0", "class 1", "class 2", "fox"])
+    assert note not in project.run("archive.py").stdout
 
 
 def test_the_data_set_can_lie_elsewhere(copy_project: Callable[..., Project]) -> None:
@@ -711,4 +727,6 @@ def test_the_example_that_a_project_brings_is_readable(
     project = projects(label_format)
     if name := facts.labels()[label_format]["file"]:
         (outcome,) = read(project, [(project.path / name, 2)])
-        assert outcome == [["class 0", "class 1"], []]
+        names, (note,) = outcome
+        assert names == ["class 0", "class 1"]
+        assert note.startswith("the names are those of a new project: write yours into")

@@ -6,9 +6,12 @@ import argparse
 import base64
 import io
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
+import generator
 from conftest import Project, noise, render, save_random_weights, ts_template
 from generator.inspection import inspect_file
 from generator.new import label_answers, likely_of, names_for
@@ -124,6 +128,55 @@ def test_an_onnx_file_needs_no_architecture(tmp_path: Path, own_model: Path) -> 
     assert answers["num_classes"] == 4
     assert answers["color_mode"] == "L"
     assert answers["image_size"] == 28
+
+
+def test_a_damaged_image_is_told_from_a_damaged_project(tmp_path: Path) -> None:
+    save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
+    noise(0).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-99])
+    result = new(tmp_path, "p", "--weights", "w.pth", "--defaults", "--picture", "half.png")
+    assert result.returncode == 1
+    assert "the image file is damaged" in result.stdout
+    assert "predict.py has refused, as above\np has its archive" in result.stderr
+    assert "python predict.py IMAGE" in result.stderr
+
+
+def test_an_interrupted_archive_is_gone_on_with(tmp_path: Path) -> None:
+    save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
+    words = ["new", "p", "--weights", "w.pth", "--defaults", "-d", "backend=eager"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "generator.cli", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(generator.__file__).parent.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert any("[1/4] weights" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        printed = process.stdout.read()
+    assert process.returncode == 130
+    assert "p is rendered and has your files. To go on: cd p && " in printed
+    assert not list((tmp_path / "p").glob("model-store/*"))  # hidden ones, too
+    Project(tmp_path / "p").archive()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_the_size_that_a_network_was_traced_with_is_assumed(
+    channels: int, mode: str, tmp_path: Path
+) -> None:
+    layers = nn.Conv2d(channels, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    network = nn.Sequential(*layers).eval()
+    save_random_weights(network, tmp_path / "random.pth")
+    torch.jit.trace(network, torch.zeros(1, channels, 96, 96)).save(tmp_path / "net.pt")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    result = new(tmp_path, "p", "--weights", "net.pt", "--labels", "names.txt", "--defaults")
+    assert result.returncode == 0, result.stderr
+    assert "(assumed, of the size it was traced with" in result.stdout
+    answers = yaml.safe_load((tmp_path / "p" / ".copier-answers.yml").read_text("utf-8"))
+    assert (answers["color_mode"], answers["image_size"]) == (mode, 96)
 
 
 class ChannelsLast(nn.Module):
@@ -509,8 +562,13 @@ def test_one_output_may_be_one_class_that_an_image_has_or_not(tmp_path: Path) ->
 def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(num_classes=3)
     save_random_weights(network, tmp_path / "w.pth")
-    result = new(tmp_path, "p", "--weights", "w.pth", "--defaults", "-d", "num_classes=5")
+    words = ("p", "--weights", "w.pth", "--defaults", "-d")
+    refused = new(tmp_path, *words, "num_classes=5")
+    assert refused.returncode == 1
+    assert "of a network with 3 classes, not 5: leave out -d num_classes=5" in refused.stderr
+    assert not (tmp_path / "p").exists()
+    result = new(tmp_path, *words, "architecture=squeezenet1_0")
     assert result.returncode == 1
-    assert "-d num_classes=3" in result.stderr
+    assert "-d architecture=squeezenet1_1" in result.stderr
     assert "Fix it there" in result.stderr
     assert (tmp_path / "p" / "weights" / "w.pth").is_file()

@@ -195,8 +195,32 @@ def test_labels_in_another_order_than_in_the_checkpoint_are_refused(
     assert (result.returncode == 0) == is_right, result.stderr
     if not is_right:
         assert (
-            f"another order, under {key}: class 2 is 'd' there, 'c' by the labels" in result.stderr
-        )
+            f"another order, under {key}: class 2 is 'd' there, 'c' by the labels. Put these into "
+            "its order: a, b, d, c"
+        ) in result.stderr
+
+
+def test_the_order_of_a_checkpoint_can_be_served_in_place_of_that_of_folders(
+    copy_released: Callable[..., Project], tmp_path: Path
+) -> None:
+    for name in "abcd":
+        (tmp_path / "train" / name).mkdir(parents=True)
+    project = copy_released(
+        architecture="custom",
+        num_classes=4,
+        weights="checkpoint",
+        label_format="folders",
+        label_folder=str(tmp_path / "train"),
+    )
+    content = {"state_dict": network_state(), "class_to_idx": {"a": 0, "b": 1, "c": 3, "d": 2}}
+    torch.save(content, project.path / "weights" / "w.pth")
+    refused = project.run("archive.py")
+    assert "class 2 is 'd' there, 'c' by the folders" in refused.stderr
+    run_suggestion(project, refused.stderr)
+    names = refused.stderr.rpartition("and write into labels.json: ")[2]
+    assert json.loads(names) == ["a", "b", "d", "c"]
+    (project.path / "labels.json").write_text(names)
+    project.archive()
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,7 @@ class Inspection:
         training: what the file tells of the network's training.
         hub: what lies beside weights of transformers.
         folder: of transformers, with a network for texts; it is served as a whole.
+        traced_size: in pixels, of the square images that it was traced with; it may take others.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -158,6 +159,7 @@ class Inspection:
     training: Training = field(default_factory=Training)
     hub: Hub | None = None
     folder: TextFolder | None = None
+    traced_size: int | None = None
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -310,6 +312,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         classes=match.head.classes or classes_of(reading),
         channels=match.channels or channels_of(reading),
         image_size=match.image_size or size_of(reading),
+        traced_size=traced_size_of(reading),
         head=match.head.kind,
         head_units=match.head.units,
         head_layers=dict(match.head.layers),
@@ -397,6 +400,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         classes=classes_of(reading),
         channels=channels_of(reading),
         image_size=size_of(reading),
+        traced_size=traced_size_of(reading),
         head=None,
         head_units=None,
         head_layers={},
@@ -497,8 +501,18 @@ def channels_of(reading: Reading) -> int | None:
 
 def size_of(reading: Reading) -> int | None:
     """Return the side of the image that the graph takes, if it takes no other."""
+    return None if reading.kind == "torchscript" else side_of(reading)
+
+
+def traced_size_of(reading: Reading) -> int | None:
+    """Return the side of the images that TorchScript was traced with."""
+    return side_of(reading) if reading.kind == "torchscript" else None
+
+
+def side_of(reading: Reading) -> int | None:
+    """Return the side of the images that the graph was made with, if they are squares."""
     shape = reading.input_shape
-    if reading.kind == "torchscript" or not shape or len(shape) != 4:
+    if not shape or len(shape) != 4:
         return None
     height, width = shape[1:3] if is_channels_last(reading) else shape[2:]
     return height if height == width else None

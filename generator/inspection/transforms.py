@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What is asked where the network scales images itself.
 ASKED = ("transforms", "image_size", "mean", "std")
+TRACED = "of the size it was traced with"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -192,6 +193,9 @@ def proposed(
         resize = found.resize_size if size == found.image_size else size
         mode = "stretch" if task["keeps_whole_image"] else found.resize_mode
         found = replace(found, image_size=size, resize_size=resize, resize_mode=mode)
+    elif (size := likely_size(inspection, task)) and size != found.image_size:
+        why = f"{TRACED}, and else {found.why}"
+        found = replace(found, image_size=size, resize_size=size, why=why)
     if inspection.channels == 1:
         found = replace(found, mean=(average(found.mean),), std=(average(found.std),))
     answers = found.answers
@@ -202,6 +206,14 @@ def proposed(
     if "preprocessing" in task:
         answers = {key: x for key, x in answers.items() if key in ASKED}
     return answers, found
+
+
+def likely_size(inspection: Inspection, task: Mapping[str, Any]) -> int | None:
+    """Return the likely side of the images that the network gets, by those it was traced with.
+
+    Whoever traces a network that takes any size, such as a segmenter, often takes a small one.
+    """
+    return None if task["keeps_whole_image"] else inspection.traced_size
 
 
 def preset(name: str, architecture: str | None, task: Mapping[str, Any]) -> Transforms | None:

@@ -62,7 +62,7 @@ def main() -> int:
         type=Path,
         metavar="FOLDER",
         default=LABELS,
-        help="default: LABELS in labels.py",
+        help="default: LABELS in tools/labels.py",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", default=MODEL_STORE, help="default: model-store"

@@ -40,7 +40,6 @@ def prepare_weights(source: Path, target: Path) -> str:
     network = own_network()
     own: Any = network.state_dict()
     saved = read_state_dict(source)
-    notes: list[str] = []
     state: Any = OrderedDict(saved)
     # The layout versions of its modules, without which some (MNASNet) refuse to load.
     state._metadata = getattr(saved, "_metadata", own._metadata)
@@ -58,7 +57,7 @@ def prepare_weights(source: Path, target: Path) -> str:
     check_network(source, Output(network).eval())
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())
-    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+    return f"{len(state)} tensors, {count / 1e6:.1f} M parameters"
 
 
 def own_network() -> nn.Module:

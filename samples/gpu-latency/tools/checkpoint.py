@@ -36,7 +36,6 @@ def prepare_weights(source: Path, target: Path) -> str:
     network = build_model(NUM_CLASSES)
     own: Any = network.state_dict()
     saved = read_state_dict(source)
-    notes: list[str] = []
     state: Any = OrderedDict(saved)
     # The layout versions of its modules, without which some (MNASNet) refuse to load.
     state._metadata = getattr(saved, "_metadata", own._metadata)
@@ -53,7 +52,7 @@ def prepare_weights(source: Path, target: Path) -> str:
         raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())
-    return "; ".join([f"{len(state)} tensors, {count / 1e6:.1f} M parameters", *notes])
+    return f"{len(state)} tensors, {count / 1e6:.1f} M parameters"
 
 
 def read_state_dict(path: Path) -> State:

@@ -8,9 +8,18 @@ from pathlib import Path
 
 from tools.label_files.index_to_name import parse_labels
 from tools.label_files.names import LabelFileError, in_order
-from tools.project import ROOT, ProjectError, change_answer
+from tools.project import ROOT, ProjectError, change_answer, in_project
 
 LABELS = ROOT / "index_to_name.json"
+# What the label file is called with another answer to label_format.
+FILES = {
+    "class_to_idx": "class_to_idx.json",
+    "csv": "labels.csv",
+    "huggingface": "config.json",
+    "imagenet": "index_to_name.json",
+    "list": "labels.json",
+    "text": "labels.txt",
+}
 
 
 def read_labels(num_classes: int, path: Path = LABELS) -> tuple[list[str], list[str]]:
@@ -24,6 +33,8 @@ def read_labels(num_classes: int, path: Path = LABELS) -> tuple[list[str], list[
         names, more = in_order(path, labels, num_classes)
     except LabelFileError as error:
         raise ProjectError(with_command(error, path)) from error
+    if names == [f"class {index}" for index in range(num_classes)]:
+        notes.append(f"the names are those of a new project: write yours into {path}")
     return names, notes + more
 
 
@@ -37,6 +48,9 @@ def with_command(error: LabelFileError, path: Path) -> str:
     if not error.answers:
         return str(error)
     text = f"{error}. Run: {change_answer(**error.answers)}"
-    if "label_format" in error.answers:
-        text += f"\nand then: python archive.py --labels {shlex.quote(str(path))}"
+    if file := FILES.get(str(error.answers.get("label_format"))):
+        path = path.resolve()
+        words = ["mv" if path == LABELS else "cp", str(path), file]
+        moving = f"{shlex.join(words)} && " if path != ROOT / file else ""
+        text += f"\nand then: {in_project(f'{moving}python archive.py')}"
     return text

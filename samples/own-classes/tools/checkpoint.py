@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shlex
 import zipfile
@@ -114,7 +115,9 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
             index = next(i for i, name in enumerate(names) if name != labels[i])
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index} is "
-                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its order"
+                f"{names[index]!r} there, {labels[index]!r} by the folders. To serve the "
+                f"checkpoint's order, run: {change_answer(label_format='list')}\n"
+                f"and write into labels.json: {json.dumps(names, ensure_ascii=False)}"
             )
 
 

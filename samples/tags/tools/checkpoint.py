@@ -114,7 +114,8 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
             index = next(i for i, name in enumerate(names) if name != labels[i])
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index} is "
-                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its order"
+                f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its "
+                f"order: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             )
 
 

@@ -13,6 +13,8 @@ from .names import LabelFileError
 NO_LABELS = {
     b"\x80": "is a pickle, which can run code when it is read; save the names as JSON",
     b"(dp": "is a pickle, which can run code when it is read; save the names as JSON",
+    b"\xff\xd8\xff": "is an image; expected the names of the classes",
+    b"\x89PNG": "is an image; expected the names of the classes",
     b"PK\x03\x04": "is a zip file, such as a checkpoint or a spreadsheet; save the names as text",
     b"\x93NUMPY": "is a NumPy array; save the names as JSON",
     b"version https://git-lfs": "is a Git LFS pointer; run: git lfs pull",
