@@ -163,6 +163,7 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     for name in ("images", "labels"):
         (tmp_path / "yolo" / name).mkdir(parents=True)
     (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     task, found = told_by(tmp_path / "yolo", {})
     assert task.value == "object_detection" and found.answers["num_classes"] == 2
 
@@ -179,8 +180,19 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         told_by(tmp_path / "yolo", {})
     assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
 
+    for line in ("0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"):
+        for name in ("a", "b"):  # keypoints, as Ultralytics has them, without their kpt_shape
+            (tmp_path / "yolo" / "labels" / f"{name}.txt").write_text(line)
+        with pytest.raises(UserError, match=r"a.txt, line 1, is a box with keypoints, or a pol"):
+            told_by(tmp_path / "yolo", {})
+        assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
+    (tmp_path / "yolo" / "classes.txt").unlink()
+    with pytest.raises(UserError, match=r"there is no file .*classes\.txt"):
+        told_by(tmp_path / "yolo", {})
+
     for name in ("images", "labels"):
         (tmp_path / "coco8" / name / "train").mkdir(parents=True)
+    (tmp_path / "coco8" / "labels" / "train" / "a.txt").touch()
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
     part = tmp_path / "coco8" / "images" / "train"
     assert parts_of(tmp_path / "coco8") == (part, None)

@@ -151,6 +151,28 @@ def refused(project: Project, *arguments: str) -> str:
     return result.stderr
 
 
+# Prints for each of some data why they are refused.
+READ = """
+import sys
+from pathlib import Path
+from tools.dataset import read_dataset
+from tools.project import ProjectError
+from training.task import class_names
+
+for path in map(Path, sys.argv[1:]):
+    try:
+        read_dataset(path, class_names(path))
+        print("read")
+    except ProjectError as error:
+        print(" ".join(str(error).split()))
+"""
+
+
+def said_of(project: Project, *data: Path) -> list[str]:
+    """Return what train.py says when it reads each of some data: why it refuses, or "read"."""
+    return run(project, "-c", READ, *map(str, data)).splitlines()
+
+
 @pytest.mark.parametrize("output", ["logits", "binary_logit"])
 def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     answers = {"task": "semantic_segmentation", "image_size": 24, "model_output": output}
