@@ -204,7 +204,7 @@ def endings() -> frozenset[str]:
 def images_in(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder, at any depth, in order; hidden ones are left out."""
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(x for x in folders if not x.startswith("."))
+        folders[:] = sorted(filter(is_shown, folders))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in endings():
                 yield Path(root, name)
@@ -225,7 +225,12 @@ def has_colours(data: Path) -> bool:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, in order; hidden ones are left out."""
-    return sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
+    return sorted(x for x in folder.iterdir() if x.is_dir() and is_shown(x.name))
+
+
+def is_shown(name: str) -> bool:
+    """Tell whether a folder is none that a system or a tool leaves among others."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def rows_of(path: Path) -> list[Row]:
@@ -250,21 +255,29 @@ def as_row(content: object) -> Row:
     if not isinstance(content, dict):
         raise ValueError(f"a line holds a {type(content).__name__}; expected a mapping")
     return {
-        str(key): "|".join(map(str, x)) if isinstance(x, list) else str(x)
+        str(key): "".join(f"{each}|" for each in x) if isinstance(x, list) else str(x)
         for key, x in content.items()
+        if x is not None
     }
 
 
 def names_in(labels: Iterable[str]) -> list[str]:
     """Return each of the labels once: sorted, by number if all are numbers, as train.py does."""
-    names = set(labels)
+    names = {label.strip() for label in labels} - {""}
     by_number = all(name.isdecimal() for name in names)
     return sorted(names, key=(lambda name: (int(name), name)) if by_number else None)
 
 
 def parted(cells: Sequence[str]) -> list[list[str]]:
-    """Return the labels of cells that may have several: with |, ; or, without these, spaces."""
+    """Return the labels of cells that may have several: with |, ; or, without these, spaces.
+
+    Raises:
+        UserError: Something else is between them.
+    """
     separator = next((x for x in "|;" if any(x in cell for cell in cells)), None)
+    for cell in cells if separator is None else ():
+        if "," in cell or cell.startswith("["):
+            raise UserError(f"the labels {cell!r}: expected | between names, as in cat|dog")
     return [[x.strip() for x in cell.split(separator) if x.strip()] for cell in cells]
 
 

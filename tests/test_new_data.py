@@ -126,6 +126,46 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
     table.write_text("text,labels\ngood,a\nbad,b\n")
     with pytest.raises(UserError, match="-d problem_type=multi_label_classification"):
         told_by(table, {})
+    table.write_text("file,labels\na.png,\"['MEL', 'NV']\"\nb.png,\n")
+    with pytest.raises(UserError, match="between names, as in"):
+        told_by(table, {})
+    table.write_text("file,label\na.png, MEL\nb.png,MEL \nc.png,\nd.png,NV\n")
+    assert told_by(table, {})[1].classes == ["MEL", "NV"]
+    lines = table.with_suffix(".jsonl")
+    lines.write_text('{"text": "a", "labels": ["New York"]}\n{"text": "b", "labels": []}\n')
+    assert told_by(lines, {})[1].classes == ["New York"]
+
+
+def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
+    def write(*names: str) -> Path:
+        folder = tmp_path / str(len([*tmp_path.iterdir()]))
+        for name in names:
+            (folder / name).mkdir(parents=True)
+            Image.new("L", (8, 8)).save(folder / name / "a.png")
+        return folder
+
+    archive = write("cat", "dog", "__MACOSX/cat", ".ipynb_checkpoints")
+    assert told_by(archive, {})[1].classes == ["cat", "dog"]
+    for names in (("training_set/cat", "test_set/cat"), ("seg_train", "seg_test", "seg_pred")):
+        with pytest.raises(UserError, match=r"name that: (seg_pred|test_set), "):
+            told_by(write(*names), {})
+    (archive / "fish").mkdir()
+    with pytest.raises(UserError, match="no image is in fish, of which nothing can be learned"):
+        told_by(archive, {})
+    assert told_by(archive, {"num_classes": 3})[1].classes == ["cat", "dog", "fish"]
+
+
+def test_gray_levels_are_no_classes(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images" / "a.png")
+    for values in ((0, 127, 255), (0, 38, 75, 113), range(255)):
+        mask = np.zeros((16, 16), np.uint8)
+        mask.flat[: len(values)] = values
+        Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+        with pytest.raises(UserError, match="Gray levels or colours are none"):
+            told_by(tmp_path, {})
+        assert told_by(tmp_path, {"num_classes": 255})[0].value == "semantic_segmentation"
 
 
 def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
