@@ -20,7 +20,8 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
             "are the classes, with --labels or in the answer label_folder",
             label_folder="FOLDER",
         ) from error
-    names = [name for name in folders if not name.startswith(".")]
+    hidden = [name for name in folders if name.startswith(".") or name == "__MACOSX"]
+    names = [name for name in folders if name not in hidden]
     if not names:
         raise LabelFileError(f"{path} has no sub-folders; expected one for each class")
     if len(names) > 1 and PARTS_OF_DATA.issuperset(name.lower() for name in names):
@@ -29,5 +30,4 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
             f"{path} holds {', '.join(names)}, which are no classes",
             label_folder=(path / training).resolve().as_posix(),
         )
-    hidden = [name for name in folders if name.startswith(".")]
     return [*enumerate(names)], [f"left out: {abbreviate(hidden)}"] if hidden else []
