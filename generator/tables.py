@@ -254,6 +254,9 @@ def as_row(content: object) -> Row:
     """Return what a line of JSON holds, a list as a cell of several labels."""
     if not isinstance(content, dict):
         raise ValueError(f"a line holds a {type(content).__name__}; expected a mapping")
+    for key, x in content.items():
+        if key == "labels" and isinstance(x, list) and any(x.count(each) > 1 for each in x):
+            raise ValueError(f"{x} has a label twice; expected the names of classes")
     return {
         str(key): "".join(f"{each}|" for each in x) if isinstance(x, list) else str(x)
         for key, x in content.items()

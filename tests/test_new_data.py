@@ -134,6 +134,9 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
     lines = table.with_suffix(".jsonl")
     lines.write_text('{"text": "a", "labels": ["New York"]}\n{"text": "b", "labels": []}\n')
     assert told_by(lines, {})[1].classes == ["New York"]
+    lines.write_text('{"text": "a", "labels": [0, 1, 0]}\n')
+    with pytest.raises(UserError, match="has a label twice; expected the names of classes"):
+        told_by(lines, {})
 
 
 def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
