@@ -56,7 +56,8 @@ def read_yolo_folder(path: Path) -> YoloFolder:
     file = path / "classes.txt"
     if file.is_file():
         found[file] = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    if yaml_file is not None and ("names" in settings or not found):
+    is_beside = yaml_file == path / "data.yaml"  # one further up may be of other data
+    if yaml_file is not None and (not found or (is_beside and "names" in settings)):
         found[yaml_file] = names_in(settings, yaml_file)
     notes = path / "notes.json"
     if notes.is_file() and (names := names_in_notes(notes)):
