@@ -18,6 +18,7 @@ from generator.errors import UserError
 from generator.shared.yolo import (
     YoloError,
     YoloFolder,
+    check_files,
     find_folders,
     lines_of,
     read_yolo_folder,
@@ -92,9 +93,10 @@ def objects_in_folder(folder: YoloFolder) -> Objects:
     """Return what a folder as YOLO has it tells.
 
     Raises:
-        YoloError: One of its text files cannot be read.
+        YoloError: One of its text files cannot be read, or is of no image.
     """
     found = list(images_in(folder.images))
+    check_files(folder, [image for image in found if image.parent == folder.images])
     names, sample = objects(folder.names), next(iter(found), None)
     if points := keypoints_in(folder.settings):
         what = f"{len(found)} images with keypoints as YOLO has them"
@@ -266,7 +268,7 @@ def as_row(content: object) -> Row:
 
 def names_in(labels: Iterable[str]) -> list[str]:
     """Return each of the labels once: sorted, by number if all are numbers, as train.py does."""
-    names = {label.strip() for label in labels} - {""}
+    names = {*labels} - {""}  # train.py names the place of a label that is missing
     by_number = all(name.isdecimal() for name in names)
     return sorted(names, key=(lambda name: (int(name), name)) if by_number else None)
 

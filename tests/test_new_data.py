@@ -206,6 +206,7 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     for name in ("images", "labels"):
         (tmp_path / "yolo" / name).mkdir(parents=True)
     (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
+    Image.new("L", (8, 8)).save(tmp_path / "yolo" / "images" / "a.png")
     (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     task, found = told_by(tmp_path / "yolo", {})
     assert task.value == "object_detection" and found.answers["num_classes"] == 2
@@ -237,6 +238,8 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         (tmp_path / "coco8" / name / "train").mkdir(parents=True)
     (tmp_path / "coco8" / "labels" / "train" / "a.txt").touch()
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
+    with pytest.raises(UserError, match="whose images are left out; name one of its folders"):
+        told_by(tmp_path / "coco8", {})
     part = tmp_path / "coco8" / "images" / "train"
     assert parts_of(tmp_path / "coco8") == (part, None)
     assert list(told_by(part, {})[1].classes) == ["background", "cat", "dog"]

@@ -106,7 +106,7 @@ class ImageClassification(Task):
         rows = rows_of(path)
         if not rows or not {"file", "label"} <= rows[0].keys():
             return None
-        names = names_in(row["label"] for row in rows)
+        names = names_in(row["label"].strip() for row in rows)
         what = f"{len(rows)} images in the column file, their classes in the column label"
         sample = path.parent / rows[0]["file"]
         return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)

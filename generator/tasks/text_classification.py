@@ -36,7 +36,7 @@ class TextClassification(Task):
             problem = "multi_label_classification"
             doubts = doubts_on("problem_type", problem, labels, "text")
         elif "label" in rows[0]:
-            names = names_in(row.get("label", "") for row in rows)
+            names = names_in(row.get("label", "").strip() for row in rows)
             problem, doubts = "single_label_classification", {}
         else:
             return None
