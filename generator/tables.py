@@ -230,6 +230,11 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(x for x in folder.iterdir() if x.is_dir() and is_shown(x.name))
 
 
+def tables_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that may hold a table or COCO's JSON, in order."""
+    return sorted(x for x in folder.iterdir() if x.suffix.lower() in (".csv", ".json", ".jsonl"))
+
+
 def is_shown(name: str) -> bool:
     """Tell whether a folder is none that a system or a tool leaves among others."""
     return not name.startswith(".") and name != "__MACOSX"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -152,6 +153,11 @@ def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
     for names in (("training_set/cat", "test_set/cat"), ("seg_train", "seg_test", "seg_pred")):
         with pytest.raises(UserError, match=r"name that: (seg_pred|test_set), "):
             told_by(write(*names), {})
+    (archive / "train").mkdir()
+    (archive / "train" / "_annotations.coco.json").touch()  # as Roboflow has it
+    with pytest.raises(UserError, match=r"name that: _annotations\.coco\.json"):
+        told_by(archive / "train", {})
+    shutil.rmtree(archive / "train")
     (archive / "fish").mkdir()
     with pytest.raises(UserError, match="no image is in fish, of which nothing can be learned"):
         told_by(archive, {})
