@@ -279,7 +279,11 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "texts in polygons": ({"segmentation": [["1"] * 6]}, "no list of polygons with three corners"),
     "too few runs": (
         {"segmentation": {"size": [64, 96], "counts": [1, 2]}},
-        "the run lengths add up to 3, not to (64, 96)",
+        "the run lengths add up to 3 pixels, not to (64, 96)",
+    ),
+    "damaged runs": (
+        {"segmentation": {"size": [64, 96], "counts": "xx"}},
+        "pixels, not to (64, 96)",
     ),
     "line": ({"segmentation": [[1, 1, 9, 9]]}, "no list of polygons with three corners"),
     "other size": (
