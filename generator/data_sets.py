@@ -18,7 +18,7 @@ from generator.inspection.transforms import as_answered
 from generator.labels import Labels, inspect_labels
 from generator.making import Training
 from generator.new import label_answers, put_files
-from generator.tables import has_colours
+from generator.tables import folders_in, has_colours, tables_in
 from generator.tasks import DataSet, Task, tasks
 
 TRAINING = ("train", "training")  # names of folders
@@ -206,7 +206,10 @@ def told_by(data: Path, answers: Mapping[str, Any]) -> tuple[Task, DataSet]:
     found = [(task, told) for task, told in found if told.sure] or found
     if not found:
         forms = "".join(f"\n    {task.value}: {task.facts['data']}" for task in known)
-        raise UserError(f"{data} has none of the forms of data that train.py takes:{forms}")
+        held = [*folders_in(data), *tables_in(data)] if data.is_dir() else []
+        names = ", ".join(x.name for x in held[:SHOWN])
+        parts = f"\nIf one of these, which it holds, has one, name that: {names}" if held else ""
+        raise UserError(f"{data} has none of the forms of data that train.py takes:{forms}{parts}")
     if len(found) > 1:
         lines = "".join(f"\n    -d task={task.value}: {task.facts['title']}" for task, _ in found)
         raise UserError(f"{data} may be for several tasks. Add the one that it is:{lines}")

@@ -15,7 +15,14 @@ from typing import Any
 from PIL import Image
 
 from generator.errors import UserError
-from generator.shared.yolo import YoloError, find_folders, lines_of, read_yolo_folder
+from generator.shared.yolo import (
+    YoloError,
+    YoloFolder,
+    check_files,
+    find_folders,
+    lines_of,
+    read_yolo_folder,
+)
 from generator.shared.yolo_keypoints import keypoints_in
 
 GRAY = ("1", "L", "LA", "I", "I;16", "F")  # modes of Pillow
@@ -33,8 +40,7 @@ class Objects:
         sample: an image; None if there is none.
         has_masks: whether each object has a mask.
         has_boxes: whether each object has a box that was not made of its mask.
-        mixed: where a folder of YOLO has one object with a box, and one with a polygon; "" if all
-            have the same.
+        doubt: what speaks against the form that a folder of YOLO has; "" if nothing does.
         keypoints: the names of each object's keypoints, or how many there are; None if there are
             none.
     """
@@ -44,7 +50,7 @@ class Objects:
     sample: Path | None
     has_masks: bool
     has_boxes: bool = True
-    mixed: str = ""
+    doubt: str = ""
     keypoints: Sequence[str] | int | None = None
 
     @property
@@ -54,7 +60,11 @@ class Objects:
 
 
 def objects_of(path: Path) -> Objects | None:
-    """Return what data tell of objects in images; None if they have neither form."""
+    """Return what data tell of objects in images; None if they have neither form.
+
+    Raises:
+        UserError: They have one, and cannot be read.
+    """
     if path.is_dir():
         return objects_in_yolo(path)
     if path.is_file() and path.suffix.lower() == ".json":
@@ -63,39 +73,92 @@ def objects_of(path: Path) -> Objects | None:
 
 
 def objects_in_yolo(path: Path) -> Objects | None:
-    """Return what a folder as YOLO has it tells; None if it is none."""
-    if not all(folder.is_dir() for folder in find_folders(path)):
+    """Return what a folder as YOLO has it tells; None if it is none.
+
+    Raises:
+        UserError: It is one, and cannot be read.
+    """
+    folders = find_folders(path)
+    if not all(folder.is_dir() for folder in folders):
+        return None
+    if not any(file.suffix.lower() == ".txt" for file in folders[1].rglob("*")):
         return None
     try:
-        folder = read_yolo_folder(path)
-    except YoloError:  # train.py says why
-        return None
+        return objects_in_folder(read_yolo_folder(path))
+    except YoloError as error:
+        raise UserError(str(error)) from error
+
+
+def objects_in_folder(folder: YoloFolder) -> Objects:
+    """Return what a folder as YOLO has it tells.
+
+    Raises:
+        YoloError: One of its text files cannot be read, or is of no image.
+    """
     found = list(images_in(folder.images))
+    check_files(folder, [image for image in found if image.parent == folder.images])
     names, sample = objects(folder.names), next(iter(found), None)
     if points := keypoints_in(folder.settings):
         what = f"{len(found)} images with keypoints as YOLO has them"
         return Objects(what, names, sample, has_masks=False, keypoints=points)
     places: dict[bool, str] = {}  # of the first line of either form, by whether it is a polygon
+    are_points = True  # whether all that would be polygons may be boxes with keypoints
     for image in found:
         for place, line in lines_of(folder.labels / f"{image.stem}.txt"):
-            places.setdefault(len(line.split()) > 5, place)
-    mixed = ""
+            words = line.split()
+            places.setdefault(len(words) > 5, place)
+            are_points = are_points and (len(words) <= 5 or may_be_points(words[1:]))
+    doubt = ""
     if len(places) == 2:
-        mixed = f"{places[False]}, is a box, {places[True]}, a polygon"
+        doubt = (
+            f"{places[False]}, is a box, {places[True]}, a polygon. To learn boxes of both alike"
+        )
+    elif True in places and are_points:
+        doubt = (
+            f"{places[True]}, is a box with keypoints, or a polygon. Keypoints need kpt_shape in a "
+            "data.yaml, such as kpt_shape: [17, 3]. To learn boxes of polygons"
+        )
     return Objects(
         f"{len(found)} images with {'polygons' if True in places else 'boxes'} as YOLO has them",
         names,
         sample,
         has_masks=[*places] == [True],
         has_boxes=True not in places,
-        mixed=mixed,
+        doubt=doubt,
     )
 
 
-def objects_in_coco(path: Path) -> Objects | None:
-    """Return what a JSON file of COCO tells; None if it is none."""
+def may_be_points(words: Sequence[str]) -> bool:
+    """Tell whether numbers may be a box and keypoints in it, with a visibility or without.
+
+    A polygon would have its first corner amid the others, and its second as far from 0, 0 as these
+    are from each other: one may, all of many do not.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        x, y, width, height, *rest = map(float, words)
+    except ValueError:  # train.py says why
+        return False
+    for count in (2, 3):
+        points = [rest[i : i + count] for i in range(0, len(rest), count)]
+        if rest and all(
+            len(point) == count
+            and (abs(point[0] - x) <= width / 2 and abs(point[1] - y) <= height / 2)
+            and point[2:] in ([], [0], [1], [2])
+            for point in points
+            if any(point[:2])
+        ):
+            return True
+    return False
+
+
+def objects_in_coco(path: Path) -> Objects | None:
+    """Return what a JSON file of COCO tells; None if it is none.
+
+    Raises:
+        UserError: Two classes cannot be told apart.
+    """
+    try:
+        content = json.loads(path.read_bytes())
         categories = {x["id"]: str(x["name"]) for x in content["categories"]}
         files = [str(x["file_name"]) for x in content["images"]]
         masks = [bool(x.get("segmentation")) for x in content["annotations"]]
@@ -103,6 +166,8 @@ def objects_in_coco(path: Path) -> Objects | None:
         names = [categories[number] for number in sorted(categories)]
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+    if len(categories) < len(content["categories"]):
+        raise UserError(f"{path}: several categories have the same id")
     places = [folder / name for folder in (path.parent, path.parent / "images") for name in files]
     what = f"{len(files)} images with {len(masks)} objects in a JSON file of COCO"
     sample = next((place for place in places if place.is_file()), None)
@@ -141,7 +206,7 @@ def endings() -> frozenset[str]:
 def images_in(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder, at any depth, in order; hidden ones are left out."""
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(x for x in folders if not x.startswith("."))
+        folders[:] = sorted(filter(is_shown, folders))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in endings():
                 yield Path(root, name)
@@ -162,7 +227,17 @@ def has_colours(data: Path) -> bool:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, in order; hidden ones are left out."""
-    return sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
+    return sorted(x for x in folder.iterdir() if x.is_dir() and is_shown(x.name))
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that may hold a table or COCO's JSON, in order."""
+    return sorted(x for x in folder.iterdir() if x.suffix.lower() in (".csv", ".json", ".jsonl"))
+
+
+def is_shown(name: str) -> bool:
+    """Tell whether a folder is none that a system or a tool leaves among others."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def rows_of(path: Path) -> list[Row]:
@@ -186,22 +261,33 @@ def as_row(content: object) -> Row:
     """Return what a line of JSON holds, a list as a cell of several labels."""
     if not isinstance(content, dict):
         raise ValueError(f"a line holds a {type(content).__name__}; expected a mapping")
+    for key, x in content.items():
+        if key == "labels" and isinstance(x, list) and any(x.count(each) > 1 for each in x):
+            raise ValueError(f"{x} has a label twice; expected the names of classes")
     return {
-        str(key): "|".join(map(str, x)) if isinstance(x, list) else str(x)
+        str(key): "".join(f"{each}|" for each in x) if isinstance(x, list) else str(x)
         for key, x in content.items()
+        if x is not None
     }
 
 
 def names_in(labels: Iterable[str]) -> list[str]:
     """Return each of the labels once: sorted, by number if all are numbers, as train.py does."""
-    names = set(labels)
+    names = {*labels} - {""}  # train.py names the place of a label that is missing
     by_number = all(name.isdecimal() for name in names)
     return sorted(names, key=(lambda name: (int(name), name)) if by_number else None)
 
 
 def parted(cells: Sequence[str]) -> list[list[str]]:
-    """Return the labels of cells that may have several: with |, ; or, without these, spaces."""
+    """Return the labels of cells that may have several: with |, ; or, without these, spaces.
+
+    Raises:
+        UserError: Something else is between them.
+    """
     separator = next((x for x in "|;" if any(x in cell for cell in cells)), None)
+    for cell in cells if separator is None else ():
+        if "," in cell or cell.startswith("["):
+            raise UserError(f"the labels {cell!r}: expected | between names, as in cat|dog")
     return [[x.strip() for x in cell.split(separator) if x.strip()] for cell in cells]
 
 

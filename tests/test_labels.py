@@ -396,10 +396,10 @@ CASES: dict[str, Case] = {
     ),
     "hidden entries": case(
         "data",
-        ["a/", "b/", ".ipynb_checkpoints/", ".DS_Store"],
+        ["a/", "b/", ".ipynb_checkpoints/", ".DS_Store", "__MACOSX/"],
         "folders",
         AB,
-        note=r"left out: \.ipynb_checkpoints",
+        note=r"left out: \.ipynb_checkpoints, __MACOSX",
     ),
     "files beside folders": case("data", ["a/", "b/", "README.md"], "folders", AB),
     "folders of any language": case(
@@ -409,6 +409,9 @@ CASES: dict[str, Case] = {
     "no folders": case("data", ["a.jpg"], "folders", "no sub-folders"),
     "the parts of the data": case(
         "data", ["train/a/", "val/a/"], "folders", "(label_folder=|Name ).*/train"
+    ),
+    "the parts of the data, named at length": case(
+        "data", ["training_set/a/", "test_set/a/"], "folders", "label_folder=.*/training_set"
     ),
     "too many folders": case("data", ["a/", "b/", "c/"], "folders", "3 classes, the .* has 2"),
     # ------------------------------------------------------------------ what is no label file

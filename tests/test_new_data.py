@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -126,6 +127,54 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
     table.write_text("text,labels\ngood,a\nbad,b\n")
     with pytest.raises(UserError, match="-d problem_type=multi_label_classification"):
         told_by(table, {})
+    table.write_text("file,labels\na.png,\"['MEL', 'NV']\"\nb.png,\n")
+    with pytest.raises(UserError, match="between names, as in"):
+        told_by(table, {})
+    table.write_text("file,label\na.png, MEL\nb.png,MEL \nc.png,\nd.png,NV\n")
+    assert told_by(table, {})[1].classes == ["MEL", "NV"]
+    lines = table.with_suffix(".jsonl")
+    lines.write_text('{"text": "a", "labels": ["New York"]}\n{"text": "b", "labels": []}\n')
+    assert told_by(lines, {})[1].classes == ["New York"]
+    lines.write_text('{"text": "a", "labels": [0, 1, 0]}\n')
+    with pytest.raises(UserError, match="has a label twice; expected the names of classes"):
+        told_by(lines, {})
+
+
+def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
+    def write(*names: str) -> Path:
+        folder = tmp_path / str(len([*tmp_path.iterdir()]))
+        for name in names:
+            (folder / name).mkdir(parents=True)
+            Image.new("L", (8, 8)).save(folder / name / "a.png")
+        return folder
+
+    archive = write("cat", "dog", "__MACOSX/cat", ".ipynb_checkpoints")
+    assert told_by(archive, {})[1].classes == ["cat", "dog"]
+    for names in (("training_set/cat", "test_set/cat"), ("seg_train", "seg_test", "seg_pred")):
+        with pytest.raises(UserError, match=r"name that: (seg_pred|test_set), "):
+            told_by(write(*names), {})
+    (archive / "train").mkdir()
+    (archive / "train" / "_annotations.coco.json").touch()  # as Roboflow has it
+    with pytest.raises(UserError, match=r"name that: _annotations\.coco\.json"):
+        told_by(archive / "train", {})
+    shutil.rmtree(archive / "train")
+    (archive / "fish").mkdir()
+    with pytest.raises(UserError, match="no image is in fish, of which nothing can be learned"):
+        told_by(archive, {})
+    assert told_by(archive, {"num_classes": 3})[1].classes == ["cat", "dog", "fish"]
+
+
+def test_gray_levels_are_no_classes(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images" / "a.png")
+    for values in ((0, 127, 255), (0, 38, 75, 113), range(255)):
+        mask = np.zeros((16, 16), np.uint8)
+        mask.flat[: len(values)] = values
+        Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+        with pytest.raises(UserError, match="Gray levels or colours are none"):
+            told_by(tmp_path, {})
+        assert told_by(tmp_path, {"num_classes": 255})[0].value == "semantic_segmentation"
 
 
 def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
@@ -163,6 +212,8 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     for name in ("images", "labels"):
         (tmp_path / "yolo" / name).mkdir(parents=True)
     (tmp_path / "yolo" / "classes.txt").write_text("cat\n")
+    Image.new("L", (8, 8)).save(tmp_path / "yolo" / "images" / "a.png")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     task, found = told_by(tmp_path / "yolo", {})
     assert task.value == "object_detection" and found.answers["num_classes"] == 2
 
@@ -179,9 +230,22 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         told_by(tmp_path / "yolo", {})
     assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
 
+    for line in ("0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"):
+        for name in ("a", "b"):  # keypoints, as Ultralytics has them, without their kpt_shape
+            (tmp_path / "yolo" / "labels" / f"{name}.txt").write_text(line)
+        with pytest.raises(UserError, match=r"a.txt, line 1, is a box with keypoints, or a pol"):
+            told_by(tmp_path / "yolo", {})
+        assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
+    (tmp_path / "yolo" / "classes.txt").unlink()
+    with pytest.raises(UserError, match=r"there is no file .*classes\.txt"):
+        told_by(tmp_path / "yolo", {})
+
     for name in ("images", "labels"):
         (tmp_path / "coco8" / name / "train").mkdir(parents=True)
+    (tmp_path / "coco8" / "labels" / "train" / "a.txt").touch()
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
+    with pytest.raises(UserError, match="whose images are left out; name one of its folders"):
+        told_by(tmp_path / "coco8", {})
     part = tmp_path / "coco8" / "images" / "train"
     assert parts_of(tmp_path / "coco8") == (part, None)
     assert list(told_by(part, {})[1].classes) == ["background", "cat", "dog"]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from copier import run_copy
 from PIL import Image
+from test_train_tasks import said_of
 
 from conftest import Project, encode, render
 from generator.rendering import plain_copy
@@ -145,6 +146,55 @@ def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) 
     assert result.returncode == 1
     assert "has 4 classes" in result.stderr
     assert "-d num_classes=4" in result.stderr
+
+
+# Rows of a table, and what is said of them.
+TABLES = [
+    ("file,label\na.png, Hund\nb.png,Hund \n", "read"),
+    ("file,label\na.png,Hund\na.png,猫\n", "line 3: a.png is 猫, and Hund in"),
+    ("file,label\na.png,Hund\nb.png,\n", "line 3: there is no label"),
+    ("file;label\na.png;Hund\n", "line 1: the columns file;label; expected file and label"),
+    ("a.png,Hund\nb.png,猫\n", "line 1: the columns a.png, Hund; expected file and label"),
+    ("file,label,label\na.png,1,2\n", "line 1: there are several columns 'label'"),
+    ("file,label\na.png,Hund\n".encode("utf-16"), "cannot be read as CSV in UTF-8"),
+]
+# Folders with an image each, and what is said of them.
+FOLDERS = [
+    (["Hund", "猫", "__MACOSX", "Hund/.ipynb_checkpoints", ".cache"], "read"),
+    (["training_set/Hund", "test_set/Hund"], "test_set, training_set, which are no classes"),
+    (["train/Hund", "val/Hund", "chest_xray/Hund"], "chest_xray, train, val, which are no classes"),
+    (["fold1/Hund", "fold2/Hund"], "fold1, fold2, which are no classes"),
+    (["JPEGImages", "SegmentationClass"], "which are no classes"),
+]
+
+
+def test_tables_and_folders_as_people_have_them(trained: Project, tmp_path: Path) -> None:
+    image = encode(Image.new("RGB", (8, 8)))
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(image)
+    places = []
+    for number, (text, _) in enumerate(TABLES):
+        places.append(tmp_path / f"{number}.csv")
+        places[-1].write_bytes(text if isinstance(text, bytes) else text.encode())
+    for number, (folders, _) in enumerate(FOLDERS):
+        places.append(tmp_path / str(number))
+        for folder in folders:
+            (places[-1] / folder).mkdir(parents=True)
+            (places[-1] / folder / f"{len(folder)}.png").write_bytes(image)
+    said = said_of(trained, *places)
+    for line, (_, message) in zip(said, [*TABLES, *FOLDERS], strict=True):
+        assert message in line
+    code = (
+        "from pathlib import Path; from tools.dataset import read_dataset; "
+        "print(len(read_dataset(Path({!r}), {})))"
+    )
+    shown = trained.run("-c", code.format(str(places[len(TABLES)]), ["Hund", "猫"]))
+    assert shown.stdout == "2\n"
+    # Were these names or indices? Nobody knows.
+    table = tmp_path / "numbers.csv"
+    table.write_text("file,label\na.png,0\nb.png,1\n")
+    shown = trained.run("-c", code.format(str(table), ["1", "2", "3"]))
+    assert "'0' is no class of the network" in shown.stderr
 
 
 def test_what_is_no_image_is_named(trained: Project, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_train_objects import SMALL_NETWORK, write_image
-from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run
+from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run, said_of
 
 from conftest import Project
 from generator.data_sets import told_by
@@ -259,23 +259,6 @@ def changed(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return content | {"annotations": [first | change, *others]}
 
 
-# Prints what is said against each of several files of data, and against mirroring.
-READ = """
-import sys
-from pathlib import Path
-from tools.dataset import read_dataset
-from tools.project import ProjectError
-from training.task import class_names
-
-for path in map(Path, sys.argv[1:]):
-    try:
-        read_dataset(path, class_names(path))
-        print("read")
-    except ProjectError as error:
-        print(" ".join(str(error).split()))
-"""
-
-
 def test_what_cannot_be_learned_is_named(tmp_path: Path) -> None:
     project = make(tmp_path / "project", **(TRIANGLES | {"keypoint_names": ["a", "b", "c"]}))
     data = write_triangles(tmp_path / "data", 3, 0)
@@ -304,10 +287,13 @@ def test_what_cannot_be_learned_is_named(tmp_path: Path) -> None:
     settings = (folder / "data.yaml").read_text().replace("[3, 2]", "[9, 2]")
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "data.yaml").write_text(settings)
+    unknown = shutil.copytree(folder, tmp_path / "unknown")
+    (unknown / "data.yaml").write_text("names: [Dreieck]")
     (folder / "labels" / "0.txt").write_text("0 0.5 0.5 0.2 0.2 0.5 0.5 0.5 0.5")
-    said = run(project, "-c", READ, *map(str, (*files, folder, other))).splitlines()
+    said = said_of(project, *files, folder, other, unknown)
     messages = [message for _, message in cases]
     messages += ["0.txt, line 1: '0 0.5", "has 9 keypoints; the project has 3. Run: "]
+    messages += ["must stand in a data.yaml, such as kpt_shape: [3, 3]"]
     for line, message in zip(said, messages, strict=True):
         assert message in line
     said = refused(project, "train.py", str(files[0]), "--flip", *QUICK)

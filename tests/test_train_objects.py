@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools.mask import decode
 from pycocotools.mask import encode as encode_mask
 from test_detection import NETWORK, RETURNED
-from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run
+from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run, said_of
 
 from conftest import Project
 from generator import catalogue
@@ -261,7 +261,30 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"bbox": [50, 30, 80, 60]},
         "is not in the image, which is 96 wide and 64 high",
     ),
-    "no image": ({"image_id": 99}, "is no JSON of COCO"),
+    "no image": ({"image_id": 99}, "annotation 1: image_id is 99, and no entry has this id"),
+    "texts": ({"bbox": ["1", "1", "9", "9"]}, "expected the numbers x, y, width, height"),
+    "shares": ({"bbox": [0.1, 0.1, 0.2, 0.2]}, "has shares of the image; expected pixels"),
+    "shares in polygons": (
+        {"segmentation": [[0.1, 0.1, 0.2, 0.1, 0.2, 0.2]]},
+        "the polygons have shares of the image",
+    ),
+    "corners": (
+        {"bbox": [10, 10, 30, 30], "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]]},
+        "bbox has x1, y1, x2, y2; expected x, y, width, height",
+    ),
+    "turned, as CVAT has it": (
+        {"attributes": {"occluded": False, "rotation": 45.0}},
+        "the box is rotated, by the attribute rotation",
+    ),
+    "texts in polygons": ({"segmentation": [["1"] * 6]}, "no list of polygons with three corners"),
+    "too few runs": (
+        {"segmentation": {"size": [64, 96], "counts": [1, 2]}},
+        "the run lengths add up to 3 pixels, not to (64, 96)",
+    ),
+    "damaged runs": (
+        {"segmentation": {"size": [64, 96], "counts": "xx"}},
+        "pixels, not to (64, 96)",
+    ),
     "line": ({"segmentation": [[1, 1, 9, 9]]}, "no list of polygons with three corners"),
     "other size": (
         {"segmentation": {"size": [96, 64], "counts": "1"}},
@@ -269,6 +292,11 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "class 0": ({"category_id": 1}, "is class 0, which is the background"),
 }
+REPEATED: list[tuple[str, dict[str, Any]]] = [
+    ("images", {"file_name": "other.png"}),
+    ("images", {"id": 99}),
+    ("categories", {"name": "other"}),
+]
 
 
 def test_wrong_data_are_named(tmp_path: Path) -> None:
@@ -277,33 +305,69 @@ def test_wrong_data_are_named(tmp_path: Path) -> None:
     content = json.loads(data.read_text())
     content["categories"].append({"id": 1, "name": "background"})
     first = content["annotations"][0]
-    for change, message in CHANGES.values():
-        changed = content | {"annotations": [first | change, *content["annotations"][1:]]}
-        data.write_text(json.dumps(changed))
-        said = refused(project, "train.py", str(data), *QUICK)
-        assert message in said, said
-        assert "Traceback" not in said
+    contents = [
+        content | {"annotations": [first | change, *content["annotations"][1:]]}
+        for change, _ in CHANGES.values()
+    ]
+    for part, repeated in REPEATED:
+        entry = content[part][0] | repeated
+        contents.append(content | {part: [*content[part], entry]})
+    files = [data.with_name(f"{index}.json") for index in range(len(contents))]
+    for file, changed in zip(files, contents, strict=True):
+        file.write_text(json.dumps(changed))
     folder = as_yolo(write_objects(tmp_path / "whole", 2, 0), tmp_path / "yolo", polygons=True)
     (folder / "labels/0.txt").write_text("1 0.1 0.1 0.5 0.1 0.5 0.6\n\n1 0.5 0.5 0.1 0.1")
-    said = refused(project, "train.py", str(folder), *QUICK)
-    assert "0.txt, line 3: '1 0.5 0.5 0.1 0.1'; expected" in said
-    assert "a polygon with three corners or more" in said
+    said = said_of(project, *files, folder)
+    messages = [message for _, message in CHANGES.values()]
+    messages += ["is there more than once"] * len(REPEATED)
+    messages.append("a polygon with three corners or more")
+    for line, message in zip(said, messages, strict=True):
+        assert message in line
+    assert "0.txt, line 3: '1 0.5 0.5 0.1 0.1'; expected" in said[-1]
+    assert "Traceback" not in refused(project, "train.py", str(folder), *QUICK)
     assert not (project.path / "runs").exists()
+
+
+# What is written into a folder as YOLO has it, and what is said of it.
+FILES: list[tuple[str, str | bytes, str]] = [
+    ("labels/0.txt", "0 0.5 0.5 0 0.1", "line 1: the box from 48, 28.8 to 48, 35.2 has no width"),
+    ("labels/0.txt", "0 0.9 0.5 0.5 0.1", "0.txt, line 1: the box from 62.4, 28.8 to 110.4"),
+    ("labels/0.txt", "0 48 32 20 20", "as shares of the image, 0 to 1"),
+    ("labels/0.txt", "2 0.5 0.5 0.1 0.1", "the number of a class, from 0 to 1"),
+    ("labels/0.txt", "1 0.5 0.5 0.1 0.1 0.2 0.2 0.3", "centre x, y, width and height as shares"),
+    ("labels/0.txt", "0 0.5 0.5 0.1 0.1".encode("utf-16"), "0.txt is not in UTF-8"),
+    ("labels/0.txt", b"\xef\xbb\xbf0 0.5 0.5 0.1 0.1", "read"),
+    ("labels/classes.txt", "0 Quadrat", "read"),
+    # An image without its objects.
+    ("labels/9.txt", "0 0.5 0.5 0.1 0.1", "9.txt has objects, and "),
+    ("labels/0.png.txt", "0 0.5 0.5 0.1 0.1", "0.png.txt has objects, and "),
+    ("images/more/1.png", b"", "images/more"),
+    # Several files that name the classes.
+    ("data.yaml", "names: [円, Quadrat]", "has the classes Quadrat, 円, "),
+    ("data.yaml", "names: [Quadrat, 円]", "read"),
+    ("notes.json", '{"categories": [{"id": 0, "name": "a"}]}', "notes.json a; take out"),
+    # One that does not.
+    ("classes.txt", "", "nor a data.yaml with names"),
+    ("data.yaml", "names: {1: Quadrat}", "data.yaml does not name the classes"),
+    ("data.yaml", "nc: 3\nnames: [Quadrat, 円]", "data.yaml has nc: 3, and 2 names"),
+    ("data.yaml", "names: [no, no]", "calls the classes 0 and 1 'no' alike"),
+    ("data.yaml", "kpt_shape: [5, 3]\nnames: [Quadrat, 円]", "its lines hold keypoints; expected"),
+]
 
 
 def test_wrong_folders_are_named(tmp_path: Path) -> None:
     project = small(tmp_path / "project", **DETECTOR)
     folder = as_yolo(write_objects(tmp_path / "data", 4, 0), tmp_path / "yolo")
-    labels = folder / "labels/0.txt"
-    for line, message in (
-        ("0 0.5 0.5 0 0.1", "0.txt, line 1: the box from 48, 28.8 to 48, 35.2 has no width"),
-        ("0 0.9 0.5 0.5 0.1", "0.txt, line 1: the box from 62.4, 28.8 to 110.4"),
-        ("0 48 32 20 20", "as shares of the image, 0 to 1"),
-        ("2 0.5 0.5 0.1 0.1", "the number of a class, from 0 to 1"),
-        ("1 0.5 0.5 0.1 0.1 0.2 0.2 0.3", "centre x, y, width and height as shares"),
-    ):
-        labels.write_text(line)
-        assert message in refused(project, "train.py", str(folder), *QUICK)
+    copies = [shutil.copytree(folder, tmp_path / str(index)) for index in range(len(FILES))]
+    for copy, (name, content, message) in zip(copies, FILES, strict=True):
+        if "nor a" in message or message.startswith(("data.yaml ", "calls ", "its ")):
+            (copy / "classes.txt").unlink()
+        if content or "more" in name:
+            (copy / name).parent.mkdir(exist_ok=True)
+            (copy / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = said_of(project, *copies)
+    for line, (_, _, message) in zip(said, FILES, strict=True):
+        assert message in line
     for file in folder.glob("labels/*"):
         file.unlink()
     data = ("train.py", str(folder), "--epochs", "1", *QUICK)
@@ -313,22 +377,19 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
 
     # As Ultralytics has them: one data.yaml above images/train and labels/train.
     (folder / "classes.txt").unlink()
-    assert "nor a data.yaml with names" in refused(project, *data)
-    (folder / "data.yaml").write_text("names: {1: Quadrat}")
-    assert "data.yaml does not name the classes" in refused(project, *data)
-    (folder / "data.yaml").write_text("kpt_shape: [5, 3]\nnames: [Quadrat, Scheibe]")
-    assert "its lines hold keypoints; expected centre x, y" in refused(project, *data)
-    (folder / "data.yaml").write_text("names: [Quadrat, Scheibe]")
+    (folder / "data.yaml").write_text("nc: 2\nnames: {'0': Quadrat, 1: no}")
     for name in ("images", "labels"):
         (folder / name).rename(folder / "train")
         (folder / name).mkdir()
         (folder / "train").rename(folder / name / "train")
-    assert f"name one of its folders: {folder / 'images' / 'train'}" in refused(project, *data)
-    data = ("train.py", str(folder / "images" / "train"), "--epochs", "1", *QUICK)
-    assert "no image to validate with has an object" in refused(project, *data)
+    part = folder / "images" / "train"
+    alone, above = said_of(project, folder / "data.yaml", folder)
+    assert "name the folder of images and labels" in alone
+    assert f"name one of its folders: {part}" in above
+    data = ("train.py", str(part), "--epochs", "1", *QUICK)
     for image in folder.glob("images/train/*"):
         (folder / "labels" / "train" / f"{image.stem}.txt").write_text("1 0.5 0.5 0.2 0.2")
-    assert "classes: background, Quadrat, Scheibe" in run(project, *data)
+    assert "classes: background, Quadrat, no" in run(project, *data)
 
 
 def test_a_network_that_takes_no_targets_is_refused(tmp_path: Path) -> None:

@@ -96,6 +96,18 @@ def test_any_number_of_classes(tmp_path: Path) -> None:
     assert "32 images to train on, 8 to validate with" in said
     assert labels_of(project) == ["ein Ring", "eins", "zwei"]
 
+    # One row for each image, and nothing but these between its labels.
+    rows = {
+        "one.csv": ("0.png,eins\n0.png,zwei\n", "line 3: 0.png is zwei, and eins in"),
+        "list.csv": ("0.png,\"['eins', 'zwei']\"\n", "expected | between names"),
+        "commas.csv": ('0.png,"eins,zwei"\n1.png,zwei\n', "the labels 'eins,zwei': expected |"),
+    }
+    for name, (text, _) in rows.items():
+        data.with_name(name).write_text("file,labels\n" + text)
+    said = said_of(project, *map(data.with_name, rows))
+    for line, (_, message) in zip(said, rows.values(), strict=True):
+        assert message in line
+
     # Without a separator anywhere, a space is one.
     table = tmp_path / "data" / "tags.csv"
     rows = [
@@ -151,6 +163,28 @@ def refused(project: Project, *arguments: str) -> str:
     return result.stderr
 
 
+# Prints for each of some data why they are refused.
+READ = """
+import sys
+from pathlib import Path
+from tools.dataset import read_dataset
+from tools.project import ProjectError
+from training.task import class_names
+
+for path in map(Path, sys.argv[1:]):
+    try:
+        read_dataset(path, class_names(path))
+        print("read")
+    except ProjectError as error:
+        print(" ".join(str(error).split()))
+"""
+
+
+def said_of(project: Project, *data: Path) -> list[str]:
+    """Return what train.py says when it reads each of some data: why it refuses, or "read"."""
+    return run(project, "-c", READ, *map(str, data)).splitlines()
+
+
 @pytest.mark.parametrize("output", ["logits", "binary_logit"])
 def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     answers = {"task": "semantic_segmentation", "image_size": 24, "model_output": output}
@@ -168,6 +202,18 @@ def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
         for mask in [*data.glob("masks/*"), *validation.glob("masks/*")]:
             with Image.open(mask) as image:
                 mask.write_bytes(encode(image.point(lambda x: min(x, 1) if x < 255 else x)))
+    if output == "logits":
+        more = shutil.copytree(data, tmp_path / "more")
+        (more / "images" / "others").mkdir()
+        own = shutil.copytree(data, tmp_path / "own")
+        for number, palette in enumerate([(0, 0, 0, 9, 9, 9), (0, 0, 0, 8, 8, 8)]):
+            with Image.open(own / "masks" / f"{number}.png") as image:
+                image.load()
+            image.putpalette(palette)
+            image.save(own / "masks" / f"{number}.png")
+        said = refused(project, "train.py", str(more)) + refused(project, "train.py", str(own))
+        assert "holds the folder others, whose images are left out" in said
+        assert "the pixels 1 are (9, 9, 9) in" in said and "each has a palette of its own" in said
     said = run(
         project,
         *("train.py", str(data), "--validation", str(validation), "--epochs", "20"),

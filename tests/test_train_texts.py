@@ -18,6 +18,7 @@ import pytest
 import text_folders
 import torch
 import transformers
+from test_train_tasks import said_of
 
 from conftest import Project
 
@@ -101,6 +102,13 @@ def test_one_class_for_each_text(copy_project: Callable[..., Project], tmp_path:
     data = write_texts(tmp_path / "data.csv", 240, 0)
     validation = write_texts(tmp_path / "validation.csv", 60, 1)
     assert "--flip" not in run(project, "train.py", "--help")
+    for name, text in (
+        ("a.JSONL", '{"text": "a", "label": " x "}\n{"text": "b", "label": "x"}\n'),
+        ("b.csv", "text,label\na,x\nb,\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    first, second = said_of(project, tmp_path / "a.JSONL", tmp_path / "b.csv")
+    assert first == "read" and "line 3: there is no label" in second
     arguments = (str(data), "--validation", str(validation), "--epochs", "6")
     said = run(project, "train.py", *arguments, *QUICK)
     assert "240 texts to train on, 60 to validate with" in said

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class YoloFolder:
         labels: That of the text files; an image without one has no objects.
         names: Of the classes, in the order of their numbers.
         file: Names them.
-        settings: What data.yaml holds; nothing if there is none.
+        settings: What data.yaml holds, each value as the text that it is; nothing if there is none.
     """
 
     images: Path
@@ -44,29 +45,54 @@ def read_yolo_folder(path: Path) -> YoloFolder:
     """Return what a folder tells, before any of its text files is read.
 
     Raises:
-        YoloError: Nothing names the classes, or what does cannot be read.
+        YoloError: Nothing names the classes, what does cannot be read, or two files name them
+            differently.
     """
     images, labels = find_folders(path)
-    file = path / "classes.txt"
     places = [folder / "data.yaml" for folder in (path, *path.resolve().parents[:2])]
     yaml_file = next((place for place in places if place.is_file()), None)
     settings = read_settings(yaml_file) if yaml_file is not None else {}
+    found: dict[Path, list[str]] = {}
+    file = path / "classes.txt"
     if file.is_file():
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        return YoloFolder(images, labels, names, file, settings)
-    if yaml_file is None:
+        found[file] = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    is_beside = yaml_file == path / "data.yaml"  # one further up may be of other data
+    if yaml_file is not None and (not found or (is_beside and "names" in settings)):
+        found[yaml_file] = names_in(settings, yaml_file)
+    notes = path / "notes.json"
+    if notes.is_file() and (names := names_in_notes(notes)):
+        found[notes] = names
+    if not found:
         raise YoloError(
             f"there is no file {file} with the name of a class in each line, nor a data.yaml "
             f"with names in {path} or the two folders above it"
         )
-    return YoloFolder(images, labels, names_in(settings, yaml_file), yaml_file, settings)
+    (first, names), *others = found.items()
+    for other, differing in others:
+        if differing != names:
+            raise YoloError(
+                f"{first} has the classes {', '.join(names)}, {other} {', '.join(differing)}; "
+                "take out the one that is not right"
+            )
+    for name in names:
+        if names.count(name) > 1:
+            numbers = [str(number) for number, other in enumerate(names) if other == name]
+            raise YoloError(f"{first} calls the classes {' and '.join(numbers)} {name!r} alike")
+    return YoloFolder(images, labels, names, first, settings)
+
+
+def read_text(file: Path) -> str:
+    """Return what is in a text file, with a byte order mark or without."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YoloError(f"{file} is not in UTF-8: {error}") from error
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Return what a data.yaml holds."""
+    """Return what a data.yaml holds: texts, lists and mappings, for a class may be called `no`."""
     try:
-        return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return dict(yaml.load(read_text(file), yaml.BaseLoader))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise YoloError(f"{file} is no mapping in YAML: {error}") from error
 
@@ -75,18 +101,64 @@ def names_in(settings: Mapping[str, Any], file: Path) -> list[str]:
     """Return the names of the classes in a data.yaml, in the order of their numbers."""
     try:
         names = settings["names"]
-        known = dict(enumerate(names)) if isinstance(names, list) else dict(names)
-        return [str(known[number]) for number in range(len(known))]
-    except (LookupError, TypeError, ValueError) as error:
+        known = dict(enumerate(names)) if isinstance(names, list) else number_keys(names)
+        found = [str(known[number]) for number in range(len(known))]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise YoloError(
             f"{file} does not name the classes ({error!r}); expected names: [cat, dog], or "
             "names with the numbers of the classes from 0"
         ) from error
+    if (count := settings.get("nc", str(len(found)))) != str(len(found)):
+        raise YoloError(f"{file} has nc: {count}, and {len(found)} names: {', '.join(found)}")
+    return found
+
+
+def number_keys(names: Mapping[str, Any]) -> dict[int, Any]:
+    """Return names by the numbers of their classes."""
+    return {int(number): name for number, name in names.items()}
+
+
+def names_in_notes(file: Path) -> list[str]:
+    """Return the names of the classes in Label Studio's notes.json, in the order of their ids."""
+    try:
+        categories = json.loads(read_text(file))["categories"]
+        known = {int(x["id"]): str(x["name"]) for x in categories}
+        return [known[number] for number in range(len(known))]
+    except (LookupError, TypeError, ValueError):
+        return []  # another file of this name
 
 
 def lines_of(file: Path) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text file that have an object, each after its place."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    text = read_text(file) if file.is_file() else ""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield f"{file}, line {number}", line
+
+
+def check_files(folder: YoloFolder, images: Iterable[Path]) -> None:
+    """Raise YoloError for objects that would be left out, for they are of no image.
+
+    Args:
+        folder: Where they are.
+        images: All that are taken from it.
+    """
+    if parts := [x for x in sorted(folder.images.iterdir()) if is_visible_folder(x)]:
+        names = ", ".join(map(str, parts))
+        raise YoloError(
+            f"{folder.images} holds folders, whose images are left out; name one of its folders: "
+            f"{names}"
+        )
+    taken = {f"{image.stem}.txt" for image in images}
+    for file in sorted(folder.labels.iterdir()):
+        is_text = file.suffix.lower() == ".txt" and file.name not in (*taken, "classes.txt")
+        if is_text and any(line.split()[0].isdecimal() for _, line in lines_of(file)):
+            raise YoloError(
+                f"{file} has objects, and {folder.images} no image for them: an image 1.jpg has "
+                "its objects in 1.txt. If it was taken out of the data, take this file out, too"
+            )
+
+
+def is_visible_folder(path: Path) -> bool:
+    """Tell whether a path is a folder that is not hidden."""
+    return path.is_dir() and not path.name.startswith(".")

@@ -23,4 +23,4 @@ def keypoints_in(settings: Mapping[str, Any]) -> list[str] | int | None:
     if isinstance(names, list) and names:
         return [str(name) for name in names]
     shape = settings.get("kpt_shape")
-    return shape[0] if isinstance(shape, list) and shape and isinstance(shape[0], int) else None
+    return int(shape[0]) if isinstance(shape, list) and shape and shape[0].isdecimal() else None

@@ -88,22 +88,38 @@ class ImageClassification(Task):
         """Return what the folders of classes tell, or a table with the columns file and label."""
         if path.is_dir():
             folders = folders_in(path)
-            parts = re.compile(self.facts["not_classes"], re.IGNORECASE)
-            if all(parts.fullmatch(folder.name) for folder in folders):
+            if self.are_parts([folder.name for folder in folders]):
                 return None
             found = [image for folder in folders for image in images_in(folder)]
-            if len({image.relative_to(path).parts[0] for image in found}) < 2:
+            filled = {image.relative_to(path).parts[0] for image in found}
+            if len(filled) < 2:
                 return None
             names = names_in(folder.name for folder in folders)
+            doubts = {}
+            if empty := [name for name in names if name not in filled]:
+                doubts["num_classes"] = (
+                    f"no image is in {', '.join(empty)}, of which nothing can be learned. Take it "
+                    f"out, or keep it as a class: -d num_classes={len(names)}"
+                )
             what = f"{len(found)} images in {len(names)} folders"
-            return DataSet(what, {"num_classes": len(names)}, names, found[0])
+            return DataSet(what, {"num_classes": len(names)}, names, found[0], doubts=doubts)
         rows = rows_of(path)
         if not rows or not {"file", "label"} <= rows[0].keys():
             return None
-        names = names_in(row["label"] for row in rows)
+        names = names_in(row["label"].strip() for row in rows)
         what = f"{len(rows)} images in the column file, their classes in the column label"
         sample = path.parent / rows[0]["file"]
         return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
+
+    def are_parts(self, names: Sequence[str]) -> bool:
+        """Tell whether folders are parts of data, and no classes."""
+
+        def is_one(name: str, patterns: Sequence[str]) -> bool:
+            return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
+
+        return all(is_one(name, self.facts["not_classes"]) for name in names) or all(
+            any(is_one(name, [pattern]) for name in names) for pattern in self.facts["splits"]
+        )
 
     def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
         """Return that both of two classes need a name, though one output may tell them apart."""

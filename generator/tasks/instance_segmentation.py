@@ -35,7 +35,11 @@ class InstanceSegmentation(MoreThanBoxes):
             return None
         names = found.with_background
         answers = {"num_classes": len(names)}
-        return DataSet(found.what, answers, names, found.sample, sure=not found.has_boxes)
+        doubts = {}
+        if found.doubt:
+            doubts["task"] = f"{found.doubt}: -d task=object_detection; masks: -d task={self.value}"
+        sure = not found.has_boxes
+        return DataSet(found.what, answers, names, found.sample, sure=sure, doubts=doubts)
 
 
 TASK = InstanceSegmentation

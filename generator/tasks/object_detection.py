@@ -90,8 +90,8 @@ class ObjectDetection(Task):
             return None
         names = found.with_background
         doubts = {}
-        if found.mixed:
-            doubts["task"] = f"{found.mixed}. To learn boxes of both alike: -d task={self.value}"
+        if found.doubt:
+            doubts["task"] = f"{found.doubt}: -d task={self.value}"
         return DataSet(found.what, {"num_classes": len(names)}, names, found.sample, doubts=doubts)
 
 

@@ -15,6 +15,7 @@ from generator.tasks import DataSet, Evidence, Response, Task
 RLE = "pycocotools."
 LIBRARIES = ("segmentation_models_pytorch.", "torchvision.models.segmentation.")
 IGNORED = 255  # in a mask: a pixel that does not count
+MOST_CLASSES = 200  # of masks as people have them; those that JPEG has blurred have more values
 OUTPUT = "out"  # the key of the logits in what torchvision's segmenters return
 
 
@@ -60,8 +61,16 @@ class SemanticSegmentation(Task):
             return None
         indices = {index for file in files for index in pixels_of(file)} - {IGNORED}
         classes = max(indices, default=0) + 1
+        doubts = {}
+        if 0 < len(indices) < classes / 2 or classes > MOST_CLASSES:
+            doubts["num_classes"] = (
+                f"the pixels of {masks} have {len(indices)} values up to {classes - 1}; expected "
+                "the indices of classes. Gray levels or colours are none, and are to be written "
+                f"anew as 0, 1, 2, ... If they are indices: -d num_classes={classes}"
+            )
         what = f"{len(found)} images with masks, whose pixels are 0 to {classes - 1}"
-        return DataSet(what, {"num_classes": max(classes, 2)}, (), found[0], sure=True)
+        answers = {"num_classes": max(classes, 2)}
+        return DataSet(what, answers, (), found[0], sure=True, doubts=doubts)
 
     def notes_on_classes(self, classes: int) -> list[str]:
         """Return that the background is among them."""

@@ -31,12 +31,12 @@ class TextClassification(Task):
         if not rows or "text" not in rows[0]:
             return None
         if "labels" in rows[0]:
-            labels = parted([row["labels"] for row in rows])
+            labels = parted([row.get("labels", "") for row in rows])
             names = names_in(itertools.chain(*labels))
             problem = "multi_label_classification"
             doubts = doubts_on("problem_type", problem, labels, "text")
         elif "label" in rows[0]:
-            names = names_in(row["label"] for row in rows)
+            names = names_in(row.get("label", "").strip() for row in rows)
             problem, doubts = "single_label_classification", {}
         else:
             return None

@@ -22,7 +22,7 @@ def examine(service: LocalService) -> None:
     images = unlike_images()
     outputs = service.outputs(images)
     (again,) = service.outputs(images[:1])
-    together, _ = service.outputs_together(images[:2])
+    together = service.outputs_together(images[:2])
     first = outputs[0]
     if differ(first, again, CHANCE):
         raise ProjectError(
@@ -30,7 +30,7 @@ def examine(service: LocalService) -> None:
             "training, such as dropout. Call eval() on it before it is exported, and use no "
             f"functional.dropout without training=self.training. If it is meant so: {TRUST}"
         )
-    if differ(first, together, BATCH):
+    if any(differ(x, y, BATCH) for x, y in zip(outputs[:2], together, strict=True)):
         raise ProjectError(
             "the network returns something else for an image when another is in its batch: some of "
             "it is as in training, such as batch normalisation. Call eval() on it before it is "
