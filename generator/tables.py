@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from generator.errors import UserError
+from generator.shared.data_folders import is_shown
 from generator.shared.yolo import (
     YoloError,
     YoloFolder,
@@ -233,11 +234,6 @@ def folders_in(folder: Path) -> list[Path]:
 def tables_in(folder: Path) -> list[Path]:
     """Return the files in a folder that may hold a table or COCO's JSON, in order."""
     return sorted(x for x in folder.iterdir() if x.suffix.lower() in (".csv", ".json", ".jsonl"))
-
-
-def is_shown(name: str) -> bool:
-    """Tell whether a folder is none that a system or a tool leaves among others."""
-    return not name.startswith(".") and name != "__MACOSX"
 
 
 def rows_of(path: Path) -> list[Row]:

@@ -114,7 +114,10 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= EVALUATION
     if answers.get("training"):
         files |= TRAINING
-    if answers.get("evaluation") or answers.get("training"):
+    has_dataset = answers.get("evaluation") or answers.get("training")
+    if label["is_folder"] or (has_dataset and "has_class_folders" in task):
+        files.add("tools/data_folders.py")
+    if has_dataset:
         if "rows" in task:
             files.add("tools/yolo.py")
         if "keypoint" in task:

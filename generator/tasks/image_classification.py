@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from generator.shared.data_folders import are_parts
 from generator.source import Source, argument, called, calls_of, chain
 from generator.tables import folders_in, images_in, names_in, rows_of
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
@@ -88,7 +88,7 @@ class ImageClassification(Task):
         """Return what the folders of classes tell, or a table with the columns file and label."""
         if path.is_dir():
             folders = folders_in(path)
-            if self.are_parts([folder.name for folder in folders]):
+            if are_parts([folder.name for folder in folders]):
                 return None
             found = [image for folder in folders for image in images_in(folder)]
             filled = {image.relative_to(path).parts[0] for image in found}
@@ -110,16 +110,6 @@ class ImageClassification(Task):
         what = f"{len(rows)} images in the column file, their classes in the column label"
         sample = path.parent / rows[0]["file"]
         return DataSet(what, {"num_classes": len(names)}, names, sample, sure=True)
-
-    def are_parts(self, names: Sequence[str]) -> bool:
-        """Tell whether folders are parts of data, and no classes."""
-
-        def is_one(name: str, patterns: Sequence[str]) -> bool:
-            return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
-
-        return all(is_one(name, self.facts["not_classes"]) for name in names) or all(
-            any(is_one(name, [pattern]) for name in names) for pattern in self.facts["splits"]
-        )
 
     def advice_on_labels(self, names: Sequence[str], classes: int) -> str:
         """Return that both of two classes need a name, though one output may tell them apart."""

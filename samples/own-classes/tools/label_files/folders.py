@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from .names import LabelFileError, Labels, abbreviate
+from tools.data_folders import are_parts, is_shown
 
-PARTS_OF_DATA = {"train", "training", "val", "valid", "validation", "test", "testing"}
-# And as archives often have them, such as training_set beside test_set.
-LONGER = re.compile(
-    r"(.*[ _-])?(train(ing)?|val(id(ation)?)?|test(ing)?)([ _-]?(set|data|images?))?\d*"
-)
+from .names import LabelFileError, Labels, abbreviate
 
 
 def parse_labels(path: Path) -> tuple[Labels, list[str]]:
@@ -25,15 +20,11 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
             "are the classes, with --labels or in the answer label_folder",
             label_folder="FOLDER",
         ) from error
-    hidden = [name for name in folders if name.startswith(".") or name == "__MACOSX"]
-    names = [name for name in folders if name not in hidden]
+    names = [name for name in folders if is_shown(name)]
+    hidden = [name for name in folders if not is_shown(name)]
     if not names:
         raise LabelFileError(f"{path} has no sub-folders; expected one for each class")
-    lower = [name.lower() for name in names]
-    are_parts = PARTS_OF_DATA.issuperset(lower) or (
-        all(map(LONGER.fullmatch, lower)) and any("train" in name for name in lower)
-    )
-    if len(names) > 1 and are_parts:
+    if are_parts(names):
         training = next((name for name in names if "train" in name.lower()), names[0])
         raise LabelFileError(
             f"{path} holds {', '.join(names)}, which are no classes",
