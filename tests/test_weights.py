@@ -547,4 +547,6 @@ def test_a_network_takes_little_more_memory_than_its_weights(
     result = project.run("-c", MEASURE, "model-store/image-classifier")
     assert "ADDED" in result.stdout, result.stderr
     added = int(result.stdout.partition("ADDED")[2])
-    assert added <= 1.2 * weights.stat().st_size + 30e6  # for an image on its way through
+    # Twice the weights would be 1.8e8 more. What is added are an image on its way through, and the
+    # code of libraries that is run for the first time, which varies by some megabytes.
+    assert added <= 1.2 * weights.stat().st_size + 60e6
