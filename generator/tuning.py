@@ -315,7 +315,7 @@ class Tuning:
         for process in self.processes.values():
             process.kill()  # what it holds would be in the way of the servers
         for number in range(0 if not loads else 1 if len(finalists) == 1 else 2):
-            if number and self.left() < len(finalists) * each:
+            if number and self.left() < len(finalists) * each + needed:
                 break
             for one in rng.sample(finalists, len(finalists)):
                 self.serve(one)
