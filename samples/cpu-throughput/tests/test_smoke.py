@@ -133,17 +133,19 @@ def test_a_bad_image_leaves_the_rest_of_its_batch_alone(service: LocalService) -
 def test_what_is_no_usable_image_is_refused_in_words(
     service: LocalService, bad: bytes, status: int, message: str
 ) -> None:
-    (refused,) = service.predict([{"body": bad}])
+    refused, prediction = service.predict([{"body": bad}, {"body": IMAGES["PNG"]}])
     assert refused.status == status
     assert message in refused.body["error"]
+    labels_of(prediction)
 
 
 def test_a_small_file_that_would_take_gigabytes_is_refused(service: LocalService) -> None:
     side = int(MAX_PIXELS**0.5) + 1
     bomb = encode(Image.new("1", (side, side)), "PNG")
-    (refused,) = service.predict([{"body": bomb}])
+    refused, prediction = service.predict([{"body": bomb}, {"body": IMAGES["PNG"]}])
     assert refused.status == 413
     assert str(MAX_PIXELS) in refused.body["error"]
+    labels_of(prediction)
 
 
 def test_a_request_may_not_hold_any_number_of_images(service: LocalService) -> None:
