@@ -17,11 +17,13 @@ from PIL import Image
 from generator.errors import UserError
 from generator.shared.data_folders import is_shown
 from generator.shared.yolo import (
+    POINTS,
     YoloError,
     YoloFolder,
     check_files,
     find_folders,
     lines_of,
+    place_of_points,
     read_yolo_folder,
 )
 from generator.shared.yolo_keypoints import keypoints_in
@@ -103,22 +105,16 @@ def objects_in_folder(folder: YoloFolder) -> Objects:
         what = f"{len(found)} images with keypoints as YOLO has them"
         return Objects(what, names, sample, has_masks=False, keypoints=points)
     places: dict[bool, str] = {}  # of the first line of either form, by whether it is a polygon
-    are_points = True  # whether all that would be polygons may be boxes with keypoints
     for image in found:
         for place, line in lines_of(folder.labels / f"{image.stem}.txt"):
-            words = line.split()
-            places.setdefault(len(words) > 5, place)
-            are_points = are_points and (len(words) <= 5 or may_be_points(words[1:]))
+            places.setdefault(len(line.split()) > 5, place)
     doubt = ""
     if len(places) == 2:
         doubt = (
             f"{places[False]}, is a box, {places[True]}, a polygon. To learn boxes of both alike"
         )
-    elif True in places and are_points:
-        doubt = (
-            f"{places[True]}, is a box with keypoints, or a polygon. Keypoints need kpt_shape in a "
-            "data.yaml, such as kpt_shape: [17, 3]. To learn boxes of polygons"
-        )
+    elif place := place_of_points(folder, found):
+        doubt = f"{place}, {POINTS}. To learn boxes of polygons"
     return Objects(
         f"{len(found)} images with {'polygons' if True in places else 'boxes'} as YOLO has them",
         names,
@@ -127,29 +123,6 @@ def objects_in_folder(folder: YoloFolder) -> Objects:
         has_boxes=True not in places,
         doubt=doubt,
     )
-
-
-def may_be_points(words: Sequence[str]) -> bool:
-    """Tell whether numbers may be a box and keypoints in it, with a visibility or without.
-
-    A polygon would have its first corner amid the others, and its second as far from 0, 0 as these
-    are from each other: one may, all of many do not.
-    """
-    try:
-        x, y, width, height, *rest = map(float, words)
-    except ValueError:  # train.py says why
-        return False
-    for count in (2, 3):
-        points = [rest[i : i + count] for i in range(0, len(rest), count)]
-        if rest and all(
-            len(point) == count
-            and (abs(point[0] - x) <= width / 2 and abs(point[1] - y) <= height / 2)
-            and point[2:] in ([], [0], [1], [2])
-            for point in points
-            if any(point[:2])
-        ):
-            return True
-    return False
 
 
 def objects_in_coco(path: Path) -> Objects | None:

@@ -236,6 +236,10 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"a.txt, line 1, is a box with keypoints, or a pol"):
             told_by(tmp_path / "yolo", {})
         assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
+    names = (tmp_path / "yolo" / "classes.txt").read_text().split()
+    (tmp_path / "yolo" / "data.yaml").write_text(f"task: segment\nnames: [{', '.join(names)}]\n")
+    assert told_by(tmp_path / "yolo", {})[0].value == "instance_segmentation"
+    (tmp_path / "yolo" / "data.yaml").unlink()
     (tmp_path / "yolo" / "classes.txt").unlink()
     with pytest.raises(UserError, match=r"there is no file .*classes\.txt"):
         told_by(tmp_path / "yolo", {})

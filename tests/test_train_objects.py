@@ -352,6 +352,8 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("data.yaml", "nc: 3\nnames: [Quadrat, 円]", "data.yaml has nc: 3, and 2 names"),
     ("data.yaml", "names: [no, no]", "calls the classes 0 and 1 'no' alike"),
     ("data.yaml", "kpt_shape: [5, 3]\nnames: [Quadrat, 円]", "its lines hold keypoints; expected"),
+    ("labels", "0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "line 1, is a box with keypoints, or"),
+    ("labels", "0 0.9 0.9 0.95 0.9 0.95 0.95", "read"),  # no box in the image: polygons
 ]
 
 
@@ -362,7 +364,10 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
     for copy, (name, content, message) in zip(copies, FILES, strict=True):
         if "nor a" in message or message.startswith(("data.yaml ", "calls ", "its ")):
             (copy / "classes.txt").unlink()
-        if content or "more" in name:
+        if name == "labels":  # all of them
+            for file in (copy / name).glob("*"):
+                file.write_text(str(content))
+        elif content or "more" in name:
             (copy / name).parent.mkdir(exist_ok=True)
             (copy / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     said = said_of(project, *copies)

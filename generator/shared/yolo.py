@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+# What is said of a line that may be either.
+POINTS = (
+    "is a box with keypoints, or a polygon. Keypoints need kpt_shape in a data.yaml, such as "
+    "kpt_shape: [17, 3]; where all are polygons, write task: segment there"
+)
 
 
 class YoloError(Exception):
@@ -157,6 +163,51 @@ def check_files(folder: YoloFolder, images: Iterable[Path]) -> None:
                 f"{file} has objects, and {folder.images} no image for them: an image 1.jpg has "
                 "its objects in 1.txt. If it was taken out of the data, take this file out, too"
             )
+
+
+def place_of_points(folder: YoloFolder, images: Iterable[Path]) -> str:
+    """Return where the first line is, if each may be a box with keypoints.
+
+    Args:
+        folder: Where they are.
+        images: All that are taken from it.
+
+    Returns:
+        The place; "" if a line is something else, or data.yaml says that they are polygons.
+    """
+    first = ""
+    for image in images if folder.settings.get("task") != "segment" else ():
+        for place, line in lines_of(folder.labels / f"{image.stem}.txt"):
+            if not may_be_points(line.split()[1:]):
+                return ""
+            first = first or place
+    return first
+
+
+def may_be_points(words: Sequence[str]) -> bool:
+    """Tell whether numbers may be a box in the image and keypoints in it.
+
+    Keypoints have a visibility, or none. A polygon would have its first corner amid the others, and
+    its second as far from 0, 0 as the sides of a box around them are long: of many, not all have.
+    """
+    try:
+        x, y, width, height, *rest = map(float, words)
+    except ValueError:  # too few, or others: said where they are read
+        return False
+    if not all(z / 2 - 0.01 <= at <= 1.01 - z / 2 for at, z in ((x, width), (y, height))):
+        return False
+    for count in (2, 3):
+        points = [rest[i : i + count] for i in range(0, len(rest), count)]
+        if rest and all(
+            len(point) == count
+            and abs(point[0] - x) <= width / 2
+            and abs(point[1] - y) <= height / 2
+            and point[2:] in ([], [0], [1], [2])
+            for point in points
+            if any(point[:2])
+        ):
+            return True
+    return False
 
 
 def is_visible_folder(path: Path) -> bool:
