@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 from generator import hostile
 from generator.errors import UserError
 from generator.files import in_one_step
+from generator.shared.ports import free_port
 from generator.workers import model_address, ready_workers, workers_of
 
 TOLERANCE = 1e-3  # of a number: batches of another size compute in another order
@@ -321,14 +322,6 @@ def serving(project: Path, *arguments: str) -> Iterator[tuple[str, str, subproce
         finally:
             process.kill()
             process.stdout.close()
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Watch:

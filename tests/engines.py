@@ -28,7 +28,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from generator import hostile, torture
-from generator.torture import alike, free_port
+from generator.shared.ports import free_port
+from generator.torture import alike
 from generator.workers import workers_of
 
 STARTUP_SECONDS = 180

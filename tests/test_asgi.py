@@ -33,7 +33,8 @@ from conftest import Project, Service, build_and_save, copy_of, render, spoil_ar
 from engines import BOUND, IMAGES, Images, certificate, ready, send, wait_for
 from generator import hostile
 from generator.errors import UserError
-from generator.torture import free_port, serving
+from generator.shared.ports import free_port
+from generator.torture import serving
 from generator.workers import ready_workers
 
 pytestmark = pytest.mark.serve

@@ -29,7 +29,7 @@ from conftest import (
     encode,
     noise,
 )
-from generator.torture import free_port
+from generator.shared.ports import free_port
 
 DEPLOY = ["docker", "kubernetes", "monitoring", "github_actions"]
 PROJECTS: dict[str, dict[str, Any]] = {

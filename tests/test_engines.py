@@ -28,7 +28,8 @@ from engines import (
     send,
 )
 from generator import hostile
-from generator.torture import free_port, serving
+from generator.shared.ports import free_port
+from generator.torture import serving
 
 pytestmark = pytest.mark.serve
 

@@ -19,7 +19,8 @@ import pytest
 
 from conftest import Project, copy_of, spoil_archive
 from engines import BOUND, IMAGES, Images, ready, wait_for
-from generator.torture import alike, free_port
+from generator.shared.ports import free_port
+from generator.torture import alike
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ import pytest
 from conftest import Project, Service, build_and_save, render
 from engines import BOUND, IMAGES, certificate, send
 from generator import hostile
-from generator.torture import alike, free_port
+from generator.shared.ports import free_port
+from generator.torture import alike
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 

@@ -23,8 +23,8 @@ import psutil
 import pytest
 
 from conftest import Project, Service, copy_of, encode, noise, spoil_archive
+from generator.shared.ports import free_port
 from generator.shared.properties import PropertiesError, read_properties, write_property
-from generator.torture import free_port
 
 ADDRESS = "inference_address"
 LOCAL = "http://127.0.0.1:"
@@ -340,6 +340,14 @@ def test_a_busy_port_is_named_with_who_has_it(project: Project, rendered: str) -
     assert result.returncode == 1
     assert f"http://127.0.0.1:{port} is taken by process {os.getpid()} (" in result.stderr
     assert "--metrics-port" in result.stderr
+
+
+def test_ports_are_not_given_out_twice() -> None:
+    """Not even while nothing listens there yet."""
+    ports = [free_port() for _ in range(1000)]
+    assert len(set(ports)) == len(ports)
+    with socket.create_server(("127.0.0.1", ports[0])):
+        pass
 
 
 # ------------------------------------------------------------------------------------ what they do

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from generator.bench.contenders import (
 )
 from generator.bench.load import is_right
 from generator.errors import UserError
+from generator.shared.ports import free_port
 from generator.workers import ready_workers
 
 POLL = 0.02  # seconds between two tries to get the first prediction
@@ -172,7 +172,7 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
                 for size in image_sizes(model)
             ]
         }
-    launch = one.launch(model, folder, free_ports(5))
+    launch = one.launch(model, folder, [free_port() for _ in range(5)])
     sizes = image_sizes(model)
     begin = time.perf_counter()
     with running(launch, folder / "server.log") as process:
@@ -317,12 +317,3 @@ def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, f
     for what in ("forward", "both"):
         figures[what] = max(figures[f"{what} {batch}"] for batch in limit.BATCHES)
     return figures
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports on which nothing listens."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]

@@ -46,6 +46,7 @@ FILES = frozenset(
         "tools/launcher.py",
         "tools/load.py",
         "tools/outputs.py",
+        "tools/ports.py",
         "tools/profiling.py",
         "tools/project.py",
         "tools/properties.py",

@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tools.ports import free_port
 from tools.project import ARCHIVE, MODEL_STORE, ROOT, ProjectError
 from tools.properties import PropertiesError, escape, read_properties
 
@@ -166,11 +166,3 @@ def expand(value: str, place: str) -> str:
         return os.environ[found[1]]
 
     return re.sub(r"\$\$([^$]+[^$])\$\$", variable, value)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -26,6 +26,7 @@ from urllib.error import HTTPError
 
 import psutil
 
+from tools.ports import free_port
 from tools.project import (
     ARCHIVE,
     HANGUP,
@@ -38,7 +39,7 @@ from tools.project import (
 )
 from tools.properties import write_property
 from tools.server_log import ServerLog, shorten
-from tools.settings import GUARDED, PORTS, Address, Settings, free_port, read_settings
+from tools.settings import GUARDED, PORTS, Address, Settings, read_settings
 
 KEY_FILE = ROOT / "key_file.json"  # TorchServe writes its tokens there
 # Past any proxy: http_proxy would lead requests for this machine away from it. What it asks is its
