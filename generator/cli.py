@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # Heavy modules are imported by the commands that need them: --help must be instant.
 
 app = typer.Typer(
-    help="Services for PyTorch vision models: rendered, checked, served.",
+    help="Services for PyTorch models: rendered, checked, served.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -839,7 +840,6 @@ def bench(
     ts-template bench --contenders handler-one-thread,ours-onnxruntime --rounds 5 /
     ts-template bench --models all --contenders handler-one-thread,handler-batches,ours --broken 20
     """
-    import signal
     import sys
 
     from generator.bench import cases, report
@@ -881,8 +881,6 @@ def bench(
         peers_python=(peers_python or Path(sys.executable)).absolute(),
         data=parse(data or []),
     )
-    # `kill` ends it as Ctrl-C does: servers are stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = module.bench(settings, lambda line: typer.echo(line, err=True))
     if rounds:
         result["commands"].append(report.command_line())
@@ -901,6 +899,8 @@ def picked(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 def main() -> None:
     """Run the command line; a UserError ends it with its message and status 1."""
     completion.join_words()
+    # `kill` ends a command as Ctrl-C does: servers are stopped, and nothing half made stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,16 @@ def test_a_damaged_image_is_told_from_a_damaged_project(tmp_path: Path) -> None:
     assert "python predict.py IMAGE" in result.stderr
 
 
-def test_an_interrupted_archive_is_gone_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda process: os.killpg(process.pid, signal.SIGINT), id="Ctrl-C"),
+        pytest.param(lambda process: process.terminate(), id="kill"),
+    ],
+)
+def test_an_interrupted_archive_is_gone_on_with(
+    tmp_path: Path, end: Callable[[subprocess.Popen[str]], None]
+) -> None:
     save_random_weights(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.pth")
     words = ["new", "p", "--weights", "w.pth", "--defaults", "-d", "backend=eager"]
     with subprocess.Popen(
@@ -155,7 +165,7 @@ def test_an_interrupted_archive_is_gone_on_with(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert any("[1/4] weights" in line for line in process.stdout)
-        os.killpg(process.pid, signal.SIGINT)
+        end(process)
         printed = process.stdout.read()
     assert process.returncode == 130
     assert "p is rendered and has your files. To go on: cd p && " in printed

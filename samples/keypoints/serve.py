@@ -7,7 +7,6 @@ Examples:
     python serve.py --host 0.0.0.0 --tokens
     python serve.py --ready
     python serve.py --tune cat.jpg dog.jpg
-    python serve.py --engine NAME
 """
 
 from __future__ import annotations

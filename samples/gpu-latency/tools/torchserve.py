@@ -29,7 +29,6 @@ import psutil
 from tools.ports import free_port
 from tools.project import (
     ARCHIVE,
-    HANGUP,
     MODEL_NAME,
     ROOT,
     ProjectError,
@@ -113,10 +112,6 @@ def ask(url: str, key: str) -> Any:
 @contextlib.contextmanager
 def torchserve(settings: Settings, show_log: bool) -> Iterator[Server]:
     """Run TorchServe with these settings, and stop it with all its workers in the end."""
-    # `kill` and a closed terminal end the server as Ctrl-C does; after nohup a terminal does not.
-    for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
     for name in PORTS:
         refuse_busy_port(name, settings.address(name))
     # TorchServe cannot leave gRPC out: nobody is told where it is.

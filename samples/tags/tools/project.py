@@ -60,13 +60,20 @@ def run(main: Callable[[], int]) -> None:
     """Exit with what `main` returns; what the user can fix ends it without a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal has all letters
         sys.stdout.reconfigure(errors="backslashreplace")
+    # `kill` and a closed terminal end a command as Ctrl-C does: servers are stopped, and nothing
+    # half made stays. After nohup a terminal does not.
+    for number in signal.valid_signals() & {signal.SIGTERM, HANGUP}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
         ignore_endings()
         raise
-    except (ProjectError, OSError) as error:
+    except ProjectError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {f'{error.filename}: {error.strerror}' if error.filename else error}")
 
 
 def print_error(
