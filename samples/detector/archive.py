@@ -302,7 +302,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         name = f"{error.name}.py"
         if (ROOT / name).is_file():
-            return f"{error}. Put it in with: python archive.py --extra-files {name}"
+            command = in_project(f"python archive.py --extra-files {name}")
+            return f"{error}. Put it in with: {command}"
         if (ROOT / "service" / name).is_file():
             return f"{error}. It is imported as: from service.{error.name} import ..."
     return f"{type(error).__name__}: {error}"
