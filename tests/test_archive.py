@@ -301,6 +301,17 @@ def test_a_module_that_the_archive_lacks_is_named(copy_project: Callable[..., Pr
     project.archive("--extra-files", "blocks.py")
 
 
+@pytest.mark.parametrize("name", ["index_to_name.json", "service/handler.py", "weights/w.pth"])
+def test_an_extra_file_takes_the_place_of_no_other(
+    copy_project: Callable[..., Project], name: str
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4)
+    save(project.path / "weights" / "w.pth", network_state())
+    refused = project.run("archive.py", "--extra-files", name, name)
+    assert refused.returncode == 1
+    assert f"has a file {Path(name).name} already" in refused.stderr
+
+
 def test_a_folder_that_is_no_archive_is_not_replaced(copy_project: Callable[..., Project]) -> None:
     project = copy_project("image-classifier", architecture="custom", num_classes=4)
     save(project.path / "weights" / "w.pth", network_state())

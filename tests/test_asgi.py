@@ -303,6 +303,13 @@ def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
         assert manage("/token?type=inference", keys["API"]["key"]) == 200
         changed = json.loads(file.read_text())["inference"]["key"]
         assert [predict(key) for key in (inference, changed)] == [401, 200]
+        # A second server that finds the port taken leaves the keys of the first.
+        ports = [x.split("/")[2].partition(":")[2] for x in (service.url, service.management)]
+        taken = ("--port", ports[0], "--management-port", ports[1], "--metrics-port", "0")
+        again = other.run("serve.py", "--engine", "asgi", "--tokens", *taken)
+        assert again.returncode == 1
+        assert "is taken" in again.stderr
+        assert json.loads(file.read_text())["inference"]["key"] == changed
         # Whoever speaks no TLS gets nothing, and costs nobody anything.
         assert edge.exchange(service.url, edge.Form("", edge.post(), (), ends=True)) == ((), True)
         assert predict(changed) == 200

@@ -140,3 +140,12 @@ def test_tune_sets_what_is_fastest(copy_project: Callable[..., Project], tmp_pat
         "image-classifier.mar"
     ]
     assert project.predict(image)
+
+
+def test_a_project_for_gpus_shares_the_cores_where_there_is_none(
+    copy_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_project(architecture="custom", num_classes=4, accelerator="cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = project.run("-c", "from service.cores import share_cores; print(share_cores(None))")
+    assert result.stdout == "1\n", result.stderr

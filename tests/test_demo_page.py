@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -223,6 +224,18 @@ def test_other_sites_and_other_files_are_refused(detector: Project) -> None:
         assert result.returncode == 1
         assert f"port {port} cannot be used" in result.stderr
     assert "expected http://127" in detector.run("demo.py", "--url", "x").stderr
+
+
+def test_no_proxy_comes_between_the_page_and_its_service(
+    detector: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with detector.serve("--engine", "asgi") as service:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        with demo(detector, "--url", service.url) as address:
+            connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+            headers = {"Content-Type": "image/png"}
+            connection.request("POST", "/predict", encode(scene()), headers)
+            assert connection.getresponse().status == 200
 
 
 @needs_chromium

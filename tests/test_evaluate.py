@@ -283,11 +283,11 @@ def test_texts_and_pairs(copy_project: Callable[..., Project]) -> None:
         for pair, target in zip(pairs, targets, strict=True)
     ]
     path = project.path / "texts.jsonl"
-    refused = [{"text": " ", "label": 1}]  # the service wants a text
+    refused = [{"text": " ", "label": 1}] * 2  # the service wants a text
     path.write_text("".join(json.dumps(line) + "\n" for line in lines + refused))
     found = evaluated(project, "texts.jsonl")
     assert found["metrics"] == pytest.approx(expected, abs=1e-5)
-    assert found["refused"] == {" ": "the text is empty"}
+    assert (found["count"], found["refused"]) == (20, {" ": "the text is empty"})
     labels = [text_folders.NAMES[target] for target in targets]
     table = [(*(*pair, "")[:2], label) for pair, label in zip(pairs, labels, strict=True)]
     write_csv(project.path / "texts.csv", ("text", "text_pair", "label"), *table)

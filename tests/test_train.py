@@ -133,10 +133,28 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(trained: Project, tmp_p
     assert epochs < 4
     result = trained.run("train.py", "--resume", "--run", str(run))
     assert result.returncode == 0, result.stdout + result.stderr
+    # A run that has ended may be asked again: what it replaced is kept.
+    again = trained.run("train.py", "--resume", "--run", str(tmp_path / "whole"))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert replaced.read_bytes() == before
+    asked = trained.run("train.py", "--resume", "--run", str(run), "--epochs", "9")
+    assert asked.returncode == 2
+    assert "goes on as the run was asked" in asked.stderr
     one, other = (torch.load(x / "last.pt") for x in (tmp_path / "whole", run))
     assert one["history"] == other["history"]
     for name, tensor in one["network"].items():
         assert torch.equal(tensor, other["network"][name])
+
+
+def test_numbers_that_are_no_indices_are_named(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "images", 4)
+    for number, name in enumerate(BRIGHTNESS, 1):
+        (data / name).rename(data / str(number))
+    project = make(tmp_path / "project", label_format="none")
+    result = project.run("train.py", str(data), "--epochs", "1", *QUICK)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "note: predictions call each by its index: 1 is 0." in result.stdout
+    assert "-d label_format=index_to_name" in result.stdout
 
 
 def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from tools.trial import examine
 STEPS = ("weights", "labels", "archive", "trial")
 WIDTH = max(map(len, STEPS))
 MAX_LABEL_LENGTH = 200  # characters
+RESERVED = ("handler.py", "model-config.yaml", SERVED_NAME)  # of the archive, at its top
 SUFFIXES = {"zip-store": ".mar", "default": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 
 
@@ -218,7 +219,11 @@ def refuse_long_labels(names: list[str], path: Path) -> None:
 
 
 def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[Path]) -> Path:
-    """Run torch-model-archiver on the files in `stage` and return the archive."""
+    """Run torch-model-archiver on the files in `stage` and return the archive.
+
+    Raises:
+        ProjectError: An extra file is missing or has the name of another, or the archiver fails.
+    """
     content = stage / "content"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "service", content / "service", ignore=ignored)
@@ -226,6 +231,11 @@ def pack(stage: Path, version: str, archive_format: str, extra_files: Sequence[P
     for path in extra_files:
         if not path.is_file():
             raise ProjectError(f"there is no file {path}")
+        if path.name in RESERVED or (content / path.name).exists():
+            raise ProjectError(
+                f"the archive has a file {path.name} already; leave {path} out, or give it another "
+                "name"
+            )
         shutil.copy(path, content)
     scratch, export = stage.with_name("scratch"), stage.with_name("export")
     scratch.mkdir()
@@ -302,7 +312,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         name = f"{error.name}.py"
         if (ROOT / name).is_file():
-            return f"{error}. Put it in with: python archive.py --extra-files {name}"
+            command = in_project(f"python archive.py --extra-files {name}")
+            return f"{error}. Put it in with: {command}"
         if (ROOT / "service" / name).is_file():
             return f"{error}. It is imported as: from service.{error.name} import ..."
     return f"{type(error).__name__}: {error}"

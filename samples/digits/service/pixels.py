@@ -1,5 +1,5 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
-"""From an opened image to its pixels: decoding, scaling and cutting, all of it on uint8.
+"""From an opened image to its pixels, as uint8.
 
 The pixels are Pillow's and torchvision's own, but for one grey level at most.
 """

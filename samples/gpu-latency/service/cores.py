@@ -14,11 +14,12 @@ import torch
 def share_cores(workers: int | None) -> int:
     """Give this worker its share of the cores, and return how many threads that makes.
 
-    TorchServe starts a worker per GPU unless model-config.yaml says maxWorkers, and torch would
-    use every core in each of them: the threads then fight, at a tenth of the throughput.
+    TorchServe starts a worker per GPU, or per core where there is none, unless model-config.yaml
+    says maxWorkers; torch would use every core in each of them: the threads then fight, at a tenth
+    of the throughput.
     """
     cores = available_cores()
-    threads = max(1, cores // (workers or torch.cuda.device_count() or 1))
+    threads = max(1, cores // (workers or torch.cuda.device_count() or cores))
     torch.set_num_threads(threads)
     return threads
 

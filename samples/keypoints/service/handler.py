@@ -30,8 +30,6 @@ class Handler:
     are answered as if it had not been there.
     """
 
-    labels: list[str]
-
     def initialize(self, context: Context) -> None:
         """Load the network and the labels, once per worker."""
         properties = context.system_properties

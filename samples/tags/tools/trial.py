@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 
 from tools.inprocess import LocalService
-from tools.project import ProjectError
+from tools.project import ProjectError, in_project
 from tools.samples import unlike_images
 
-TRUST = "python archive.py --trust-outputs"
+TRUST = in_project("python archive.py --trust-outputs")
 CHANCE = 0.001  # share of the largest number by which two runs may differ
 BATCH = 0.05  # and by which an image alone and beside another may, for they are computed otherwise
 
