@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -839,7 +840,6 @@ def bench(
     ts-template bench --contenders handler-one-thread,ours-onnxruntime --rounds 5 /
     ts-template bench --models all --contenders handler-one-thread,handler-batches,ours --broken 20
     """
-    import signal
     import sys
 
     from generator.bench import cases, report
@@ -881,8 +881,6 @@ def bench(
         peers_python=(peers_python or Path(sys.executable)).absolute(),
         data=parse(data or []),
     )
-    # `kill` ends it as Ctrl-C does: servers are stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = module.bench(settings, lambda line: typer.echo(line, err=True))
     if rounds:
         result["commands"].append(report.command_line())
@@ -900,6 +898,8 @@ def picked(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     """Run the command line; a UserError ends it with its message and status 1."""
+    # `kill` ends it as Ctrl-C does: what it has started is stopped, what is half written removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     completion.join_words()
     try:
         app()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_train_tasks import write_digits, write_shapes
 
-from conftest import Project, ts_template
+from conftest import REPOSITORY, Project, ts_template
 from generator.data_sets import parts_of, told_by, what_is_told
 from generator.errors import UserError
 
@@ -57,6 +60,28 @@ def test_folders_of_images_make_a_service(tmp_path: Path) -> None:
     found = [prediction[0]["label"] for prediction in project.predict(*images)]
     right = sum(label == image.parent.name for label, image in zip(found, images, strict=True))
     assert right / len(images) == pytest.approx(measured["accuracy"], abs=1e-4)
+
+
+def test_who_ends_new_ends_the_training(tmp_path: Path) -> None:
+    write_folders(tmp_path / "data", slice(12))
+    words = ["new", "p", "--data", "data", "--epochs", "100000", *SMALL]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "generator.cli", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("epoch 2 of 100000") for line in process.stdout)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "train.py was stopped. p is rendered; go on there: " in said
+    assert "train.py --resume" in said
+    assert started and not psutil.wait_procs(started, timeout=60)[1]
 
 
 def test_what_train_py_refuses_can_be_mended_in_the_project(tmp_path: Path) -> None:

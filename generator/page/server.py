@@ -8,7 +8,6 @@ import hmac
 import multiprocessing
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
@@ -376,7 +375,5 @@ def start(folder: Path, port: int, *, is_opened: bool) -> None:
         config = uvicorn.Config(
             Guard(app, token, port), log_level="error", lifespan="off", ws="none"
         )
-        # `kill` ends it as Ctrl-C does: dropped files are removed.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
