@@ -62,6 +62,25 @@ def test_folders_of_images_make_a_service(tmp_path: Path) -> None:
     assert right / len(images) == pytest.approx(measured["accuracy"], abs=1e-4)
 
 
+def test_a_label_file_names_the_classes_of_data(tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "data", slice(12))
+    for index, name in enumerate(NAMES):
+        (data / name).rename(data / str(index))
+    labels = tmp_path / "names.txt"
+    labels.write_text("ring\none\ntwo\n")
+    words = ("--data", "data", "--labels", "names.txt", "--epochs", "1", *SMALL, "-d", "top_k=1")
+    result = new(tmp_path, "p", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "p" / "labels.txt").read_text() == labels.read_text()
+    assert "3 classes: ring, one, two\n" in result.stdout
+    (data / "0").rename(data / "one")
+    with pytest.raises(UserError, match=r"classes 1, 2, which .*names\.txt does not name"):
+        what_is_told(data, labels, {})
+    for number, name in (("1", "ring"), ("2", "two")):
+        (data / number).rename(data / name)
+    assert what_is_told(data, labels, {}).known["num_classes"] == 3
+
+
 def test_who_ends_new_ends_the_training(tmp_path: Path) -> None:
     write_folders(tmp_path / "data", slice(12))
     words = ["new", "p", "--data", "data", "--epochs", "100000", *SMALL]
