@@ -19,6 +19,7 @@ from generator.inspection.transforms import as_answered
 from generator.labels import Labels, inspect_labels
 from generator.making import Training
 from generator.new import label_answers, put_files
+from generator.shared.data_folders import are_parts
 from generator.shared.label_files.entries import is_wordnet_id
 from generator.tables import folders_in, has_colours, tables_in
 from generator.tasks import DataSet, Task, tasks
@@ -184,12 +185,14 @@ def parts_of(data: Path) -> tuple[Path, Path | None]:
     """
     for folder in (data, data / "images"):
         if folder.is_dir():
-            folders = {x.name.lower(): x for x in folder.iterdir() if x.is_dir()}
+            folders = {x.name.lower(): x for x in folders_in(folder)}
             training, validation = (
                 next((folders[name] for name in names if name in folders), None)
                 for names in (TRAINING, VALIDATION)
             )
-            if training is not None:
+            # A folder of images beside those of other classes may be the class of trains.
+            is_class = len(folders) > 1 and not are_parts([*folders])
+            if training is not None and (folders_in(training) or not is_class):
                 return training, validation
     return data, None
 

@@ -182,6 +182,9 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
     lines.write_text('{"text": "a", "labels": [0, 1, 0]}\n')
     with pytest.raises(UserError, match="has a label twice; expected the names of classes"):
         told_by(lines, {})
+    lines.write_text('{"file": "a.png", "label": "cat"}\n{"file": "b.png", "label": null}\n')
+    with pytest.raises(UserError, match="none of the forms of data"):  # of images, CSV alone is
+        told_by(lines, {})
 
 
 def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
@@ -192,6 +195,11 @@ def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
             Image.new("L", (8, 8)).save(folder / name / "a.png")
         return folder
 
+    vehicles = write("bus", "car", "train")  # a class, as no other folder is a part of data
+    assert what_is_told(vehicles, None, {}).found.classes == ["bus", "car", "train"]
+    for name in ("train", "images/train"):
+        part = write(f"{name}/cat", f"{name}/dog", "notes") / name
+        assert parts_of(part.parents[name.count("/")]) == (part, None)
     archive = write("cat", "dog", "__MACOSX/cat", ".ipynb_checkpoints")
     assert told_by(archive, {})[1].classes == ["cat", "dog"]
     for names in (("training_set/cat", "test_set/cat"), ("seg_train", "seg_test", "seg_pred")):
@@ -232,6 +240,11 @@ def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "data" / "dog" / "a.png")
     del answers["color_mode"]
     assert "color_mode" not in what_is_told(tmp_path / "data", None, answers).known
+
+    for name, mode in (("images", "L"), ("masks", "P")):  # a palette's colours are none of images
+        (tmp_path / "pixels" / name).mkdir(parents=True)
+        Image.new(mode, (8, 8)).save(tmp_path / "pixels" / name / "a.png")
+    assert "color_mode" not in what_is_told(tmp_path / "pixels", None, answers).known
 
 
 def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
@@ -274,7 +287,9 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         told_by(tmp_path / "yolo", {})
     assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
 
-    for line in ("0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"):
+    lines = ["0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"]
+    lines.append("0 0.3 0.4 0.333333 0.2 0.133333 0.3 0.466667 0.5")  # rounded: at the box's edges
+    for line in lines:
         for name in ("a", "b"):  # keypoints, as Ultralytics has them, without their kpt_shape
             (tmp_path / "yolo" / "labels" / f"{name}.txt").write_text(line)
         with pytest.raises(UserError, match=r"a.txt, line 1, is a box with keypoints, or a pol"):
@@ -294,6 +309,9 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
     with pytest.raises(UserError, match="whose images are left out; name one of its folders"):
         told_by(tmp_path / "coco8", {})
+    inner = shutil.copytree(tmp_path / "yolo", tmp_path / "images" / "yolo")
+    (inner / "classes.txt").write_text("cat\n")
+    assert told_by(inner, boxes)[0].value == "object_detection"
     part = tmp_path / "coco8" / "images" / "train"
     assert parts_of(tmp_path / "coco8") == (part, None)
     assert list(told_by(part, {})[1].classes) == ["background", "cat", "dog"]
