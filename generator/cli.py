@@ -125,7 +125,7 @@ def new(
         bool, typer.Option("--from-scratch", help="With data: begin with random weights.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(help="With data: how often to go through them; else 20.")
+        int | None, typer.Option(help="With data: how often to go through them; else 20, texts 5.")
     ] = None,
 ) -> None:
     """From a checkpoint, or data with labels, to a service that has predicted.
