@@ -156,6 +156,8 @@ def what_is_told(
     Raises:
         UserError: They do not make a service.
     """
+    if answers.get("training") is False:
+        raise UserError("-d training=false: what --data names is to train on; leave the answer out")
     data, part = parts_of(data)
     validation = validation or part
     if validation is not None and not validation.exists():

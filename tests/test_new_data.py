@@ -331,6 +331,7 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         (("--data", "nowhere"), "there are no data nowhere"),
         (("--data", "empty"), "none of the forms of data that train.py takes"),
         (("--data", "empty", "--weights", "x.pth"), "to train on; name one of them"),
+        (("--data", "empty", "-d", "training=false"), "training=false: what --data names is to"),
         (("--weights", "x.pth", "--epochs", "3"), "--epochs is for training, which needs --data"),
         (("--data", "numclasses=3"), "-d numclasses=3: expected question=value"),
     ],
