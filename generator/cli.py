@@ -125,7 +125,7 @@ def new(
         bool, typer.Option("--from-scratch", help="With data: begin with random weights.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(help="With data: how often to go through them; else 20.")
+        int | None, typer.Option(help="With data: how often to go through them; else 20, texts 5.")
     ] = None,
 ) -> None:
     """From a checkpoint, or data with labels, to a service that has predicted.
@@ -898,6 +898,8 @@ def picked(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     """Run the command line; a UserError ends it with its message and status 1."""
+    # `kill` ends it as Ctrl-C does: what it has started is stopped, what is half written removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     completion.join_words()
     # `kill` ends a command as Ctrl-C does: servers are stopped, and nothing half made stays.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

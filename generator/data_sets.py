@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from rich.console import Console
 
@@ -18,6 +19,8 @@ from generator.inspection.transforms import as_answered
 from generator.labels import Labels, inspect_labels
 from generator.making import Training
 from generator.new import label_answers, put_files
+from generator.shared.data_folders import are_parts
+from generator.shared.label_files.entries import is_wordnet_id
 from generator.tables import folders_in, has_colours, tables_in
 from generator.tasks import DataSet, Task, tasks
 
@@ -89,6 +92,8 @@ def make_from_data(
         words += ["--validation", str(validation.resolve())]
     if start is not None:
         words += ["--from", str(start.resolve())]
+    if names is not None and are_indices(told.found.classes, names.names):
+        words.append("--keep-labels")
     facts_of_task = facts.tasks()[known["task"]]
     begun = facts_of_task.get("from_scratch", {}) if "--from-scratch" in options else {}
     making.make(
@@ -151,6 +156,8 @@ def what_is_told(
     Raises:
         UserError: They do not make a service.
     """
+    if answers.get("training") is False:
+        raise UserError("-d training=false: what --data names is to train on; leave the answer out")
     data, part = parts_of(data)
     validation = validation or part
     if validation is not None and not validation.exists():
@@ -167,6 +174,7 @@ def what_is_told(
     names = None
     if labels is not None:
         names = names_of(labels, known["num_classes"], label_order)
+        refuse_other_names(labels, names.names, found.classes)
     if "label_format" not in known and (names is not None or not found.classes):
         known |= label_answers(names, known["num_classes"])
     return Told(data, validation, found, {"evaluation": True, **known}, names)
@@ -179,12 +187,14 @@ def parts_of(data: Path) -> tuple[Path, Path | None]:
     """
     for folder in (data, data / "images"):
         if folder.is_dir():
-            folders = {x.name.lower(): x for x in folder.iterdir() if x.is_dir()}
+            folders = {x.name.lower(): x for x in folders_in(folder)}
             training, validation = (
                 next((folders[name] for name in names if name in folders), None)
                 for names in (TRAINING, VALIDATION)
             )
-            if training is not None:
+            # A folder of images beside those of other classes may be the class of trains.
+            is_class = len(folders) > 1 and not are_parts([*folders])
+            if training is not None and (folders_in(training) or not is_class):
                 return training, validation
     return data, None
 
@@ -242,6 +252,23 @@ def names_of(labels: Path, classes: int, order: str) -> Labels:
     if found.problem:
         raise UserError(f"{found.problem}; the data have {classes} classes")
     return found
+
+
+def refuse_other_names(labels: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise UserError if the data have classes without a name, whose own train.py would write."""
+    known = {normalize("NFC", name) for name in names}
+    others = [name for name in classes if normalize("NFC", name) not in known]
+    if others and not are_indices(classes, names) and not all(map(is_wordnet_id, classes)):
+        raise UserError(
+            f"the data have the classes {', '.join(others[:SHOWN])}, which {labels} does not name; "
+            "expected the same names in both, or in the data the indices of those in the file"
+        )
+
+
+def are_indices(classes: Sequence[str], names: Sequence[str]) -> bool:
+    """Tell whether data have the indices of names for classes."""
+    indices = {str(index) for index in range(len(names))}
+    return bool(classes) and {*classes} <= indices and indices.isdisjoint(names)
 
 
 def assumptions(known: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -187,8 +187,12 @@ def images_in(folder: Path) -> Iterator[Path]:
 
 
 def has_colours(data: Path) -> bool:
-    """Tell whether an image of data is in colour: of the first ones in or beside them."""
+    """Tell whether an image of data is in colour: of the first ones in or beside them.
+
+    Where there is a folder images, it has all of them; masks beside it often have a palette.
+    """
     folder = data if data.is_dir() else data.parent
+    folder = images if (images := folder / "images").is_dir() else folder
     for path in itertools.islice(images_in(folder), LOOKED_AT):
         try:
             with Image.open(path) as image:
@@ -209,13 +213,13 @@ def tables_in(folder: Path) -> list[Path]:
     return sorted(x for x in folder.iterdir() if x.suffix.lower() in (".csv", ".json", ".jsonl"))
 
 
-def rows_of(path: Path) -> list[Row]:
-    """Return the rows of a CSV or JSONL file; none if it is neither.
+def rows_of(path: Path, suffixes: Collection[str]) -> list[Row]:
+    """Return the rows of a CSV or JSONL file; none if it has none of these suffixes.
 
     Raises:
         UserError: It is damaged.
     """
-    if not path.is_file() or path.suffix.lower() not in (".csv", ".jsonl"):
+    if not path.is_file() or path.suffix.lower() not in suffixes:
         return []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

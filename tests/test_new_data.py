@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_train_tasks import write_digits, write_shapes
 
-from conftest import Project, ts_template
+from conftest import REPOSITORY, Project, ts_template
 from generator.data_sets import parts_of, told_by, what_is_told
 from generator.errors import UserError
 
@@ -57,6 +60,47 @@ def test_folders_of_images_make_a_service(tmp_path: Path) -> None:
     found = [prediction[0]["label"] for prediction in project.predict(*images)]
     right = sum(label == image.parent.name for label, image in zip(found, images, strict=True))
     assert right / len(images) == pytest.approx(measured["accuracy"], abs=1e-4)
+
+
+def test_a_label_file_names_the_classes_of_data(tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "data", slice(12))
+    for index, name in enumerate(NAMES):
+        (data / name).rename(data / str(index))
+    labels = tmp_path / "names.txt"
+    labels.write_text("ring\none\ntwo\n")
+    words = ("--data", "data", "--labels", "names.txt", "--epochs", "1", *SMALL, "-d", "top_k=1")
+    result = new(tmp_path, "p", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "p" / "labels.txt").read_text() == labels.read_text()
+    assert "3 classes: ring, one, two\n" in result.stdout
+    (data / "0").rename(data / "one")
+    with pytest.raises(UserError, match=r"classes 1, 2, which .*names\.txt does not name"):
+        what_is_told(data, labels, {})
+    for number, name in (("1", "ring"), ("2", "two")):
+        (data / number).rename(data / name)
+    assert what_is_told(data, labels, {}).known["num_classes"] == 3
+
+
+def test_who_ends_new_ends_the_training(tmp_path: Path) -> None:
+    write_folders(tmp_path / "data", slice(12))
+    words = ["new", "p", "--data", "data", "--epochs", "100000", *SMALL]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "generator.cli", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("epoch 2 of 100000") for line in process.stdout)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "train.py was stopped. p is rendered; go on there: " in said
+    assert "train.py --resume" in said
+    assert started and not psutil.wait_procs(started, timeout=60)[1]
 
 
 def test_what_train_py_refuses_can_be_mended_in_the_project(tmp_path: Path) -> None:
@@ -138,6 +182,9 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
     lines.write_text('{"text": "a", "labels": [0, 1, 0]}\n')
     with pytest.raises(UserError, match="has a label twice; expected the names of classes"):
         told_by(lines, {})
+    lines.write_text('{"file": "a.png", "label": "cat"}\n{"file": "b.png", "label": null}\n')
+    with pytest.raises(UserError, match="none of the forms of data"):  # of images, CSV alone is
+        told_by(lines, {})
 
 
 def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
@@ -148,6 +195,11 @@ def test_folders_of_tools_are_no_classes(tmp_path: Path) -> None:
             Image.new("L", (8, 8)).save(folder / name / "a.png")
         return folder
 
+    vehicles = write("bus", "car", "train")  # a class, as no other folder is a part of data
+    assert what_is_told(vehicles, None, {}).found.classes == ["bus", "car", "train"]
+    for name in ("train", "images/train"):
+        part = write(f"{name}/cat", f"{name}/dog", "notes") / name
+        assert parts_of(part.parents[name.count("/")]) == (part, None)
     archive = write("cat", "dog", "__MACOSX/cat", ".ipynb_checkpoints")
     assert told_by(archive, {})[1].classes == ["cat", "dog"]
     for names in (("training_set/cat", "test_set/cat"), ("seg_train", "seg_test", "seg_pred")):
@@ -188,6 +240,11 @@ def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "data" / "dog" / "a.png")
     del answers["color_mode"]
     assert "color_mode" not in what_is_told(tmp_path / "data", None, answers).known
+
+    for name, mode in (("images", "L"), ("masks", "P")):  # a palette's colours are none of images
+        (tmp_path / "pixels" / name).mkdir(parents=True)
+        Image.new(mode, (8, 8)).save(tmp_path / "pixels" / name / "a.png")
+    assert "color_mode" not in what_is_told(tmp_path / "pixels", None, answers).known
 
 
 def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
@@ -230,7 +287,9 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         told_by(tmp_path / "yolo", {})
     assert told_by(tmp_path / "yolo", boxes)[0].value == "object_detection"
 
-    for line in ("0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"):
+    lines = ["0 0.5 0.5 0.2 0.2 0.45 0.5 2 0 0 0", "0 0.5 0.5 0.2 0.2 0.45 0.5 0.5 0.5"]
+    lines.append("0 0.3 0.4 0.333333 0.2 0.133333 0.3 0.466667 0.5")  # rounded: at the box's edges
+    for line in lines:
         for name in ("a", "b"):  # keypoints, as Ultralytics has them, without their kpt_shape
             (tmp_path / "yolo" / "labels" / f"{name}.txt").write_text(line)
         with pytest.raises(UserError, match=r"a.txt, line 1, is a box with keypoints, or a pol"):
@@ -250,6 +309,9 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
     (tmp_path / "coco8" / "data.yaml").write_text("names: {0: cat, 1: dog}\n")
     with pytest.raises(UserError, match="whose images are left out; name one of its folders"):
         told_by(tmp_path / "coco8", {})
+    inner = shutil.copytree(tmp_path / "yolo", tmp_path / "images" / "yolo")
+    (inner / "classes.txt").write_text("cat\n")
+    assert told_by(inner, boxes)[0].value == "object_detection"
     part = tmp_path / "coco8" / "images" / "train"
     assert parts_of(tmp_path / "coco8") == (part, None)
     assert list(told_by(part, {})[1].classes) == ["background", "cat", "dog"]
@@ -269,6 +331,7 @@ def test_objects_and_texts_tell_their_task(tmp_path: Path) -> None:
         (("--data", "nowhere"), "there are no data nowhere"),
         (("--data", "empty"), "none of the forms of data that train.py takes"),
         (("--data", "empty", "--weights", "x.pth"), "to train on; name one of them"),
+        (("--data", "empty", "-d", "training=false"), "training=false: what --data names is to"),
         (("--weights", "x.pth", "--epochs", "3"), "--epochs is for training, which needs --data"),
         (("--data", "numclasses=3"), "-d numclasses=3: expected question=value"),
     ],

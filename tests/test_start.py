@@ -379,6 +379,16 @@ def test_each_reason_names_answers_with_which_the_question_is_asked() -> None:
     assert checked == with_condition - facts.ways()
 
 
+def test_a_network_to_be_trained_from_nothing_is_shown_as_new_makes_it(start: Start) -> None:
+    answers = {"task": "object_detection", "architecture": "fasterrcnn_resnet50_fpn"}
+    asked = {"answers": {**answers, "training": True}, "data": "runs"}
+    for from_scratch in (False, True):
+        _, found = start.ask("preview", **asked, from_scratch=from_scratch)
+        text = found["files"][".copier-answers.yml"]
+        assert f"coco_eps: {'false' if from_scratch else 'true'}\n" in text
+        assert "coco_eps" not in found["command"]  # it follows
+
+
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"answers": 1}', '{"answers": {"task": {}}}'])
 def test_what_is_no_request_of_the_page_is_refused(start: Start, body: str) -> None:
     origin = {"Origin": f"http://{urlsplit(start.address).netloc}"}
@@ -471,10 +481,9 @@ def test_a_project_is_made_without_a_checkpoint(start: Start) -> None:
     assert f"{project} is rendered. Next:" in printed
     assert "python archive.py    # first put your state_dict into weights/\n" in printed
     name = shown["files"].keys() - {".copier-answers.yml", *found["known"]}
-    own = next(x for x in ("labels.txt",) if x in name)
-    for path in name - {own}:
+    for path in name - {"labels.txt"}:
         assert (project / path).read_text("utf-8") == shown["files"][path], path
-    assert (project / own).read_text("utf-8").split() == ["cat", "dog", "horse"]
+    assert (project / "labels.txt").read_text("utf-8").split() == ["cat", "dog", "horse"]
 
     printed, code = start.make(destination="later", answers=answers)
     assert (code, "exists; name another folder" in printed) == ("1", True)

@@ -29,6 +29,7 @@ def run(project: Project, *arguments: str) -> str:
     """Run a command of a project that must succeed, and return what it says."""
     result = project.run(*arguments)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
     return result.stdout
 
 

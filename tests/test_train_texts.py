@@ -18,7 +18,7 @@ import pytest
 import text_folders
 import torch
 import transformers
-from test_train_tasks import said_of
+from test_train_tasks import run, said_of
 
 from conftest import Project
 
@@ -59,14 +59,6 @@ def write_pairs(path: Path, count: int, seed: int) -> Path:
         lines.append(json.dumps(pair | {"labels": [x for x in (first, second) if x]}))
     path.write_text("\n".join(lines))
     return path
-
-
-def run(project: Project, *arguments: str) -> str:
-    """Run a command of a project that must succeed, and return what it says."""
-    result = project.run(*arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stdout
 
 
 def refused(project: Project, *arguments: str) -> str:

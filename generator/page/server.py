@@ -8,7 +8,6 @@ import hmac
 import multiprocessing
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
@@ -26,6 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from generator import facts
 from generator.adopt import refuse_to_lose
 from generator.answers_file import ANSWERS_FILE, answers_in
 from generator.errors import UserError
@@ -137,6 +137,10 @@ class Page:
 
     async def preview(self, asked: dict[str, Any]) -> Any:
         """Return the questions and the files, given answers."""
+        answers = asked["answers"]
+        if asked.get("from_scratch"):  # what `new` assumes then
+            task = facts.tasks().get(answers.get("task"), {})
+            answers = {**task.get("from_scratch", {}), **answers}
         of = rendering.Of(
             given=asked.get("given", {}),
             has_reasons=asked.get("has_reasons", False),
@@ -144,7 +148,7 @@ class Page:
             project=self.path(asked, "project"),
             line=self.line(asked),
         )
-        return await self.run(rendering.preview, asked["answers"], of)
+        return await self.run(rendering.preview, answers, of)
 
     async def colours(self, asked: dict[str, Any]) -> Any:
         """Return the lines of a file, in coloured pieces."""
@@ -376,7 +380,5 @@ def start(folder: Path, port: int, *, is_opened: bool) -> None:
         config = uvicorn.Config(
             Guard(app, token, port), log_level="error", lifespan="off", ws="none"
         )
-        # `kill` ends it as Ctrl-C does: dropped files are removed.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

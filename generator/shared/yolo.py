@@ -42,7 +42,7 @@ class YoloFolder:
 
 def find_folders(path: Path) -> tuple[Path, Path]:
     """Return the folder of the images, and that of the text files."""
-    if path.parent.name == "images":
+    if path.parent.name == "images" and not (path / "images").is_dir():
         return path, path.parent.with_name("labels") / path.name
     return path / "images", path / "labels"
 
@@ -200,8 +200,8 @@ def may_be_points(words: Sequence[str]) -> bool:
         points = [rest[i : i + count] for i in range(0, len(rest), count)]
         if rest and all(
             len(point) == count
-            and abs(point[0] - x) <= width / 2
-            and abs(point[1] - y) <= height / 2
+            and abs(point[0] - x) <= width / 2 + 0.01
+            and abs(point[1] - y) <= height / 2 + 0.01
             and point[2:] in ([], [0], [1], [2])
             for point in points
             if any(point[:2])

@@ -103,7 +103,7 @@ class ImageClassification(Task):
                 )
             what = f"{len(found)} images in {len(names)} folders"
             return DataSet(what, {"num_classes": len(names)}, names, found[0], doubts=doubts)
-        rows = rows_of(path)
+        rows = rows_of(path, [".csv"])
         if not rows or not {"file", "label"} <= rows[0].keys():
             return None
         names = names_in(row["label"].strip() for row in rows)

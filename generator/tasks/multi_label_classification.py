@@ -51,7 +51,7 @@ class MultiLabelClassification(Task):
 
     def read_data(self, path: Path) -> DataSet | None:
         """Return what a table tells with the column labels, or one of 0 and 1 for each class."""
-        rows = rows_of(path)
+        rows = rows_of(path, [".csv"])
         if not rows or "file" not in rows[0]:
             return None
         columns = [name for name in rows[0] if name != "file"]

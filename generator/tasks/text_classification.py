@@ -27,7 +27,7 @@ class TextClassification(Task):
 
     def read_data(self, path: Path) -> DataSet | None:
         """Return what a table tells with the columns text and label, or labels for several."""
-        rows = rows_of(path)
+        rows = rows_of(path, [".csv", ".jsonl"])
         if not rows or "text" not in rows[0]:
             return None
         if "labels" in rows[0]:
