@@ -901,8 +901,6 @@ def main() -> None:
     # `kill` ends it as Ctrl-C does: what it has started is stopped, what is half written removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     completion.join_words()
-    # `kill` ends a command as Ctrl-C does: servers are stopped, and nothing half made stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:
