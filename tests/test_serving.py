@@ -226,22 +226,32 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
     assert "exists" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        pytest.param(
+            (b"import logging\n", b"import logging\nimport a_package_that_nobody_has\n"),
+            "ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
+            id="import",
+        ),
+        pytest.param(
+            (b"self.labels = ", b"raise RuntimeError('two sizes:\\n\\tof a weight')\n        x = "),
+            "RuntimeError: two sizes:\n\tof a weight\nBuild the archive anew",
+            id="RuntimeError",  # which TorchServe catches, to die of another one
+        ),
+    ],
+)
 def test_serve_names_at_once_why_a_model_does_not_load(
-    copy_project: Callable[..., Project],
+    copy_project: Callable[..., Project], breaks: tuple[bytes, bytes], reason: str
 ) -> None:
     project = copy_project(architecture="custom", num_classes=4)
     build_and_save(project)
     # A handler that breaks only in the server: archive.py's trial would have refused it.
     project.archive()
-    spoil_archive(
-        project.path / "model-store" / "image-classifier.mar",
-        "handler.py",
-        b"import logging\n",
-        b"import logging\nimport a_package_that_nobody_has\n",
-    )
+    spoil_archive(project.path / "model-store" / "image-classifier.mar", "handler.py", *breaks)
     result = project.run("serve.py", "--port", "0", "--management-port", "0", "--metrics-port", "0")
     assert result.returncode == 1
-    assert "ModuleNotFoundError: No module named 'a_package_that_nobody_has'" in result.stderr
+    assert reason in result.stderr
     assert "the model does not load" in result.stderr
 
 

@@ -14,7 +14,10 @@ WORKER_SAYS = re.compile(r"\] (W-\d+)-\S* MODEL_LOG - (.*)")
 STOPPED = re.compile(r"Stopped Scanner - (W-\d+)-")  # all that a worker wrote to one stream is read
 # No reasons: requests, such as those of tools/torchserve.py, and the steps of a Java trace.
 NOISE = re.compile(r" (ACCESS_LOG|TS_METRICS) - |^\s+(at |\.\.\. )")
+# After these, a worker writes the traceback. It catches a RuntimeError, writes it, and dies of
+# another one, "500 - Unknown exception".
 DIED = "Backend worker process died."
+CAUGHT = re.compile(r"(Failed to load|Load) model .*\bexception ")
 CHAINED = re.compile(r"Traceback \(|During handling of the above|The above exception was")
 LINES = 15
 
@@ -65,9 +68,11 @@ class ServerLog:
         if self._failed_worker:
             self._complete.wait(10)
         said = self._said[self._failed_worker]
-        if DIED not in said:
+        ends = [i for i, line in enumerate(said) if line == DIED or CAUGHT.match(line)]
+        if not ends:
             return ""
-        words = said[said.index(DIED) + 1 :]  # before, it may have logged what it dealt with
+        # Before, it may have logged what it dealt with.
+        words = [line for line in said[ends[0] + 1 :] if line != DIED]
         starts = [index for index, line in enumerate(words) if CHAINED.match(line)]
         if not starts:
             return ""
