@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -187,13 +187,14 @@ def images_in(folder: Path) -> Iterator[Path]:
 
 
 def has_colours(data: Path) -> bool:
-    """Tell whether an image of data is in colour: of the first ones in or beside them.
+    """Tell whether an image of data is in colour: of some from all over the folder.
 
     Where there is a folder images, it has all of them; masks beside it often have a palette.
     """
     folder = data if data.is_dir() else data.parent
     folder = images if (images := folder / "images").is_dir() else folder
-    for path in itertools.islice(images_in(folder), LOOKED_AT):
+    files = [*images_in(folder)]
+    for path in files[:: math.ceil(len(files) / LOOKED_AT) or 1]:
         try:
             with Image.open(path) as image:
                 if image.mode not in GRAY:

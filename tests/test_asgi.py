@@ -301,6 +301,7 @@ def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
         assert manage("/models", management) == 200
         assert manage("/token?type=inference", management) == 401
         assert manage("/token?type=inference", keys["API"]["key"]) == 200
+        assert manage("/token?type=inference&type=API", keys["API"]["key"]) == 400
         changed = json.loads(file.read_text())["inference"]["key"]
         assert [predict(key) for key in (inference, changed)] == [401, 200]
         # A second server that finds the port taken leaves the keys of the first.

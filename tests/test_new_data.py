@@ -241,6 +241,11 @@ def test_colours_in_the_data_are_learned(tmp_path: Path) -> None:
     del answers["color_mode"]
     assert "color_mode" not in what_is_told(tmp_path / "data", None, answers).known
 
+    for name, mode, count in (("gray", "L", 150), ("red", "RGB", 5)):
+        (tmp_path / "mixed" / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new(mode, (8, 8)).save(tmp_path / "mixed" / name / f"{number}.png")
+    assert what_is_told(tmp_path / "mixed", None, answers).known["color_mode"] == "RGB"
     for name, mode in (("images", "L"), ("masks", "P")):  # a palette's colours are none of images
         (tmp_path / "pixels" / name).mkdir(parents=True)
         Image.new(mode, (8, 8)).save(tmp_path / "pixels" / name / "a.png")

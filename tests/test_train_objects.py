@@ -272,6 +272,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"bbox": [10, 10, 30, 30], "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]]},
         "bbox has x1, y1, x2, y2; expected x, y, width, height",
     ),
+    "boxes of images of half the size": (
+        {"bbox": [20, 10, 8, 8], "segmentation": [[40, 20, 56, 20, 56, 36, 40, 36]]},
+        "the polygons lie from 40, 20 to 56, 36, for the most part not in the box [20, 10, 8, 8]",
+    ),
     "turned, as CVAT has it": (
         {"attributes": {"occluded": False, "rotation": 45.0}},
         "the box is rotated, by the attribute rotation",
