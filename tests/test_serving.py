@@ -235,8 +235,11 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
             id="import",
         ),
         pytest.param(
-            (b"self.labels = ", b"raise RuntimeError('two sizes:\\n\\tof a weight')\n        x = "),
-            "RuntimeError: two sizes:\n\tof a weight\nBuild the archive anew",
+            (
+                b"self.labels = ",
+                b"raise RuntimeError('sizes:\\n\\tof fc') from KeyError('fc')\n        x = ",
+            ),
+            "RuntimeError: sizes:\n\tof fc\nBuild the archive anew",
             id="RuntimeError",  # which TorchServe catches, to die of another one
         ),
     ],

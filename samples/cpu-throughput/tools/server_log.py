@@ -62,8 +62,8 @@ class ServerLog:
     def exception(self) -> str:
         """Return the traceback of the first worker that failed; empty if none is whole.
 
-        Of exceptions in a chain the first is the cause: TorchServe meets an ImportError with the
-        search for a handler of its own, which fails in turn.
+        Of those in a chain that ended it, the first is the cause: TorchServe meets an ImportError
+        with the search for a handler of its own, which fails in turn.
         """
         if self._failed_worker:
             self._complete.wait(10)
@@ -72,11 +72,13 @@ class ServerLog:
         if not ends:
             return ""
         # Before, it may have logged what it dealt with.
-        words = [line for line in said[ends[0] + 1 :] if line != DIED]
+        words = said[ends[0] + 1 : [*ends, len(said)][1]]
         starts = [index for index, line in enumerate(words) if CHAINED.match(line)]
         if not starts:
             return ""
-        traceback = words[starts[0] : [*starts, len(words)][1]]
+        if said[ends[0]] == DIED:
+            words = words[: [*starts, len(words)][1]]
+        traceback = words[starts[0] :]
         is_whole = any(not line.startswith(" ") for line in traceback[1:])
         return shorten("\n".join(traceback)) if is_whole else ""
 
