@@ -246,8 +246,19 @@ def as_row(content: object) -> Row:
 
 
 def names_in(labels: Iterable[str]) -> list[str]:
-    """Return each of the labels once: sorted, by number if all are numbers, as train.py does."""
+    """Return each of the labels once: sorted, by number if all are numbers, as train.py does.
+
+    Raises:
+        UserError: One is several of the others, as in cat|dog.
+    """
     names = {*labels} - {""}  # train.py names the place of a label that is missing
+    for name in sorted(names):
+        parts = {x.strip() for x in name.replace(";", "|").replace(",", "|").split("|")}
+        if len(parts) > 1 and parts <= names:
+            raise UserError(
+                f"the label {name!r} is several of the others. Where an item may have several, "
+                "they stand in a column labels, with | between"
+            )
     by_number = all(name.isdecimal() for name in names)
     return sorted(names, key=(lambda name: (int(name), name)) if by_number else None)
 

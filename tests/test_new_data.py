@@ -176,6 +176,9 @@ def test_what_would_be_learned_wrongly_is_refused(tmp_path: Path) -> None:
         told_by(table, {})
     table.write_text("file,label\na.png, MEL\nb.png,MEL \nc.png,\nd.png,NV\n")
     assert told_by(table, {})[1].classes == ["MEL", "NV"]
+    table.write_text("file,label\na.png,Mass\nb.png,Nodule\nc.png,Mass|Nodule\n")
+    with pytest.raises(UserError, match=r"the label 'Mass\|Nodule' is several of the others"):
+        told_by(table, {})
     lines = table.with_suffix(".jsonl")
     lines.write_text('{"text": "a", "labels": ["New York"]}\n{"text": "b", "labels": []}\n')
     assert told_by(lines, {})[1].classes == ["New York"]

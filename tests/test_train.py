@@ -164,6 +164,10 @@ def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) 
     assert result.returncode == 1
     assert "has 4 classes" in result.stderr
     assert "-d num_classes=4" in result.stderr
+    (data / "vierte").rename(data / "Hund, 猫")  # an image of both, in a table
+    result = trained.run("train.py", str(data))
+    assert result.returncode == 1
+    assert "the class 'Hund, 猫' is several of the others" in result.stderr
 
 
 # Rows of a table, and what is said of them.
