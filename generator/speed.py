@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from generator import facts
+from generator import catalogue, facts
 from generator.rendering import installing
 
 PLAIN = "eager"  # PyTorch as it is: what `copier copy` takes, and what all others are compared with
@@ -17,15 +17,17 @@ def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the backends that a project can have, each with a precision, by the facts.
 
     Args:
-        answers: Of the project; those without a `backend` have no choice.
+        answers: Of the project, or its `task`, `architecture`, `accelerator` and `backend`; those
+            without a `backend` have no choice.
     """
     if "backend" not in answers:
         return
     task = facts.tasks()[answers["task"]]
+    is_own = catalogue.load()[answers["architecture"]].family == "custom"
+    speeds = (is_own and task.get("own_speeds")) or task.get("speeds")
     for name, backend in facts.backends().items():
         if task["input"] not in backend.get("inputs", ["image"]):
             continue
-        speeds = task.get("speeds")
         for precision in backend["precisions"].get(answers["accelerator"], []):
             if speeds is None or precision in speeds.get(name, []):
                 yield name, precision

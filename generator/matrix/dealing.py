@@ -246,6 +246,9 @@ def made_possible(answers: Answers) -> Answers:
         changes["training"] = False
     if (answers.get("training"), changes.get("decode", decode)) == (True, "gpu"):
         changes["decode"] = "exact"
+    own_speeds = task.get("own_speeds", {})
+    if arch.family == "custom" and own_speeds and answers["backend"] not in own_speeds:
+        changes["backend"], (changes["precision"], *_) = next(iter(own_speeds.items()))
     if arch.size_rule == "fixed" and "preprocessing" in task:
         changes["image_size"] = 0
     return answers | changes
