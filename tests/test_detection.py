@@ -224,7 +224,10 @@ def test_an_output_that_is_none_of_a_detector_is_refused(
         ({"precision": "bf16"}, "choose fp32"),
         ({"weights": "torchscript"}, "choose a file of weights, such as state_dict"),
         ({"backend": "openvino"}, "choose eager or onnxruntime"),
-        ({"backend": "onnxruntime", "architecture": "custom"}, "choose eager for a network of your"),
+        (
+            {"backend": "onnxruntime", "architecture": "custom"},
+            "choose eager for a network of your",
+        ),
         ({"decode": "draft"}, "choose exact or gpu"),
         ({"architecture": "custom", "transforms": "custom"}, "choose to_tensor"),
         ({"architecture": "resnet18"}, "choose another task or architecture"),
@@ -256,7 +259,7 @@ def seeded(network: nn.Module) -> nn.Module:
 
 
 def in_proportion(network: Any) -> Any:
-    """Give a Faster R-CNN such weights; else one class has all, and its boxes are at the borders."""
+    """Seed a Faster R-CNN so that no class has all objects, and few boxes are at the borders."""
     seeded(network)
     with torch.no_grad():
         for layer in (network.roi_heads.box_predictor.cls_score, network.rpn.head.cls_logits):
