@@ -21,8 +21,7 @@ from generator.errors import UserError
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
     """Run `ts-template bench`."""
-    command = [sys.executable, "-m", "generator.cli", "bench", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return ts_template("bench", *options)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("bench")
     output = folder / "report"
     options = ["--models", "digits", "--contenders", "ours,limit,litserve", "--clients", "1,3"]
-    options += ["--seconds", "1", "--rounds", "1", "--plot", "none", "--output", "report"]
+    options += ["--seconds", "0.3", "--rounds", "1", "--plot", "none", "--output", "report"]
     result = ts_template("bench", *options, "--peers-python", "/bin/false", cwd=folder)
     assert result.returncode == 0, result.stdout + result.stderr
     return output, result.stdout
