@@ -26,6 +26,7 @@ from engines import (
     ray_cluster,
     read_config,
     send,
+    wait_for,
 )
 from generator import hostile
 from generator.shared.ports import free_port
@@ -241,7 +242,7 @@ def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(
     # Clients that send again get every prediction, as the project's README says.
     # There are more than the replica beside the proxy takes: the others are on the other node.
     clients = Clients(cluster.url, 32, retries=5)
-    time.sleep(3)
+    wait_for(lambda: clients.load.done > 50)
     cluster.kill_node(1)
     time.sleep(5)
     load = clients.stop()

@@ -26,6 +26,7 @@ from engines import config_for, one_worker, ray_cluster, send
 
 COLOURS = {"background": (0, 0, 0), "red": (230, 20, 20), "green": (20, 230, 20)}
 LABELS = '{"0": "background", "1": "red", "2": "green"}'
+SIDE = 240  # pixels of the shorter side, for networks of torchvision
 
 # The class of a pixel is the colour that it has most of; dark pixels are background.
 NETWORK = """
@@ -226,9 +227,12 @@ def save_seeded(network: nn.Module, path: Path, content: Callable[[Any], Any]) -
 
 
 def reference(network: nn.Module, image: Image.Image) -> np.ndarray:
-    """Return the mask (H, W) that torchvision's own evaluation gives, at the image's size."""
+    """Return the mask (H, W) that torchvision's own evaluation gives, at the image's size.
+
+    But for the size: images that are scaled to torchvision's 520 pixels are in test_new.py.
+    """
     pixels = transforms.resize(
-        transforms.pil_to_tensor(image.convert("RGB")), [520], antialias=True
+        transforms.pil_to_tensor(image.convert("RGB")), [SIDE], antialias=True
     )
     batch = transforms.convert_image_dtype(pixels)[None]
     batch = transforms.normalize(batch, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -261,12 +265,13 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     result = ts_template(
         *("new", "streets", "--weights", "model_29.pth", "--labels", "classes.txt", "--defaults"),
         *("-d", "deploy=[ray_serve]", "-d", "backend=eager"),
+        *("-d", "transforms=custom", "-d", "resize_mode=shorter_side", "-d", f"image_size={SIDE}"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: semantic_segmentation" in result.stdout
     project = Project(tmp_path / "streets")
-    image = photographs[0].resize((320, 240))
+    image = photographs[0].resize((320, SIDE))
     expected = reference(network, image)
     bodies = [encode(image), b"\xff\xd8\xff broken", encode(image)]
     with answering(project, engine) as url, ThreadPoolExecutor(len(bodies)) as clients:
