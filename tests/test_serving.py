@@ -145,14 +145,14 @@ def test_wrapped_state_dict_with_labels_in_any_language(
     copy_project: Callable[..., Project], photographs: list[Image.Image]
 ) -> None:
     project = copy_project(
-        architecture="resnet18",
+        architecture="mobilenet_v3_small",
         num_classes=3,
         weights="wrapped",
-        state_dict_prefix="resnet18.",
+        state_dict_prefix="network.",
         top_k=3,
     )
-    network = torchvision.models.resnet18(num_classes=3)
-    save_random_weights(network, project.path / "weights" / "wrapped.pth", prefix="resnet18.")
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, project.path / "weights" / "wrapped.pth", prefix="network.")
     labels_of(project.path, ["猫", "狗", "鸟"])
     project.archive()
     one_worker(project.path)
