@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import Project, ts_template
+from engines import one_worker
 from generator.bench import contenders, load, report
 from generator.bench.networks import classifier, detector
 from generator.errors import UserError
@@ -85,6 +86,7 @@ def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
     project = Project(work / "contenders" / "digits" / "ours")
     images = [str(path) for path in (work / "models" / "digits" / "28x28").iterdir()]
     options = ["--clients", "1,2", "--seconds", "0.5"]
+    one_worker(project.path)
     with project.serve() as service:
         options += ["--url", service.url]
         result = project.run("benchmark.py", *options, "--json", *images)
