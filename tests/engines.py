@@ -38,6 +38,12 @@ IMAGES = [hostile.encode(hostile.random_image(seed), "PNG") for seed in range(8)
 BIN = Path(sys.executable).parent
 
 
+def one_worker(project: Path) -> None:
+    """Let TorchServe start one worker of a project, and not one per core: each imports torch."""
+    with (project / "config.properties").open("a") as file:
+        file.write("default_workers_per_model=1\n")
+
+
 @dataclass
 class Cluster:
     """Ray on this machine: a head, and nodes that are processes of their own.

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from conftest import Project, build_and_save, encode, noise
+from engines import one_worker
 
 NETWORK: dict[str, Any] = {"architecture": "custom", "num_classes": 4, "color_mode": "RGB"}
 
@@ -91,6 +92,7 @@ def test_the_service_answers_in_onnx_runtime_as_in_pytorch(
     eager.archive()
     fast.archive()
     expected = eager.predict(*images)
+    one_worker(fast.path)
     with fast.serve() as service:
         for path, answer in zip(images, expected, strict=True):
             found = {x["index"]: x["probability"] for x in service.post(path.read_bytes()).json}

@@ -24,6 +24,7 @@ from conftest import (
     labels_of,
     noise,
 )
+from engines import one_worker
 from generator.hostile import bombs, form, other_media, random_image, text_of
 from generator.matrix.imports import imported_from
 from generator.workers import ready_workers
@@ -224,6 +225,7 @@ def test_the_longest_response_does_not_end_the_worker(copy_project: Callable[...
     labels_of(project.path, [f"{index:04}" + '"\\猫🐱\x01' * 38 for index in range(1000)])
     build_and_save(project)
     project.archive()
+    one_worker(project.path)
     with project.serve() as service:
         before = workers(service)
         instances = json.dumps({"instances": [{"data": text_of(IMAGES[0])}] * 64}).encode()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import Project, ts_template
+from engines import one_worker
 from generator.bench import contenders, load, report
 from generator.bench.networks import classifier, detector
 from generator.errors import UserError
@@ -21,8 +22,7 @@ from generator.errors import UserError
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
     """Run `ts-template bench`."""
-    command = [sys.executable, "-m", "generator.cli", "bench", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return ts_template("bench", *options)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("bench")
     output = folder / "report"
     options = ["--models", "digits", "--contenders", "ours,limit,litserve", "--clients", "1,3"]
-    options += ["--seconds", "1", "--rounds", "1", "--plot", "none", "--output", "report"]
+    options += ["--seconds", "0.3", "--rounds", "1", "--plot", "none", "--output", "report"]
     result = ts_template("bench", *options, "--peers-python", "/bin/false", cwd=folder)
     assert result.returncode == 0, result.stdout + result.stderr
     return output, result.stdout
@@ -86,6 +86,7 @@ def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
     project = Project(work / "contenders" / "digits" / "ours")
     images = [str(path) for path in (work / "models" / "digits" / "28x28").iterdir()]
     options = ["--clients", "1,2", "--seconds", "0.5"]
+    one_worker(project.path)
     with project.serve() as service:
         options += ["--url", service.url]
         result = project.run("benchmark.py", *options, "--json", *images)

@@ -29,6 +29,7 @@ from conftest import (
     encode,
     noise,
 )
+from engines import one_worker
 from generator.shared.ports import free_port
 
 DEPLOY = ["docker", "kubernetes", "monitoring", "github_actions"]
@@ -628,6 +629,7 @@ def test_a_new_version_beside_the_old_one_then_switch_and_rollback(
     assert project.run("-c", code).returncode == 0
     config = project.path / "config.properties"
     config.write_text(config.read_text() + documented_setting())
+    one_worker(project.path)
 
     image = encode(noise(0))
     with project.serve() as service:

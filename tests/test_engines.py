@@ -26,6 +26,7 @@ from engines import (
     ray_cluster,
     read_config,
     send,
+    wait_for,
 )
 from generator import hostile
 from generator.shared.ports import free_port
@@ -48,40 +49,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.archive()
     project.archive("--version", "1.1", "--output", "model-store/1.1")
     return project
-
-
-def version(cluster: Cluster) -> str:
-    """Return the version of the model in use."""
-    status, body = send(cluster.url.replace("predictions", "models"), b"", method="GET")
-    assert status == 200, body
-    return str(json.loads(body)[0]["modelVersion"])
-
-
-def wait_for_version(cluster: Cluster, expected: str) -> None:
-    """Return when every replica uses this version."""
-    end = time.monotonic() + 60
-    while {version(cluster) for _ in range(10)} != {expected}:
-        assert time.monotonic() < end, f"no version {expected} after 60 s"
-        time.sleep(0.5)
-
-
-def wait_for_metrics(cluster: Cluster) -> None:
-    """Return when Ray exports what the handler has recorded; it does so every 10 s."""
-    port = cluster.python("print(ray.nodes()[0]['MetricsExportPort'])").splitlines()[-1]
-    missing = [rf'ray_image_errors_total{{.*status="{status}"' for status in (400, 413, 415)]
-    names = ("decode_seconds", "inference_seconds", "batch_size", "top1_confidence")
-    missing += [rf"ray_image_{name}_bucket{{" for name in names]
-    # Those of Ray's own that alerts and the dashboard take.
-    own = ("deployment_replica_healthy", "num_http_requests_total")
-    own += tuple(f"request_router_fulfillment_time_ms_{x}" for x in ("sum", "count"))
-    missing += [rf'ray_serve_{name}{{.*application="image-classifier"' for name in own]
-    end = time.monotonic() + 60
-    while missing:
-        assert time.monotonic() < end, missing
-        time.sleep(1)
-        with contextlib.suppress(OSError):  # it does not listen yet
-            _, text = send(f"http://127.0.0.1:{port}/metrics", b"", method="GET")
-            missing = [name for name in missing if not re.search(name, text.decode())]
 
 
 @pytest.fixture(scope="module")
@@ -115,20 +82,6 @@ def test_asgi_keeps_the_contracts(project: Project, torchserve: str, sample: Sam
         assert_same(compare(torchserve, url, requests), len(requests))
 
 
-def test_ray_keeps_the_contract(project: Project, torchserve: str, sample: Sample) -> None:
-    files, predictions = sample
-    requests = mixed_requests(project.path, 250)
-    with ray_cluster(project.path) as cluster:
-        cluster.run(config_for(cluster))
-        cluster.wait_until()
-        assert not contract.check_torchserve(cluster.base, files[0], predictions[0])
-        assert_same(compare(torchserve, cluster.url, requests), len(requests))
-        wait_for_metrics(cluster)
-        assert version(cluster) == "1.0"
-        ready = send(f"{cluster.base}/v1/models/image-classifier", b"", method="GET")
-        assert json.loads(ready[1]) == {"name": "image-classifier", "ready": True}
-
-
 def assert_same(outcome: Comparison, count: int) -> None:
     """Check that two engines replied the same to so many requests, half of them bad."""
     assert not outcome.different, outcome.different[:3]
@@ -139,38 +92,6 @@ def assert_same(outcome: Comparison, count: int) -> None:
 def base_of(url: str) -> str:
     """Return a URL without its path."""
     return url.rpartition("/predictions/")[0]
-
-
-def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(project: Project) -> None:
-    with ray_cluster(project.path, nodes=2) as cluster:
-        both = {"min_replicas": 2, "max_replicas": 2}
-        cluster.run(config_for(cluster, **both))
-        cluster.wait_until(replicas=2)
-        assert version(cluster) == "1.0"
-
-        clients = Clients(cluster.url, 6)
-        (project.path / "model-store" / "broken.mar").write_bytes(b"PK\x03\x04 is all there is")
-        for archive, expected in [
-            ("1.1/image-classifier.mar", "1.1"),
-            ("broken.mar", "1.1"),
-            ("image-classifier.mar", "1.0"),
-        ]:
-            cluster.run(config_for(cluster, f"model-store/{archive}", **both))
-            time.sleep(2)
-            wait_for_version(cluster, expected)
-        load = clients.stop()
-        assert set(load.tries) == {200}
-        assert load.done > 50
-
-        # Clients that send again get every prediction, as the project's README says.
-        # There are more than the replica beside the proxy takes: the others are on the other node.
-        clients = Clients(cluster.url, 32, retries=5)
-        time.sleep(3)
-        cluster.kill_node(1)
-        time.sleep(5)
-        load = clients.stop()
-        assert load.lost == 0, load.tries
-        assert load.done > 50
 
 
 @pytest.fixture
@@ -237,3 +158,93 @@ def validate_pod(name: str, spec: dict[str, Any]) -> None:
     assert name == name.lower().strip("-") and 0 < len(name) <= 50
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     kubernetes_validate.validate(pod, "1.31", strict=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(project: Project) -> Iterator[Cluster]:
+    """Ray on two nodes, for the two tests that follow."""
+    with ray_cluster(project.path, nodes=2) as cluster:
+        yield cluster
+
+
+def version(cluster: Cluster) -> str:
+    """Return the version of the model in use."""
+    status, body = send(cluster.url.replace("predictions", "models"), b"", method="GET")
+    assert status == 200, body
+    return str(json.loads(body)[0]["modelVersion"])
+
+
+def wait_for_version(cluster: Cluster, expected: str) -> None:
+    """Return when every replica uses this version."""
+    end = time.monotonic() + 60
+    while {version(cluster) for _ in range(10)} != {expected}:
+        assert time.monotonic() < end, f"no version {expected} after 60 s"
+        time.sleep(0.5)
+
+
+def wait_for_metrics(cluster: Cluster) -> None:
+    """Return when Ray exports what the handler has recorded; it does so every 10 s."""
+    ports = cluster.python("print(*[node['MetricsExportPort'] for node in ray.nodes()])")
+    urls = [f"http://127.0.0.1:{port}/metrics" for port in ports.splitlines()[-1].split()]
+    missing = [rf'ray_image_errors_total{{.*status="{status}"' for status in (400, 413, 415)]
+    names = ("decode_seconds", "inference_seconds", "batch_size", "top1_confidence")
+    missing += [rf"ray_image_{name}_bucket{{" for name in names]
+    # Those of Ray's own that alerts and the dashboard take.
+    own = ("deployment_replica_healthy", "num_http_requests_total")
+    own += tuple(f"request_router_fulfillment_time_ms_{x}" for x in ("sum", "count"))
+    missing += [rf'ray_serve_{name}{{.*application="image-classifier"' for name in own]
+    end = time.monotonic() + 60
+    while missing:
+        assert time.monotonic() < end, missing
+        time.sleep(1)
+        with contextlib.suppress(OSError):  # it does not listen yet
+            text = "\n".join(send(url, b"", method="GET")[1].decode() for url in urls)
+            missing = [name for name in missing if not re.search(name, text)]
+
+
+def test_ray_keeps_the_contract(
+    project: Project, torchserve: str, sample: Sample, cluster: Cluster
+) -> None:
+    files, predictions = sample
+    requests = mixed_requests(project.path, 250)
+    cluster.run(config_for(cluster))
+    cluster.wait_until()
+    assert not contract.check_torchserve(cluster.base, files[0], predictions[0])
+    assert_same(compare(torchserve, cluster.url, requests), len(requests))
+    wait_for_metrics(cluster)
+    assert version(cluster) == "1.0"
+    ready = send(f"{cluster.base}/v1/models/image-classifier", b"", method="GET")
+    assert json.loads(ready[1]) == {"name": "image-classifier", "ready": True}
+
+
+def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(
+    project: Project, cluster: Cluster
+) -> None:
+    both = {"min_replicas": 2, "max_replicas": 2}
+    cluster.run(config_for(cluster, **both))
+    cluster.wait_until(replicas=2)
+    assert version(cluster) == "1.0"
+
+    clients = Clients(cluster.url, 6)
+    (project.path / "model-store" / "broken.mar").write_bytes(b"PK\x03\x04 is all there is")
+    for archive, expected in [
+        ("1.1/image-classifier.mar", "1.1"),
+        ("broken.mar", "1.1"),
+        ("image-classifier.mar", "1.0"),
+    ]:
+        cluster.run(config_for(cluster, f"model-store/{archive}", **both))
+        time.sleep(2)
+        wait_for_version(cluster, expected)
+    load = clients.stop()
+    assert set(load.tries) == {200}
+    assert load.done > 50
+
+    # Clients that send again get every prediction, as the project's README says.
+    # There are more than the replica beside the proxy takes: the others are on the other node.
+    clients = Clients(cluster.url, 32, retries=5)
+    wait_for(lambda: clients.load.done > 50)
+    cluster.kill_node(1)
+    time.sleep(5)
+    load = clients.stop()
+    assert load.lost == 0, load.tries
+    assert load.done > 50

@@ -240,9 +240,19 @@ def images(folder: Path, count: int = 3) -> Path:
     return folder
 
 
+# Runs `ts-template`; what predicts without a server does so for a short time.
+SHORTLY = "from generator import cli, tuning; tuning.SECONDS = 0.2; {}; cli.main()"
+
+
+def shortly(folder: Path, *words: str, more: str = "pass") -> subprocess.CompletedProcess[str]:
+    """Run `ts-template` so in a folder, after some more code."""
+    paths = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "300"}
+    return forked.run(["-c", SHORTLY.format(more), *words], folder, {**os.environ, **paths})
+
+
 def tune(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Run `ts-template tune`, and return what it wrote, too."""
-    result = ts_template("tune", *words, cwd=folder)
+    result = shortly(folder, "tune", *words)
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads((folder / "ts-template-tune" / "tuning.json").read_text("utf-8"))
     plot = ElementTree.parse(folder / "ts-template-tune" / "tuning.svg")
@@ -342,14 +352,12 @@ def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     network(tmp_path)
     fixed = ("-d", "backend=eager", "-d", "precision=fp32")
     source = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults")
-    code = (
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "  # fewer to try
-        "from functools import partial; from generator import cli, tuning; "
-        "tuning.Settings = partial(tuning.Settings, seconds=0.3); cli.main()"
-    )
     words = [*source, *ANSWERS, *fixed, "--tune", str(images(tmp_path / "images"))]
-    paths = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "300"}
-    result = forked.run(["-c", code, *words], tmp_path, {**os.environ, **paths})
+    fewer = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "  # to try
+        "from functools import partial; tuning.Settings = partial(tuning.Settings, seconds=0.3)"
+    )
+    result = shortly(tmp_path, *words, more=fewer)
     assert result.returncode == 0, result.stderr
     figures = json.loads((tmp_path / "p-tune" / "tuning.json").read_text("utf-8"))
     (served,) = figures["candidates"]
@@ -364,11 +372,6 @@ def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
 
     workers = best["workers"]
     assert values() == {"minWorkers": workers, "maxWorkers": workers, "batchSize": best["batch"]}
-    setting = ["tune.py", "--set", "3", "5"]
-    commands = tuning.commands_for(tmp_path / "p", {}, setting, tuning.Settings([]))
-    assert commands == ["python tune.py --set 3 5"]
-    tuning.apply(tmp_path / "p", commands)
-    assert values() == {"minWorkers": 3, "maxWorkers": 3, "batchSize": 5}
 
     project, image = Project(tmp_path / "p"), str(tmp_path / "images" / "0.png")
     result = project.run("benchmark.py", "--profile", "--json", "--seconds", "0.5", image)
@@ -387,3 +390,9 @@ def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     }.items():
         refused = project.run("benchmark.py", "--profile", *words)
         assert refused.returncode and said in refused.stderr, refused.stderr
+
+    setting = ["tune.py", "--set", "3", "5"]
+    commands = tuning.commands_for(tmp_path / "p", {}, setting, tuning.Settings([]))
+    assert commands == ["python tune.py --set 3 5"]
+    tuning.apply(tmp_path / "p", commands)
+    assert values() == {"minWorkers": 3, "maxWorkers": 3, "batchSize": 5}

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from conftest import Project, copy_of, spoil_archive
-from engines import BOUND, IMAGES, Images, ready, wait_for
+from engines import BOUND, IMAGES, Images, one_worker, ready, wait_for
 from generator.shared.ports import free_port
 from generator.torture import alike
 
@@ -38,12 +38,11 @@ def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Proj
         expected = [service.post(data).json for data in IMAGES]
         number = len(ready(service.model))
         load = Images(service.url, expected)
-        for _ in range(3):
-            load.more(50)
-            victims = ready(service.model)
-            os.kill(victims[0], signal.SIGKILL)
-            wait_for(lambda gone=victims[0]: gone not in ready(service.model))  # type: ignore[misc]
-            wait_for(lambda: len(ready(service.model)) == number)
+        load.more(50)
+        first = ready(service.model)[0]
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: first not in ready(service.model))
+        wait_for(lambda: len(ready(service.model)) == number)
         load.more(50)
         for victim in ready(service.model):  # all at once
             os.kill(victim, signal.SIGKILL)
@@ -71,6 +70,7 @@ def test_a_server_whose_workers_do_not_come_back_ends(project: Project) -> None:
 def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
     ports = [str(free_port()) for _ in range(3)]
     options = ["--port", ports[0], "--management-port", ports[1], "--metrics-port", ports[2]]
+    one_worker(project.path)
     with project.serve(*options) as service:
         expected = [service.post(data).json for data in IMAGES]
         load = Images(service.url, expected)
@@ -86,6 +86,7 @@ def test_a_restart_ends_connections_and_nothing_else(project: Project) -> None:
 def test_an_archive_that_lacks_its_labels_is_named(project: Project) -> None:
     archive = project.path / "model-store" / "image-classifier.mar"
     spoil_archive(archive, "index_to_name.json")
+    one_worker(project.path)
     result = project.run(
         "serve.py", *(x for name in ("", "management-", "metrics-") for x in (f"--{name}port", "0"))
     )
@@ -197,6 +198,7 @@ def read_only(folder: Path) -> Iterator[None]:
 @pytest.mark.serve
 def test_a_project_that_cannot_be_written_still_serves(project: Project, tmp_path: Path) -> None:
     (project.path / "image.png").write_bytes(IMAGES[0])
+    one_worker(project.path)
     with read_only(project.path):
         expected = project.predict(project.path / "image.png")
         with project.serve() as service:

@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 from conftest import Project, encode, noise, save_random_weights, ts_template
+from engines import one_worker
 
 
 def expected_embedding(network: nn.Module, seed: int) -> torch.Tensor:
@@ -41,6 +42,7 @@ def test_an_embedding_is_what_the_last_layer_would_get(
     similarities = {line[9:]: float(line[:9]) for line in printed[-3:]}
     assert similarities[f"{paths[0]}  {paths[1]}"] == 1
     assert similarities[f"{paths[0]}  {paths[2]}"] < 0.9999
+    one_worker(project.path)
     with project.serve() as service:
         good, bad = service.post(encode(noise(0))), service.post(b"none")
     assert bad.status == 400

@@ -21,6 +21,7 @@ from torchvision.models.detection.keypoint_rcnn import (
 from torchvision.transforms import functional as transforms
 
 from conftest import Project, encode, ts_template
+from engines import one_worker
 from generator.fast import FastRenderer
 from generator.inspection import inspect_file
 from generator.rendering import plain_copy
@@ -107,6 +108,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     photographs[0].rotate(90, expand=True).save(turned, "PNG", exif=exif)
     bodies = [encode(photographs[0]), b"\xff\xd8\xff broken", turned.getvalue()]
     bodies.append(encode(photographs[1]))
+    one_worker(project.path)
     with project.serve() as service, ThreadPoolExecutor(len(bodies)) as clients:
         replies = list(clients.map(service.post, bodies))
     assert [reply.status for reply in replies] == [200, 400, 200, 200]

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from conftest import Project, encode
+from engines import one_worker
 
 LABELS = '{"0": "red", "1": "green", "2": "blue"}'
 
@@ -76,6 +77,7 @@ def test_an_image_has_all_classes_that_reach_their_thresholds(
 ) -> None:
     project = tagger(copy_project)
     project.archive()
+    one_worker(project.path)
     with project.serve() as service:
         yellow, bad, blue, black = (service.post(body) for body in (YELLOW, b"none", BLUE, BLACK))
     assert bad.status == 400

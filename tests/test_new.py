@@ -549,7 +549,8 @@ def test_one_output_becomes_a_service_for_two_classes(tmp_path: Path, task: str)
     refused = new(tmp_path, *words, "one.txt")
     assert refused.returncode == 1
     assert "name both classes" in refused.stderr or "background" in refused.stderr
-    result = new(tmp_path, *words, "two.txt")
+    small = ("-d", "transforms=custom", "-d", "image_size=64")
+    result = new(tmp_path, *words, "two.txt", *small)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "model_output: binary_logit (assumed" in result.stdout
     answers = yaml.safe_load((tmp_path / "p" / ".copier-answers.yml").read_text("utf-8"))

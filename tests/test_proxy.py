@@ -19,7 +19,7 @@ import edge
 import pytest
 
 from conftest import Project, Service, build_and_save, render
-from engines import BOUND, IMAGES, certificate, send
+from engines import BOUND, IMAGES, certificate, one_worker, send
 from generator import hostile
 from generator.shared.ports import free_port
 from generator.torture import alike
@@ -47,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def service(project: Project) -> Iterator[Service]:
     """The project in TorchServe."""
+    one_worker(project.path)
     with project.serve() as service:
         yield service
 

@@ -11,6 +11,7 @@ import ways
 from PIL import Image
 
 from conftest import Project, Reply, Service, copy_of, noise
+from engines import one_worker
 from generator import hostile
 from generator.torture import alike
 
@@ -23,6 +24,7 @@ IMAGE, *OTHERS = (hostile.random_image(seed, (160, 120)) for seed in range(3))
 def service(with_archive: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running TorchServe."""
     project = copy_of(with_archive, tmp_path_factory.mktemp("requests") / "project")
+    one_worker(project.path)
     with project.serve() as running:
         yield running
 

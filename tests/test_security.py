@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Project, build_and_save, encode, noise, render
+from engines import one_worker
 from generator.workers import ready_workers
 
 
@@ -25,6 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(path)
     build_and_save(project)
     project.archive()
+    one_worker(path)
     return project
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from torchvision.models import segmentation
 from torchvision.transforms import functional as transforms
 
 from conftest import Project, encode, ts_template
-from engines import config_for, ray_cluster, send
+from engines import config_for, one_worker, ray_cluster, send
 
 COLOURS = {"background": (0, 0, 0), "red": (230, 20, 20), "green": (20, 230, 20)}
 LABELS = '{"0": "background", "1": "red", "2": "green"}'
+SIDE = 240  # pixels of the shorter side, for networks of torchvision
 
 # The class of a pixel is the colour that it has most of; dark pixels are background.
 NETWORK = """
@@ -102,6 +104,7 @@ def test_masks_are_right_and_of_the_size_that_was_sent(
     image.rotate(90, expand=True).save(turned, "JPEG", quality=95, exif=exif)
     good = [(encode(image), classes), (encode(tall), tall_classes), (turned.getvalue(), classes)]
     bodies = [good[0][0], b"\xff\xd8\xff broken", good[1][0], good[2][0]] * 2
+    one_worker(project.path)
     with project.serve() as service, ThreadPoolExecutor(len(bodies)) as clients:
         replies = list(clients.map(service.post, bodies))
     assert [reply.status for reply in replies] == [200, 400, 200, 200] * 2
@@ -145,6 +148,7 @@ def test_an_image_as_body_and_errors_beside_it(copy_project: Callable[..., Proje
     image, classes = stripes(50, 40)
     text = base64.b64encode(encode(image)).decode()
     listed = json.dumps({"instances": [{"data": text}, {"data": "none"}]}).encode()
+    one_worker(project.path)
     with project.serve() as service:
         good, bad = service.post(encode(image)), service.post(b"none")
         both = service.post(listed, "application/json")
@@ -223,9 +227,12 @@ def save_seeded(network: nn.Module, path: Path, content: Callable[[Any], Any]) -
 
 
 def reference(network: nn.Module, image: Image.Image) -> np.ndarray:
-    """Return the mask (H, W) that torchvision's own evaluation gives, at the image's size."""
+    """Return the mask (H, W) that torchvision's own evaluation gives, at the image's size.
+
+    But for the size: images that are scaled to torchvision's 520 pixels are in test_new.py.
+    """
     pixels = transforms.resize(
-        transforms.pil_to_tensor(image.convert("RGB")), [520], antialias=True
+        transforms.pil_to_tensor(image.convert("RGB")), [SIDE], antialias=True
     )
     batch = transforms.convert_image_dtype(pixels)[None]
     batch = transforms.normalize(batch, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -236,8 +243,12 @@ def reference(network: nn.Module, image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.serve
+# In every run, test_engines.py shows that Ray answers as TorchServe does.
+@pytest.mark.parametrize(
+    "engine", ["torchserve", pytest.param("ray_serve", marks=pytest.mark.exhaustive)]
+)
 def test_a_checkpoint_becomes_a_service_in_one_command(
-    tmp_path: Path, photographs: list[Image.Image]
+    tmp_path: Path, photographs: list[Image.Image], engine: str
 ) -> None:
     network = segmentation.lraspp_mobilenet_v3_large(weights_backbone=None, num_classes=4)
     # As torchvision's reference script saves it, from several GPUs.
@@ -254,26 +265,35 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     result = ts_template(
         *("new", "streets", "--weights", "model_29.pth", "--labels", "classes.txt", "--defaults"),
         *("-d", "deploy=[ray_serve]", "-d", "backend=eager"),
+        *("-d", "transforms=custom", "-d", "resize_mode=shorter_side", "-d", f"image_size={SIDE}"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: semantic_segmentation" in result.stdout
     project = Project(tmp_path / "streets")
-    image = photographs[0].resize((320, 240))
-    with project.serve() as service:
-        reply = service.post(encode(image))
+    image = photographs[0].resize((320, SIDE))
     expected = reference(network, image)
-    assert agreement(mask_of(reply.json), expected) > 0.97  # one grey level moves some borders
-    names = {x["index"]: x["label"] for x in reply.json["classes"]}
-    assert names.items() <= {0: "background", 1: "road", 2: "wall", 3: "sky"}.items()
-
-    with ray_cluster(project.path) as cluster:
-        cluster.run(config_for(cluster))
-        cluster.wait_until()
-        bodies = [encode(image), b"\xff\xd8\xff broken", encode(image)]
-        with ThreadPoolExecutor(len(bodies)) as clients:
-            answered = list(clients.map(lambda body: send(cluster.url, body), bodies))
+    bodies = [encode(image), b"\xff\xd8\xff broken", encode(image)]
+    with answering(project, engine) as url, ThreadPoolExecutor(len(bodies)) as clients:
+        answered = list(clients.map(lambda body: send(url, body), bodies))
     assert [status for status, _ in answered] == [200, 400, 200]
     assert "damaged" in json.loads(answered[1][1])["error"]
     for _, body in (answered[0], answered[2]):
-        assert agreement(mask_of(json.loads(body)), expected) > 0.97
+        reply = json.loads(body)
+        assert agreement(mask_of(reply), expected) > 0.97  # one grey level moves some borders
+        names = {x["index"]: x["label"] for x in reply["classes"]}
+        assert names.items() <= {0: "background", 1: "road", 2: "wall", 3: "sky"}.items()
+
+
+@contextlib.contextmanager
+def answering(project: Project, engine: str) -> Iterator[str]:
+    """Run a project in an engine, and yield the URL of its model."""
+    if engine == "torchserve":
+        one_worker(project.path)
+        with project.serve() as service:
+            yield service.url
+    else:
+        with ray_cluster(project.path) as cluster:
+            cluster.run(config_for(cluster))
+            cluster.wait_until()
+            yield cluster.url

@@ -19,6 +19,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from conftest import Project, render, ts_template
+from engines import one_worker
 
 ANSWERS = {"task": "text_classification", "num_classes": 3, "max_tokens": 64}
 TEXTS: list[Any] = [
@@ -448,6 +449,7 @@ def test_a_bad_text_costs_no_other_its_prediction(project: Project, folders: Pat
         b'{"text": "\\ud800"}',
         b"good " * 20,
     ]
+    one_worker(project.path)
     with project.serve() as service, ThreadPoolExecutor(len(bodies)) as clients:
         alone = [service.post(body, "text/plain") for body in bodies]
         together = list(clients.map(lambda body: service.post(body, "text/plain"), bodies * 4))

@@ -242,6 +242,6 @@ def test_a_network_of_torchvision_begins_with_another_head(tmp_path: Path) -> No
     command = ("train.py", str(data), "--validation", str(data), "--from", "voc.pth", *QUICK)
     said = refused(project, *command, "--batch-size", "1", "--run", "none")
     assert "--batch-size at least 2" in said and "Traceback" not in said
-    said = run(project, *command, "--batch-size", "2", "--epochs", "12")
+    said = run(project, *command, "--batch-size", "2", "--epochs", "4")
     assert "the last layer begins anew (classifier.4.weight, classifier.4.bias)" in said
     check_archive(project, data, tolerance=1e-3)

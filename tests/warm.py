@@ -1,12 +1,22 @@
-"""Imported by the process that `tests/forked.py` forks from: it has rendered some projects."""
+"""Imported by the process that `tests/forked.py` forks from: it has rendered some projects.
+
+It has also imported what train.py and evaluate.py take seconds to import.
+"""
 
 import gc
 import sys
 
+import lightning_fabric  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import sklearn.datasets  # noqa: F401
+import torchmetrics.detection  # noqa: F401
+
 import compiled
 
 compiled.warm()
-for name in list(sys.modules):  # a program brings its own
-    if name.partition(".")[0] == "generator":
+# A program brings its own generator, and the variables that huggingface_hub reads when imported.
+OWN = {"generator", "huggingface_hub", "transformers"}
+for name in list(sys.modules):
+    if name.partition(".")[0] in OWN:
         del sys.modules[name]
 gc.freeze()  # what is here stays, and need not be looked at in each of the processes
