@@ -41,24 +41,22 @@ def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
     Args:
         seed: Of the dealing.
         every: Take every architecture for each task. Else take few of each kind of networks, which
-            between them have all traits, and share them out among the tasks that take them. All
-            together have each value of each question.
+            between them have all traits, and share them out among the tasks that take them.
+
+    Returns:
+        Answers that between them have each value of each question.
     """
     tasks = facts.tasks()
     sample: list[Answers] = []
     for kind in dict.fromkeys(fact["networks"] for fact in tasks.values()):
         alike = [name for name in tasks if tasks[name]["networks"] == kind]
-        part = []
+        deals = {task: dealer(task, seed, GIGABYTE if every else QUICK) for task in alike}
         if every:
-            for task in alike:
-                deal = dealer(task, seed, GIGABYTE)
-                part += [deal(name, speed) for name, speed in every_network(task)]
+            part = [deals[x](name, speed) for x in alike for name, speed in every_network(x)]
         else:
-            deals = {task: dealer(task, seed, QUICK) for task in alike}
-            networks = typical_networks(alike[0])
-            for (name, speed), task in zip(networks, itertools.cycle(alike), strict=False):
-                part.append(deals[task](name, speed))
-            part += more_values(sample + part, deals)
+            shared = zip(typical_networks(alike[0]), itertools.cycle(alike), strict=False)
+            part = [deals[task](name, speed) for (name, speed), task in shared]
+        part += more_values(sample + part, deals)
         for task in alike:  # projects for a GPU run without one, too
             plain = [x for x in part if x["task"] == task and speed_of(x) == PLAIN]
             for answers in [x for x in plain if GPU in speeds(task, x["weights"])][::2]:
