@@ -8,7 +8,7 @@ settings alone, what is parsed on the text. All else of a render is done anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,12 +38,14 @@ SYNTAX = (
 PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, if it was built
 compile_anew: Any = jinja2.Environment.compile
 load_anew: Any = yaml.load_all
+load_one_anew: Any = yaml.load
 
 
 def remember() -> None:
     """Have this process compile and parse a text once."""
     jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
     yaml.load_all = load_once
+    yaml.load = load_one_once
 
 
 def compile_once(
@@ -97,3 +99,21 @@ def load_once(stream: Any, Loader: Any) -> Iterator[Any]:  # noqa: N803
         return
     loader = Loader(b"")
     yield from map(loader.construct_document, nodes_of(text))
+
+
+@lru_cache(10_000)
+def node_of(text: str) -> yaml.Node | None:
+    """Return the only document of a YAML text, before objects are made of it."""
+    node: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
+    return node
+
+
+def load_one_once(stream: Any, Loader: Any) -> Any:  # noqa: N803
+    """Do what yaml.load does with SafeLoader, as yaml.safe_load has it, but parse a text once.
+
+    Copier reads by it what it renders of questions: their choices, defaults and the like.
+    """
+    if not isinstance(stream, str) or Loader is not yaml.SafeLoader:
+        return load_one_anew(stream, Loader)
+    node = node_of(stream)
+    return None if node is None else Loader("").construct_document(node)

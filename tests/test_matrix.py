@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ import copier
 import pytest
 import yaml
 
+import forked
 from conftest import ts_template
 from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
-from generator.matrix import dealing, imports
+from generator.matrix import dealing, imports, smoke
 from generator.rendering import plain_copy, template_root
 
 TASKS = list(facts.tasks())
@@ -58,10 +58,15 @@ def a_part(kind: str) -> list[matrix.Answers]:
     part = []
     met: set[tuple[str, ...]] = set()
     for is_refused, fewest in itertools.product((False, True), range(15, 0, -1)):
-        for answers, new in candidates[is_refused]:
-            if len(new - met) >= fewest:
+        left = []
+        for answers, pairs_of_it in candidates[is_refused]:
+            new = pairs_of_it - met
+            if len(new) >= fewest:
                 met |= new
                 part.append(answers)
+            elif new:
+                left.append((answers, new))
+        candidates[is_refused] = left
     return part
 
 
@@ -78,7 +83,8 @@ def values_of_axes(answers: Mapping[str, Any]) -> dict[str, str]:
 def test_combinations_render_and_are_right(whole: bool) -> None:
     part = (answers for kind in TASKS_OF for answers in a_part(kind))
     combinations = matrix.combinations() if whole else [*part]
-    outcome = matrix.run(combinations)
+    # One process does no step twice, and the tests have two as it is.
+    outcome = matrix.run(combinations, processes=2 if whole else 1)
     assert not outcome.failures, "\n".join(outcome.failures[:10])
     forbidden = sum(map(matrix.is_forbidden, combinations))
     assert outcome.refused == forbidden > 0
@@ -363,6 +369,12 @@ ANSWERS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def processes() -> None:
+    """Have the matrix fork its processes from one that has imported torch."""
+    forked.start()
+
+
 @pytest.fixture
 def break_template(tmp_path: Path) -> Callable[..., Path]:
     """Return a template in which some text is another, or a file more."""
@@ -428,24 +440,28 @@ def test_what_a_module_depends_on_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(
-    "every", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["families", "every"]
+    "every", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["traits", "every"]
 )
 def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> None:
     sample = matrix.smoke_sample(every=every)
     archs = catalogue.load()
-    for kind in {fact["networks"] for fact in facts.tasks().values()}:
-        tasks = [task for task in TASKS if facts.tasks()[task]["networks"] == kind]
+    for tasks in TASKS_OF.values():
         tried = {x["architecture"] for x in sample if x["task"] in tasks}
         known = set(matrix.questions(tasks[0])["architecture"])
-        assert {archs[name].family for name in tried} == {archs[name].family for name in known}
+        smallest = {}
+        for name in sorted(known, key=lambda name: archs[name].params or 0):
+            smallest.setdefault(archs[name].family, name)
+        expected = set().union(*(smoke.traits(archs[name]) for name in smallest.values()))
+        assert set().union(*(smoke.traits(archs[name]) for name in tried)) >= expected
         assert tried == known or not every
+    for question in ("weights", "response_format", "model_output", "label_format", "head"):
+        values = {value for task in TASKS for value in matrix.questions(task).get(question, [])}
+        assert {x[question] for x in sample if question in x} == values
     assert {answers["task"] for answers in sample} == set(TASKS)
     assert {x["task"] for x in sample if x["accelerator"] == "cuda"} == set(TASKS)
     renderer = FastRenderer(plain_copy(tmp_path / "template"))
     failures = []
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["torchvision", "ts.context", "pytest"])
-    with context.Pool(2, maxtasksperchild=1) as pool:  # a fresh process for each project
+    with forked.CONTEXT.Pool(2, maxtasksperchild=1) as pool:  # a fresh process for each project
         jobs = []
         for number, answers in enumerate(sample):
             renderer.render(tmp_path / str(number), answers)

@@ -14,6 +14,7 @@ import math
 import random
 import shlex
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -326,9 +327,10 @@ def command_line(answers: Mapping[str, Any]) -> str:
 
 def covered(matrix: Iterable[Answers]) -> set[tuple[str, str, str, str]]:
     """Return which value of which question meets which value of which axis."""
-    met = set()
+    met: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for answers in matrix:
-        others = [(name, json.dumps(x)) for name, x in answers.items() if name not in AXES]
+        others = {(name, json.dumps(x)) for name, x in answers.items() if name not in AXES}
         for axis in AXES:
-            met |= {(axis, str(answers[axis]), *other) for other in others if axis in answers}
-    return met
+            if axis in answers:
+                met[axis, str(answers[axis])] |= others
+    return {(*one, *other) for one, others in met.items() for other in others}

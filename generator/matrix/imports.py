@@ -121,18 +121,22 @@ def dependencies(path: Path) -> dict[str, bytes]:
         name = modules.get(file) or Path(file).name
         files_by_name.setdefault(name, set()).add(file)
     digests = {file: sha256(content).digest() for file, content in contents.items()}
+    named = {
+        file: named_in(content, ".".join(Path(file).parts[:-1]))
+        for file, content in contents.items()
+    }
+    nothing: set[str] = set()
+    reached_by = {
+        file: nothing.union(*(files_by_name.get(name, nothing) for name in names))
+        for file, names in named.items()
+    }
     whole = {}
     for module in modules:
         reached: set[str] = set()
         todo = {module}
         while todo:
             reached |= todo
-            named = {
-                name
-                for file in todo
-                for name in named_in(contents[file], ".".join(Path(file).parts[:-1]))
-            }
-            todo = {x for name in named for x in files_by_name.get(name, ())} - reached
+            todo = nothing.union(*(reached_by[file] for file in todo)) - reached
         joined = b"".join(digests[file] for file in sorted(reached))
         whole[module] = sha256(joined).digest()
     return whole

@@ -75,7 +75,9 @@ def run(
     start = time.perf_counter()
     total = Outcome()
     chunks = in_chunks([with_defaults(answers) for answers in matrix])
-    context = multiprocessing.get_context("spawn")  # a process that has never run anything else
+    # Processes that have never run anything else.
+    has_server = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if has_server else "spawn")
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # spares the disk
     with tempfile.TemporaryDirectory(prefix="matrix-", dir=memory) as folder:
         template = plain_copy(Path(folder, "template"), root)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
+import json
 import os
 import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from generator import catalogue, facts
 from generator.matrix.checks import is_converted
@@ -21,55 +25,184 @@ from generator.matrix.dealing import (
     zipped,
 )
 
+# How a network is run: values of `SPEED`.
+Speed = tuple[str, ...]
+
+PLAIN, GPU = ("cpu", "eager", "fp32"), ("cuda", "eager", "fp32")
+# Parameters. To convert such a network takes a minute, and to export one of a gigabyte minutes.
+LARGE, GIGABYTE = 40e6, 150e6
+# One that converts in seconds.
+QUICK = 8e6
+
 
 def smoke_sample(seed: int = 0, every: bool = False) -> list[Answers]:
     """Return answers for small projects of all tasks.
 
     Args:
         seed: Of the dealing.
-        every: Take every architecture for each task. Else take the smallest of each family, and
-            tasks with the same kind of networks share these out.
+        every: Take every architecture for each task. Else take few of each kind of networks, which
+            between them have all traits, and share them out among the tasks that take them.
+
+    Returns:
+        Answers that between them have each value of each question.
     """
     tasks = facts.tasks()
-    sample = []
-    for task, fact in tasks.items():
-        answers = sample_of(task, seed, every)
-        if not every:
-            alike = [name for name in tasks if tasks[name]["networks"] == fact["networks"]]
-            place = alike.index(task)
-            answers = [x for i, x in enumerate(answers) if i % len(alike) == place]
-        # Projects for a GPU run without one, too.
-        plain = [x for x in answers if tuple(x[name] for name in SPEED) == PLAIN]
-        for x in [x for x in plain if GPU in speeds(task, x["weights"])][::2]:
-            x |= zipped(SPEED, GPU)
-        sample += answers
+    sample: list[Answers] = []
+    for kind in dict.fromkeys(fact["networks"] for fact in tasks.values()):
+        alike = [name for name in tasks if tasks[name]["networks"] == kind]
+        deals = {task: dealer(task, seed, GIGABYTE if every else QUICK) for task in alike}
+        if every:
+            part = [deals[x](name, speed) for x in alike for name, speed in every_network(x)]
+        else:
+            shared = zip(typical_networks(alike[0]), itertools.cycle(alike), strict=False)
+            part = [deals[task](name, speed) for (name, speed), task in shared]
+        part += more_values(sample + part, deals)
+        for task in alike:  # projects for a GPU run without one, too
+            plain = [x for x in part if x["task"] == task and speed_of(x) == PLAIN]
+            for answers in [x for x in plain if GPU in speeds(task, x["weights"])][::2]:
+                answers |= zipped(SPEED, GPU)
+        sample += part
     return sample
 
 
-PLAIN, GPU = ("cpu", "eager", "fp32"), ("cuda", "eager", "fp32")
-LARGE = 40e6  # parameters; to convert such a network takes a minute
+def every_network(task: str) -> list[tuple[str, Speed]]:
+    """Return every architecture that a task takes: each way to run one once, by the smallest."""
+    archs = archs_of(task)
+    quick = [name for name in by_size(archs) if size_of(archs[name]) < LARGE]
+    ways = dict(zip(quick, ways_of(task), strict=False))
+    return [(name, ways.get(name, PLAIN)) for name in archs]
 
 
-def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
-    """Return answers for one task: all values, dealt out over the architectures."""
+def typical_networks(task: str) -> list[tuple[str, Speed]]:
+    """Return small architectures that a task takes: such as have all traits, then one for each way.
+
+    Of each family this knows the smallest. There are as many ways at most as architectures that are
+    not large.
+    """
+    archs = archs_of(task)
+    families = {archs[name].family: name for name in reversed(by_size(archs))}
+    small = by_size({name: archs[name] for name in families.values()})
+    chosen = []
+    met: set[tuple[str, Any]] = set()
+    for name in small:
+        if not traits(archs[name]) <= met:
+            chosen.append(name)
+            met |= traits(archs[name])
+    count = sum(size_of(arch) < LARGE for arch in archs.values())
+    ways = [way for way in ways_of(task)[:count] if way != PLAIN]
+    return [
+        *((name, PLAIN) for name in chosen),
+        *zip(quick_ones(task), reversed(ways), strict=False),
+    ]
+
+
+def traits(arch: catalogue.Arch) -> set[tuple[str, Any]]:
+    """Return what of an architecture the template tells apart, each with where that comes from."""
+    found = {
+        "source": True,
+        "classifier_kind": arch.classifier_kind,
+        "classifier_bias": arch.classifier_bias,
+        "whole_in": len(arch.whole_in),
+        "size_rule": arch.size_rule,
+        "transform_input": arch.transform_input,
+        "aux": bool(arch.aux),
+        "kwargs": tuple(arch.kwargs),
+    }
+    for name, value in (arch.detection or {}).items():
+        if name != "keypoints":  # of a network that computes no others
+            # Of a number or a name, whether there is one.
+            found[name] = tuple(value) if isinstance(value, list) else bool(value)
+    return {(f"{arch.module or arch.family} {name}", value) for name, value in found.items()}
+
+
+def quick_ones(task: str) -> Iterator[str]:
+    """Yield, for ever, the smallest architecture of each family that is quick to convert."""
+    archs = archs_of(task)
+    quick = [name for name in by_size(archs) if size_of(archs[name]) < QUICK]
+    families = {archs[name].family: name for name in reversed(quick)}
+    return itertools.cycle([name for name in quick if name in families.values()])
+
+
+def more_values(
+    sample: Sequence[Answers], deals: Mapping[str, Callable[[str, Speed], Answers]]
+) -> list[Answers]:
+    """Return more projects, with the values that none of a sample has.
+
+    Args:
+        sample: The answers so far.
+        deals: What deals answers out, for each task with networks of one kind.
+    """
+    met = set().union(*map(values_in, sample))
+    more = []
+    for task, deal in deals.items():
+        most = max(map(len, questions(task).values()))
+        for name in itertools.islice(quick_ones(task), most):
+            answers = deal(name, PLAIN)
+            if new := values_in(answers) - met:
+                met |= new
+                more.append(answers)
+    return more
+
+
+def values_in(answers: Answers) -> set[tuple[str, str]]:
+    """Return the values of all questions but those for the network and how it is run."""
+    return {
+        (name, json.dumps(each))
+        for name, value in answers.items()
+        if name not in ("architecture", "num_classes", *SPEED)
+        for each in (value if value and isinstance(value, list) else [value])
+    }
+
+
+def speed_of(answers: Answers) -> Speed:
+    """Return how a project runs its network."""
+    return tuple(answers[name] for name in SPEED)
+
+
+def archs_of(task: str) -> dict[str, catalogue.Arch]:
+    """Return the architectures that a task takes."""
+    return {name: catalogue.load()[name] for name in questions(task)["architecture"]}
+
+
+def by_size(archs: Mapping[str, catalogue.Arch]) -> list[str]:
+    """Return the names of architectures, the smallest first."""
+    return sorted(archs, key=lambda name: size_of(archs[name]))
+
+
+def size_of(arch: catalogue.Arch) -> int:
+    """Return how many parameters an architecture has; 0 where it is the user's to choose."""
+    return arch.params or 0
+
+
+def plain_weights(task: str) -> str:
+    """Return the first of a task's values of `weights` that is read as a state_dict."""
+    return next(filter(loads_state_dict, map(str, questions(task)["weights"])))
+
+
+def ways_of(task: str) -> list[Speed]:
+    """Return the ways to run the networks of a task on a CPU."""
+    return [speed for speed in speeds(task, plain_weights(task)) if speed[0] == "cpu"]
+
+
+def dealer(task: str, seed: int, most: float) -> Callable[[str, Speed], Answers]:
+    """Return what makes answers for a task of an architecture and how it is run.
+
+    All other values are dealt out.
+
+    Args:
+        task: Its value.
+        seed: Of the dealing.
+        most: How many parameters a network may have to be exported.
+    """
     values = questions(task)
-    deal = random.Random(seed)
-    packs = {name: dealt(values[name], deal) for name in values if name not in SPEED}
-    archs = {name: catalogue.load()[name] for name in values["architecture"]}
-    small = sorted(archs, key=lambda name: archs[name].params or 0)
-    # To convert a network takes long: each way once, by the smallest that there are.
-    plain = next(name for name in values["weights"] if loads_state_dict(name))
-    ways = [speed for speed in speeds(task, plain) if speed[0] == "cpu"]
-    quick = [name for name in small if every or (archs[name].params or 0) < LARGE]
-    ways_by_name = dict(zip(quick, ways, strict=False))
-    families = {archs[name].family: name for name in reversed(small)}
-    sample = []
-    for name, arch in archs.items():
-        if not (every or name in families.values() or name in ways_by_name):
-            continue
+    shuffled = random.Random(seed)
+    packs = {name: dealt(values[name], shuffled) for name in values if name not in SPEED}
+    plain = plain_weights(task)
+
+    def deal(name: str, speed: Speed) -> Answers:
+        arch = catalogue.load()[name]
         answers = {question: next(pack) for question, pack in packs.items()}
-        answers |= {"architecture": name, "num_classes": 5}
-        answers |= zipped(SPEED, ways_by_name.get(name, PLAIN))
+        answers |= {"architecture": name, "num_classes": 5, **zipped(SPEED, speed)}
         if "transforms" in answers:
             # The others would mean the full size.
             if answers["transforms"] != "to_tensor":
@@ -79,11 +212,12 @@ def sample_of(task: str, seed: int, every: bool) -> list[Answers]:
             answers |= {"resize_size": 0, "image_size": small_size(arch)}
         if is_converted(answers | {"weights": plain}) or is_forbidden(answers):
             answers["weights"] = plain
-        if (arch.params or 0) > 150e6 and answers["weights"] in ("exported_program", "onnx"):
-            answers["weights"] = "safetensors"  # to export a gigabyte takes minutes
+        if size_of(arch) > most and not loads_state_dict(answers["weights"]):
+            answers["weights"] = "safetensors"
         answers |= facts.tasks()[task].get("quick", {})
-        sample.append(made_possible(answers))
-    return sample
+        return made_possible(answers)
+
+    return deal
 
 
 def loads_state_dict(weights: str) -> bool:
