@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,11 @@ def typical_networks(task: str) -> list[tuple[str, Speed]]:
             met |= traits(archs[name])
     count = sum(size_of(arch) < LARGE for arch in archs.values())
     ways = [way for way in ways_of(task)[:count] if way != PLAIN]
+    own_speeds = facts.tasks()[task].get("own_speeds")
+    quick = [x for x in quick_ones(task) if not (own_speeds and archs[x].family == "custom")]
     return [
         *((name, PLAIN) for name in chosen),
-        *zip(quick_ones(task), reversed(ways), strict=False),
+        *zip(itertools.cycle(quick), reversed(ways), strict=False),
     ]
 
 
@@ -115,12 +117,12 @@ def traits(arch: catalogue.Arch) -> set[tuple[str, Any]]:
     return {(f"{arch.module or arch.family} {name}", value) for name, value in found.items()}
 
 
-def quick_ones(task: str) -> Iterator[str]:
-    """Yield, for ever, the smallest architecture of each family that is quick to convert."""
+def quick_ones(task: str) -> list[str]:
+    """Return the smallest architecture of each family that is quick to convert."""
     archs = archs_of(task)
     quick = [name for name in by_size(archs) if size_of(archs[name]) < QUICK]
     families = {archs[name].family: name for name in reversed(quick)}
-    return itertools.cycle([name for name in quick if name in families.values()])
+    return [name for name in quick if name in families.values()]
 
 
 def more_values(
@@ -136,7 +138,7 @@ def more_values(
     more = []
     for task, deal in deals.items():
         most = max(map(len, questions(task).values()))
-        for name in itertools.islice(quick_ones(task), most):
+        for name in itertools.islice(itertools.cycle(quick_ones(task)), most):
             answers = deal(name, PLAIN)
             if new := values_in(answers) - met:
                 met |= new
