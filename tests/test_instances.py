@@ -94,6 +94,7 @@ def test_the_tutorials_checkpoint_becomes_a_service(tmp_path: Path, chelsea: Ima
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: instance_segmentation" in result.stdout
+    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
     assert "mask_threshold: 0.5 (assumed; another: -d mask_threshold=" in result.stdout
     project = Project(tmp_path / "people")
     image = chelsea.resize((150, 100))

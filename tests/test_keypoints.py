@@ -100,6 +100,7 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: keypoint_detection" in result.stdout
+    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
     assert '"right_ankle"] (assumed; another: -d keypoint_names=' in result.stdout
     project = Project(tmp_path / "horses")
     exif = Image.Exif()

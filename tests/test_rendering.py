@@ -261,6 +261,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "task": "object_detection",
         "architecture": "ssdlite320_mobilenet_v3_large",
         "num_classes": 3,
+        "backend": "onnxruntime",
         "training": True,
     },
     "own detector to train": {
@@ -273,8 +274,15 @@ PROJECTS: dict[str, dict[str, Any]] = {
     "masks to train": {
         "task": "instance_segmentation",
         "num_classes": 3,
+        "backend": "onnxruntime",
         "training": True,
         "weights": "wrapped",
+    },
+    "keypoints": {
+        "task": "keypoint_detection",
+        "num_classes": 2,
+        "backend": "onnxruntime",
+        "color_mode": "L",
     },
     "own masks to train": {
         "task": "instance_segmentation",
