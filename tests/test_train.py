@@ -170,6 +170,24 @@ def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) 
     assert "the class 'Hund, 猫' is several of the others" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--lr", "-0.1", "is not above 0"),
+        ("--lr", "nan", "is not above 0"),
+        ("--workers", "-1", "is less than 0"),
+        ("--patience", "-1", "is less than 0"),
+        ("--epochs", "0", "is less than 1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    trained: Project, data: Path, option: str, value: str, reason: str
+) -> None:
+    result = trained.run("train.py", str(data), f"{option}={value}")
+    assert result.returncode == 2
+    assert f"argument {option}: {value} {reason}" in result.stderr
+
+
 # Rows of a table, and what is said of them.
 TABLES = [
     ("file,label\na.png, Hund\nb.png,Hund \n", "read"),

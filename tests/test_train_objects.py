@@ -424,6 +424,7 @@ def statistics(path: Path) -> dict[str, torch.Tensor]:
 def test_a_detector_of_torchvision_begins_with_other_classes(tmp_path: Path) -> None:
     answers: dict[str, object] = {"transforms": "custom", "image_size": 64, "max_size": 96}
     answers |= {"architecture": "fasterrcnn_mobilenet_v3_large_320_fpn", "color_mode": "RGB"}
+    answers["backend"] = "onnxruntime"
     project = make(tmp_path / "project", **(DETECTOR | answers))
     data = write_objects(tmp_path / "data", 4, 0)
     code = "import torch; from torchvision.models import get_model; torch.manual_seed(0); "
