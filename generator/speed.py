@@ -17,13 +17,13 @@ def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the backends that a project can have, each with a precision, by the facts.
 
     Args:
-        answers: Of the project, or its `task`, `architecture`, `accelerator` and `backend`; those
-            without a `backend` have no choice.
+        answers: Of the project; those without a `backend` have no choice.
     """
     if "backend" not in answers:
         return
     task = facts.tasks()[answers["task"]]
-    is_own = catalogue.load()[answers["architecture"]].family == "custom"
+    arch = catalogue.load().get(answers.get("architecture", ""))
+    is_own = arch is not None and arch.family == "custom"
     speeds = (is_own and task.get("own_speeds")) or task.get("speeds")
     for name, backend in facts.backends().items():
         if task["input"] not in backend.get("inputs", ["image"]):

@@ -38,6 +38,7 @@ from torch import nn
 
 import compiled  # noqa: F401 - it stays in force
 import forked
+from generator import rendering
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy
 from generator.torture import serving
@@ -151,8 +152,11 @@ def renderer() -> FastRenderer:
 
 
 def render(destination: Path, answers: Mapping[str, Any]) -> None:
-    """Render a project into a folder that does not exist yet."""
-    renderer().render(destination, answers)
+    """Render a project; what is in its folder already stays."""
+    if destination.exists():
+        rendering.render(destination, answers, plain_template())
+    else:
+        renderer().render(destination, answers)
 
 
 def announce(url: str, length: int) -> tuple[int, bytes]:

@@ -771,8 +771,7 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 class PeopleDetector(FasterRCNN):
     def __init__(self, num_classes=2, **kwargs):
         backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
-        sizes = {"min_size": 128, "max_size": 256, "rpn_post_nms_top_n_test": 100}
-        super().__init__(backbone, num_classes, **sizes, **kwargs)
+        super().__init__(backbone, num_classes, min_size=128, **kwargs)
 """
 BY_HAND = """
 import io

@@ -172,7 +172,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"keypoint_names": ["nose", "a\nb"]}, "names of 1 to 60 characters"),
     ({"keypoint_names": ["nose", "tail", "nose"]}, "write each name once"),
     ({"keypoint_names": 5, "weights": "pretrained"}, "write 17 names"),
-    ({"backend": "onnxruntime"}, "choose eager"),
+    ({"backend": "openvino"}, "choose eager or onnxruntime"),
     ({"architecture": "maskrcnn_resnet50_fpn"}, "choose another task or architecture"),
 ]
 

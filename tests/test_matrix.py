@@ -151,6 +151,9 @@ def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
                     is_trained = name == "training" and other and axis == "weights"
                     if is_trained and "trains" not in facts.checkpoints()[one]:
                         continue  # it is no state_dict
+                    own_speeds = fact.get("own_speeds", [other])
+                    if (one, name) == ("custom", "backend") and other not in own_speeds:
+                        continue  # nobody knows which parts it could run
                     pair = (axis, str(one), name, json.dumps(other))
                     assert pair in met, f"{axis}={one} never meets {name}={other}"
 

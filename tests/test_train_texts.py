@@ -202,8 +202,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     data = write_texts(tmp_path / "data.csv", 120, 0)
     arguments = [str(data), "--from", str(tmp_path / "start"), "--epochs", "4", *QUICK]
     killed = tmp_path / "killed"
-    run(project, "train.py", *arguments, "--run", str(tmp_path / "whole"), "--workers", "1")
-    command = [sys.executable, "train.py", *arguments, "--run", str(killed)]
+    command = [sys.executable, "train.py", *arguments, "--run"]
+    whole = [*command, str(tmp_path / "whole"), "--workers", "1"]
+    subprocess.run(whole, cwd=project.path, stdout=subprocess.DEVNULL, check=True)
+    command.append(str(killed))
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL)
     while not (killed / "last.pt").exists():
         assert process.poll() is None
