@@ -12,7 +12,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -370,7 +369,6 @@ def test_a_server_of_odd_settings_in_odd_places_is_closed_and_dies_with_serve_py
         + b"management_address \\\n   http://localhost\\:$$MANAGEMENT$$\n"
         + "".join(write_property(*pair) for pair in {"model_store": store}.items()).encode()
     )
-    before = {path.name for path in Path(tempfile.gettempdir()).glob("ts-*")}
     with started(
         folder,
         "--logs",
@@ -386,6 +384,9 @@ def test_a_server_of_odd_settings_in_odd_places_is_closed_and_dies_with_serve_py
         assert f"{LOCAL}{ports['inference']}/predictions/image-classifier" in printed, printed
         process.send_signal(signal.SIGHUP)
         processes = family(process)
+        launcher = ["-m", "tools.launcher"]
+        (scratch,) = {Path(x.cmdline()[3]) for x in processes if x.cmdline()[1:3] == launcher}
+        assert scratch.is_dir()
         listening = doors(processes)
         assert set(ports.values()) <= {port for _, port in listening}
         assert {host for host, _ in listening} == {"127.0.0.1"}
@@ -398,7 +399,7 @@ def test_a_server_of_odd_settings_in_odd_places_is_closed_and_dies_with_serve_py
         process.kill()
         _, alive = psutil.wait_procs(processes, timeout=20)
         assert not alive
-    assert {path.name for path in Path(tempfile.gettempdir()).glob("ts-*")} <= before
+    assert not scratch.exists()
     assert not list(temporary.iterdir())
 
 
