@@ -13,6 +13,14 @@ PLAIN = "eager"  # PyTorch as it is: what `copier copy` takes, and what all othe
 EXACT = "fp32"
 
 
+def takes(task: str, architecture: str, backend: str, precision: str) -> bool:
+    """Tell whether the facts let the networks of a task be run so; "" is any architecture."""
+    fact, arch = facts.tasks()[task], catalogue.load().get(architecture)
+    is_own = arch is not None and arch.family == "custom"
+    speeds = (is_own and fact.get("own_speeds")) or fact.get("speeds")
+    return speeds is None or precision in speeds.get(backend, [])
+
+
 def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the backends that a project can have, each with a precision, by the facts.
 
@@ -21,15 +29,12 @@ def possible(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     if "backend" not in answers:
         return
-    task = facts.tasks()[answers["task"]]
-    arch = catalogue.load().get(answers.get("architecture", ""))
-    is_own = arch is not None and arch.family == "custom"
-    speeds = (is_own and task.get("own_speeds")) or task.get("speeds")
+    task, architecture = answers["task"], answers.get("architecture", "")
     for name, backend in facts.backends().items():
-        if task["input"] not in backend.get("inputs", ["image"]):
+        if facts.tasks()[task]["input"] not in backend.get("inputs", ["image"]):
             continue
         for precision in backend["precisions"].get(answers["accelerator"], []):
-            if speeds is None or precision in speeds.get(name, []):
+            if takes(task, architecture, name, precision):
                 yield name, precision
 
 

@@ -25,6 +25,7 @@ from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
 from generator.matrix import dealing, imports, smoke
 from generator.rendering import plain_copy, template_root
+from generator.speed import takes
 
 TASKS = list(facts.tasks())
 # Tasks by the kind of networks that they share.
@@ -151,8 +152,8 @@ def test_each_value_meets_each_value_of_the_axes(task: str) -> None:
                     is_trained = name == "training" and other and axis == "weights"
                     if is_trained and "trains" not in facts.checkpoints()[one]:
                         continue  # it is no state_dict
-                    own_speeds = fact.get("own_speeds", [other])
-                    if (one, name) == ("custom", "backend") and other not in own_speeds:
+                    is_run = (axis, name) == ("architecture", "backend")
+                    if is_run and not takes(task, one, other, "fp32"):
                         continue  # nobody knows which parts it could run
                     pair = (axis, str(one), name, json.dumps(other))
                     assert pair in met, f"{axis}={one} never meets {name}={other}"

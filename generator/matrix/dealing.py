@@ -23,6 +23,7 @@ from typing import Any
 from generator import catalogue, facts
 from generator.fast import FastRenderer
 from generator.rendering import plain_copy, template_root
+from generator.speed import EXACT, PLAIN, takes
 
 Answers = dict[str, Any]
 
@@ -247,9 +248,9 @@ def made_possible(answers: Answers) -> Answers:
         changes["training"] = False
     if (answers.get("training"), changes.get("decode", decode)) == (True, "gpu"):
         changes["decode"] = "exact"
-    own_speeds = task.get("own_speeds", {})
-    if arch.family == "custom" and own_speeds and answers["backend"] not in own_speeds:
-        changes["backend"], (changes["precision"], *_) = next(iter(own_speeds.items()))
+    network = (answers["task"], answers["architecture"])
+    if not takes(*network, answers["backend"], answers["precision"]):
+        changes |= {"backend": PLAIN, "precision": EXACT}
     if arch.size_rule == "fixed" and "preprocessing" in task:
         changes["image_size"] = 0
     return answers | changes

@@ -24,6 +24,7 @@ from generator.matrix.dealing import (
     speeds,
     zipped,
 )
+from generator.speed import takes
 
 # How a network is run: values of `SPEED`.
 Speed = tuple[str, ...]
@@ -90,8 +91,7 @@ def typical_networks(task: str) -> list[tuple[str, Speed]]:
             met |= traits(archs[name])
     count = sum(size_of(arch) < LARGE for arch in archs.values())
     ways = [way for way in ways_of(task)[:count] if way != PLAIN]
-    own_speeds = facts.tasks()[task].get("own_speeds")
-    quick = [x for x in quick_ones(task) if not (own_speeds and archs[x].family == "custom")]
+    quick = [x for x in quick_ones(task) if all(takes(task, x, *way[1:]) for way in ways)]
     return [
         *((name, PLAIN) for name in chosen),
         *zip(itertools.cycle(quick), reversed(ways), strict=False),
