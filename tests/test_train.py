@@ -173,8 +173,9 @@ def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--lr", "-0.1", "is not above 0"),
-        ("--lr", "nan", "is not above 0"),
+        ("--lr", "-0.1", "is no number above 0"),
+        ("--lr", "nan", "is no number above 0"),
+        ("--lr", "inf", "is no number above 0"),
         ("--workers", "-1", "is less than 0"),
         ("--patience", "-1", "is less than 0"),
         ("--epochs", "0", "is less than 1"),
