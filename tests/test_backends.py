@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,51 @@ def test_the_service_answers_in_onnx_runtime_as_in_pytorch(
     members = zipfile.ZipFile(fast.path / "model-store" / "image-classifier.mar").namelist()
     assert "model.onnx" in members
     assert "service/model.py" in members  # as all of service/
+    # The same to the last bit on one core, as beside other workers, and on several.
+    code = (
+        "import runpy, torch; torch.set_num_threads({}); "
+        "runpy.run_path('predict.py', run_name='__main__')"
+    )
+    words = ["--json", *map(str, images)]
+    one, several = (fast.run("-c", code.format(threads), *words) for threads in (1, 2))
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == several.stdout
+
+
+def test_a_worker_takes_the_cores_of_those_that_have_no_work(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(backend="onnxruntime", **NETWORK)
+    code = (
+        "import sys, torch\n"
+        "all_threads = torch.get_num_threads()\n"
+        "from service.cores import at_work, share_cores\n"
+        "with at_work(share_cores(None)):\n"
+        "    print(all_threads, torch.get_num_threads(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+
+    @contextlib.contextmanager
+    def worker() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+        command = [sys.executable, "-c", code]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=project.path, stdin=pipe, stdout=pipe, text=True)
+        with process:
+            try:
+                assert process.stdout is not None
+                yield process, [int(word) for word in process.stdout.readline().split()]
+            finally:
+                process.kill()
+
+    with worker() as (_, (threads, alone)), worker() as (_, beside_it):
+        assert alone == min(threads, 4)
+        assert beside_it == [threads, 1]
+    with worker() as (killed, (_, after)):  # those before have ended
+        assert after == alone
+        killed.kill()
+        killed.wait()
+        with worker() as (_, (_, after)):  # who is killed is at work no more
+            assert after == alone
 
 
 @pytest.mark.serve
