@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,51 +103,93 @@ def test_the_service_answers_in_onnx_runtime_as_in_pytorch(
     members = zipfile.ZipFile(fast.path / "model-store" / "image-classifier.mar").namelist()
     assert "model.onnx" in members
     assert "service/model.py" in members  # as all of service/
-    # The same to the last bit on one core, as beside other workers, and on several.
-    code = (
-        "import runpy, torch; torch.set_num_threads({}); "
-        "runpy.run_path('predict.py', run_name='__main__')"
-    )
-    words = ["--json", *map(str, images)]
-    one, several = (fast.run("-c", code.format(threads), *words) for threads in (1, 2))
-    assert one.returncode == 0, one.stderr
-    assert one.stdout == several.stdout
+
+
+# A worker of an archive that is unpacked. It is told in lines what to do, and answers in lines.
+WORKER = """
+import sys
+from pathlib import Path
+from service.cores import available_cores
+from tools.inprocess import open_archive
+
+class Session:
+    def __init__(self, threads, session):
+        self.threads, self.session = threads, session
+
+    def run(self, *arguments):
+        print(self.threads, end=" ")
+        return self.session.run(*arguments)
+
+with open_archive(Path(sys.argv[1])) as service:
+    handler = service.handler
+    model = handler.model
+    model.sessions = {key: Session(key, value) for key, value in model.sessions.items()}
+    print(available_cores(), flush=True)
+    for line in sys.stdin:
+        if line == "predict\\n":
+            print(service.predict([{"body": Path(sys.argv[2]).read_bytes()}]), flush=True)
+        else:
+            with handler.cores.at_work():
+                print("begun", flush=True)
+                sys.stdin.readline()
+            print("done", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def worker(project: Project, *words: str) -> Iterator[Callable[[str], str]]:
+    """Run WORKER in a project; yield what tells it something, and returns what it answers."""
+    command = [sys.executable, "-c", WORKER, *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=project.path, stdin=pipe, stdout=pipe, text=True)
+    with process:
+        assert process.stdin is not None and process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        def tell(line: str) -> str:
+            if line == "die":
+                process.kill()
+                process.wait()
+                return ""
+            stdin.write(f"{line}\n")
+            stdin.flush()
+            return stdout.readline().strip()
+
+        try:
+            if stdout.readline() == "1\n":
+                pytest.skip("one core is nobody's idle one")
+            yield tell
+        finally:
+            process.kill()
 
 
 def test_a_worker_takes_the_cores_of_those_that_have_no_work(
-    copy_project: Callable[..., Project],
+    copy_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = copy_project(backend="onnxruntime", **NETWORK)
-    code = (
-        "import sys, torch\n"
-        "all_threads = torch.get_num_threads()\n"
-        "from service.cores import at_work, share_cores\n"
-        "with at_work(share_cores(None)):\n"
-        "    print(all_threads, torch.get_num_threads(), flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-
-    @contextlib.contextmanager
-    def worker() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-        command = [sys.executable, "-c", code]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, cwd=project.path, stdin=pipe, stdout=pipe, text=True)
-        with process:
-            try:
-                assert process.stdout is not None
-                yield process, [int(word) for word in process.stdout.readline().split()]
-            finally:
-                process.kill()
-
-    with worker() as (_, (threads, alone)), worker() as (_, beside_it):
-        assert alone == min(threads, 4)
-        assert beside_it == [threads, 1]
-    with worker() as (killed, (_, after)):  # those before have ended
-        assert after == alone
-        killed.kill()
-        killed.wait()
-        with worker() as (_, (_, after)):  # who is killed is at work no more
-            assert after == alone
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    network = NETWORK | {"architecture": "squeezenet1_1"}  # a smaller one gains nothing
+    project = with_images(copy_project(backend="onnxruntime", **network))
+    project.archive()
+    archive = tmp_path / "archive"
+    zipfile.ZipFile(project.path / "model-store" / "image-classifier.mar").extractall(archive)
+    words = [str(archive), str(next((project.path / "pictures" / "more").iterdir()))]
+    with worker(project, *words) as first, worker(project, *words) as second:
+        threads, _, expected = first("predict").partition(" ")
+        assert int(threads) > 1
+        assert second("predict") == f"{threads} {expected}"
+        assert second("work") == "begun"
+        assert first("predict") == f"1 {expected}"  # the same to the last bit
+        assert second("rest") == "done"
+        time.sleep(1.1)  # for a second it expects the other's next request
+        assert first("predict") == f"{threads} {expected}"
+        assert second("work") == "begun"
+        assert first("predict") == f"1 {expected}"
+        second("die")
+        time.sleep(1.1)
+        assert first("predict") == f"{threads} {expected}"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with worker(project, *words) as lone:
+        assert lone("predict") == f"1 {expected}"
 
 
 @pytest.mark.serve

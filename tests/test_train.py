@@ -176,6 +176,7 @@ def test_another_number_of_classes_is_refused(trained: Project, tmp_path: Path) 
         ("--lr", "-0.1", "is no number above 0"),
         ("--lr", "nan", "is no number above 0"),
         ("--lr", "inf", "is no number above 0"),
+        ("--weight-decay", "-1", "is no number of at least 0"),
         ("--workers", "-1", "is less than 0"),
         ("--patience", "-1", "is less than 0"),
         ("--epochs", "0", "is less than 1"),
