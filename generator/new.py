@@ -186,6 +186,7 @@ def what_is_told(
             f"{weights} is of a {found.network_kind}, which no task of this template takes; if "
             f"that is wrong, name the task: -d task={' or '.join(tasks())}"
         )
+    refuse_other_training(found, answers, is_built=model is not None)
     task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
     if labels is not None and task is not None and not task.facts["has_labels"]:
         raise UserError(f"task={task.value} names no classes: leave out --labels")
@@ -230,6 +231,29 @@ def refuse_unreadable(found: Inspection) -> None:
             f"{found.path} holds {found.unreadable}, which is not read without running code. If "
             f"you trust the file, convert it where it was made, in Python:{code}\n"
             f"and serve what that writes: --weights {shlex.quote(str(weights))}"
+        )
+
+
+def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_built: bool) -> None:
+    """Raise UserError if a file tells of a network, or of images, that no answers describe.
+
+    Args:
+        found: What the file tells.
+        answers: Those of the user.
+        is_built: Whether a file of the user's builds the network.
+    """
+    training = found.training
+    where = f"{found.path} tells under {training.where or 'its keys'} that"
+    if training.of_network and not is_built:
+        raise UserError(
+            f"{where} its network was built with {printable(training.of_network)}, which no answer "
+            "has: bring the file that defines build_model(num_classes) with --model FILE"
+        )
+    if training.of_images and "transforms" not in answers:
+        raise UserError(
+            f"{where} its images were prepared with {printable(training.of_images)}, which no "
+            "answer has; name what is the same: -d transforms=custom -d image_size=224 "
+            "-d resize_mode=stretch -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
         )
 
 
@@ -385,7 +409,8 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
         likely |= task.answers_for(1)
     if "checkpoint_key" in found.open_questions:
         likely["checkpoint_key"] = found.places[0].key
-    likely |= likely_transforms(found, {**likely, **known})
+    # What the file itself tells of its images comes before what its network is mostly fed.
+    likely = likely_transforms(found, {**likely, **known}) | likely
     return {name: value for name, value in likely.items() if name not in known}
 
 
@@ -482,6 +507,8 @@ def assumptions(
     _, whole = proposed(found, str(answers["architecture"]), task.facts)
     is_traced = "image_size" in unknown and likely_size(found, task.facts) is not None
     why = f", {whole.why}" if whole is not None else f", {TRACED}" if is_traced else ""
+    if "transforms" in found.likely:
+        why = ", as the export tells of itself"
     described = f"transforms: {answers['transforms']}" + f", {transforms}" * bool(transforms)
     command = " ".join(
         ["-d transforms=custom", *(f"-d {name}={TRANSFORMS[name]}" for name in unknown)]

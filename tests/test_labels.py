@@ -283,12 +283,15 @@ CASES: dict[str, Case] = {
     "decimals": case("a.txt", "0.5 l\n1.7 l\n", "text", ["0.5 l", "1.7 l"]),
     "synset words": case(
         "a.txt",
-        "n02119789 kit fox, Vulpes macrotis\nn02012849 crane\nn03126707 crane\n",
+        "n02012849 crane\nn02119789 kit fox, Vulpes macrotis\nn03126707 crane\n",
         "text",
-        ["kit fox, Vulpes macrotis", "crane", "crane"],
+        ["crane", "kit fox, Vulpes macrotis", "crane"],
         note="left out WordNet ids",
     ),
-    "synsets": case("a.txt", "n02119789\nn02100735\n", "text", ["n02119789", "n02100735"]),
+    "synsets": case("a.txt", "n02100735\nn02119789\n", "text", ["n02100735", "n02119789"]),
+    # As the wnids.txt of Tiny ImageNet, and the words of the development kit of ILSVRC.
+    "unsorted synsets": case("a.txt", "n02119789\nn02100735\n", "text", "behind n02119789"),
+    "unsorted words": case("a.txt", "n02119789 a\nn02100735 b\n", "text", "n02100735 behind"),
     "synset, index, name": case(
         "a.txt", "n02119789 2 b\nn02100735 1 a\n", "text", AB, note="from 1"
     ),

@@ -24,12 +24,13 @@ import transformers
 import yaml
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import save_file
 from torch import nn
 
 import generator
 from conftest import Project, noise, render, save_random_weights, ts_template
 from generator.inspection import inspect_file
-from generator.new import label_answers, likely_of, names_for
+from generator.new import answers_of, label_answers, likely_of, names_for
 from test_archive import network_state
 from test_weights import export
 
@@ -45,6 +46,91 @@ def own_model(copy_project: object, tmp_path: Path) -> Path:
     project = copy_project(architecture="custom", num_classes=4)  # type: ignore[operator]
     torch.save(network_state(), tmp_path / "weights.pth")
     return (project.path / "service" / "model.py").rename(tmp_path / "mynet.py")
+
+
+TIMM = {"img_size": None, "crop_pct": None, "mean": None, "std": None, "interpolation": ""}
+# As in kaggle_rsna_breast_cancer and other users of timm's train.py.
+UNLIKE = {
+    "pooling": ({"gp": "max"}, "was built with gp='max'"),
+    "epsilon": ({"bn_eps": 1e-3}, "was built with bn_eps=0.001"),
+    "network": ({"model_kwargs": {"act_layer": "gelu"}}, "was built with act_layer='gelu'"),
+    "sides": ({"input_size": [3, 256, 128]}, "were prepared with input_size=[3, 256, 128]"),
+    "cut": ({"crop_mode": "squash"}, "were prepared with crop_mode=squash"),
+}
+
+
+@pytest.mark.parametrize("title", UNLIKE)
+def test_what_training_tells_and_answers_lack_is_refused(title: str, tmp_path: Path) -> None:
+    settings, message = UNLIKE[title]
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    args = argparse.Namespace(model="resnet18", **{**TIMM, **settings})
+    torch.save({"state_dict": state, "args": args}, tmp_path / "x.pth")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    what = "images" if title in ("sides", "cut") else "network"
+    assert f"x.pth tells under args that its {what} {message}" in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_of_timm_on_the_hub_is_read_whole(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    preset = {"input_size": [3, 224, 224], "crop_mode": "center"}
+    for number, (config, more, message) in enumerate(
+        (
+            ({"model_args": {"output_stride": 8}}, {}, "output_stride=8"),
+            ({"global_pool": "catavgmax"}, {}, "gp='catavgmax'"),
+            ({}, {"crop_mode": "border"}, "crop_mode=border"),
+            ({}, {"input_size": [3, 256, 128]}, "input_size=[3, 256, 128]"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        save_file(state, folder / "model.safetensors")
+        config = {"architecture": "resnet18", "pretrained_cfg": preset | more, **config}
+        (folder / "config.json").write_text(json.dumps(config))
+        result = new(tmp_path, "made", "--weights", str(number), "--defaults")
+        assert result.returncode == 1
+        assert message in result.stderr
+
+
+def test_a_network_that_ends_in_a_sigmoid_tells_each_class_by_itself(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18()
+    network.fc = nn.Sequential(nn.Linear(512, 14), nn.Sigmoid())  # as CheXNet is saved
+    torch.save({"model": network, "epoch": 3}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.likely["task"] == "multi_label_classification"
+    assert "its last layer is a Sigmoid" in found.evidence
+
+
+def test_an_export_of_ultralytics_has_its_images_prepared_as_it_says(tmp_path: Path) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)
+    )
+    about = {"description": "Ultralytics YOLOv8n-cls", "task": "classify", "imgsz": [160, 160]}
+    traced = torch.jit.trace(network, torch.zeros(1, 3, 160, 160))
+    torch.jit.save(traced, tmp_path / "x.torchscript", {"config.txt": json.dumps(about)})
+    found = inspect_file(tmp_path / "x.torchscript")
+    known = answers_of(found, {}) | {"task": "image_classification"}
+    likely = likely_of(found, known, tmp_path / "made")
+    assert likely["mean"] == [0.0, 0.0, 0.0]
+    assert likely["std"] == [1.0, 1.0, 1.0]
+    assert (likely["image_size"], likely["resize_size"]) == (160, 160)
+
+
+def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:
+    for more, mean in (
+        ({}, [0.485, 0.456, 0.406]),
+        ({"imagenet_default_mean_and_std": True}, [0.485, 0.456, 0.406]),
+        ({"imagenet_default_mean_and_std": False}, [0.5, 0.5, 0.5]),
+    ):
+        args = argparse.Namespace(model="x", input_size=160, eval_crop_ratio=0.8, **more)
+        state = torchvision.models.resnet18(num_classes=3).state_dict()
+        torch.save({"model": state, "args": args}, tmp_path / "x.pth")
+        found = inspect_file(tmp_path / "x.pth")
+        known = answers_of(found, {}) | {"task": "image_classification"}
+        likely = likely_of(found, known, tmp_path / "made")
+        assert list(likely["mean"]) == mean
+        assert (likely["image_size"], likely["resize_size"]) == (160, 200)
 
 
 def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Path) -> None:

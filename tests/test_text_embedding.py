@@ -98,6 +98,9 @@ def test_new_reads_a_folder_of_sentence_transformers(bert: Path, tmp_path: Path)
     sentences(folder, "Normalize", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
     # Such as all-mpnet-base-v2: saved from a network for another purpose, without the pooler.
     text_folders.change(folder / "config.json", architectures=["BertForMaskedLM"])
+    # One of the names that older versions gave that file, by the kind of network.
+    older = folder / "sentence_xlm-roberta_config.json"
+    (folder / "sentence_bert_config.json").rename(older)
     prompts = {"query": "query: ", "document": ""}
     settings = {"prompts": prompts, "default_prompt_name": None}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))

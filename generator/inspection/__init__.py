@@ -263,7 +263,8 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
     classes, head = inspection.classes, inspection.head
-    found = [(task, task.evidence_in_weights(names, classes, head)) for task in possible]
+    end = inspection.described.end if inspection.described else ""
+    found = [(task, task.evidence_in_weights(names, classes, head, end)) for task in possible]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")
@@ -329,6 +330,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         objects=tuple(reading.objects),
         unreadable=printable(reading.unreadable),
         notes=(*reading.notes, *notes_on(reading, match, key), *beside(reading, key, match)),
+        likely=dict(reading.likely),
     )
 
 

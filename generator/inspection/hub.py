@@ -16,7 +16,14 @@ from typing import Any
 
 from generator.inspection.refusals import RefusedFileError
 from generator.inspection.signatures import timm_transforms
-from generator.inspection.training import Training, numbers, size_of, text
+from generator.inspection.training import (
+    Training,
+    numbers,
+    size_of,
+    text,
+    timm_network,
+    unlike_images,
+)
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -26,7 +33,7 @@ CLASSIFIER = re.compile(r"(?!TimmWrapper)(\w+)ForImageClassification(WithTeacher
 # Of config.json, what does not describe the network.
 OTHER_KEYS = re.compile(
     r"_.*|architectures|auto_map|id2label|label2id|num_labels|(torch_)?dtype|transformers_version"
-    r"|model_type|problem_type|output_.*|return_dict|use_cache|stage_names|out_features|out_indices"
+    r"|model_type|problem_type|output_(attentions|hidden_states)|return_dict|use_cache|stage_names|out_features|out_indices"
     r"|finetuning_task|chunk_size_feed_forward|.*_token_id"
 )
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow
@@ -108,6 +115,7 @@ def timm_training(weights: Path) -> Training:
     tagged = f"{name}.{preset.get('tag')}"
     mean, std = numbers(preset.get("mean")), numbers(preset.get("std"))
     crop = preset.get("crop_pct")
+    before = weights.with_name("preprocess.json")  # of animetimm, with transforms of its own
     return Training(
         where=CONFIG,
         script="timm",
@@ -117,11 +125,17 @@ def timm_training(weights: Path) -> Training:
         mean=mean if std else (),
         std=std if mean else (),
         interpolation=text(preset.get("interpolation")),
+        of_network=timm_network(config),
+        of_images=", ".join([*unlike_images(preset), *(x.name for x in [before] if x.is_file())]),
     )
 
 
 def hub_of(weights: Path) -> Hub | None:
-    """Return what lies beside weights of a classifier of transformers; None for any other."""
+    """Return what lies beside weights of a classifier of transformers; None for any other.
+
+    Raises:
+        RefusedFileError: It is a regression.
+    """
     config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
     names = config.get("architectures")
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
@@ -143,8 +157,14 @@ def hub_of(weights: Path) -> Hub | None:
         "weights": "safetensors",
         "model_output": "logits",
     }
-    if isinstance(config.get("problem_type"), str):
-        answers["task"] = config["problem_type"]
+    problem_type = config.get("problem_type")
+    if problem_type == "regression" or (count == 1 and problem_type is None):
+        raise RefusedFileError(
+            f"{weights.parent} is a regression (num_labels {count}, problem_type {problem_type}), "
+            "which no task of this template serves"
+        )
+    if isinstance(problem_type, str):
+        answers["task"] = problem_type
     processor = weights.with_name(PROCESSOR)
     problem = ""
     if processor.is_file():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.inspection.pickles import Inert
+from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 # Under what arguments are kept; "" is the checkpoint itself.
 GROUPS = ("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", "")
@@ -23,6 +24,8 @@ MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_
 STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 MAX_SIZE = 4096  # pixels
+# Of what timm's create_model is given, what leaves the network as it is in evaluation.
+SAME = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate", "proj_drop_rate")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Training:
         mean: of each channel, between 0 and 1.
         std: likewise.
         interpolation: "bilinear", "bicubic" or "nearest".
+        of_network: settings of the network that no weights show and no answer has, for people.
+        of_images: likewise, of how images are prepared.
     """
 
     where: str = ""
@@ -51,6 +56,8 @@ class Training:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: str = ""
+    of_network: str = ""
+    of_images: str = ""
 
     @property
     def tells_transforms(self) -> bool:
@@ -65,7 +72,7 @@ def told_by(content: Mapping[Any, Any]) -> Training:
     for group in GROUPS:
         entries = arguments(content.get(group) if group else content)
         found = told_in(group, entries) if entries else Training()
-        if found.script or found.tells_transforms or found.network:
+        if found.script or found.tells_transforms or found.network or found.of_images:
             return found
     return Training()
 
@@ -83,13 +90,17 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     resizes = dict(found(entries, RESIZE, size_of))
     means, stds = dict(found(entries, MEAN, numbers)), dict(found(entries, STD, numbers))
     networks = dict(found(entries, NETWORK, text))
-    crops = dict(found(entries, ("crop_pct",), share))
+    crops = dict(found(entries, ("crop_pct", "eval_crop_ratio"), share))
     filters = dict(found(entries, ("interpolation",), interpolation))
     mean, std = first(means), first(stds)
     if not (mean and std and len(mean) == len(std)):
         mean = std = ()
     elif max(mean) > 1:  # on the scale of bytes
         mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
+    if not mean and {"eval_crop_ratio", "imagenet_default_mean_and_std"} & entries.keys():
+        # So the scripts of DeiT, BEiT and ConvNeXt, whatever network they begin with.
+        is_imagenet = entries.get("imagenet_default_mean_and_std", True) is not False
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if is_imagenet else ((0.5,) * 3, (0.5,) * 3)
     script = script_of(where, entries)
     if script == "torchvision" and "val_crop_size" in sizes:
         sizes = {"val_crop_size": sizes["val_crop_size"]}
@@ -103,7 +114,34 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         mean=mean if all(0 <= x <= 1 for x in mean) and all(0 < x <= 1 for x in std) else (),
         std=std,
         interpolation=first(filters) or "",
+        of_network=timm_network(entries) if script == "timm" else "",
+        of_images=", ".join(unlike_images(entries)),
     )
+
+
+def timm_network(settings: Mapping[str, Any]) -> str:
+    """Return the settings with which timm builds another network of the same weights."""
+    model = settings.get("model_kwargs", settings.get("model_args"))
+    changed = (
+        {key: x for key, x in model.items() if key not in SAME} if isinstance(model, dict) else {}
+    )
+    pooling = settings.get("gp")
+    if pooling is None and "max" in text(settings.get("global_pool")):
+        pooling = settings["global_pool"]
+    changed |= {"gp": pooling} if pooling is not None else {}
+    changed |= {"bn_eps": settings["bn_eps"]} if settings.get("bn_eps") is not None else {}
+    return ", ".join(f"{key}={value!r}" for key, value in changed.items())
+
+
+def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield settings of images that answers do not have: sides that differ, other cuts."""
+    for name in (*SIZE, *RESIZE):
+        value = settings.get(name)
+        sides = value[-2:] if isinstance(value, list | tuple) and 2 <= len(value) <= 3 else ()
+        if len(sides) == 2 and all(type(x) is int for x in sides) and sides[0] != sides[1]:
+            yield f"{name}={[*(value or ())]}"
+    if settings.get("crop_mode") not in (None, "center"):
+        yield f"crop_mode={text(settings['crop_mode'])}"
 
 
 def script_of(where: str, entries: Mapping[str, Any]) -> str:

@@ -20,6 +20,9 @@ MODES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 SERVED = ("mean", "cls", "max")
+# In sentence_NAME_config.json, the first that there is tells how texts are read, as in
+# sentence_transformers/models/Transformer.py.
+NETWORKS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 
 
 class SentenceError(ValueError):
@@ -101,7 +104,8 @@ def read_network(folder: Path) -> int | None:
     Raises:
         SentenceError: The outputs of the network are used otherwise, or texts are changed before.
     """
-    path = folder / "sentence_bert_config.json"
+    paths = [folder / f"sentence_{name}_config.json" for name in NETWORKS]
+    path = next(filter(Path.is_file, paths), paths[0])
     config = read(path, dict) if path.is_file() else {}
     text = config.get("modality_config", {"text": {}}).get("text")
     if text is None or text.get("method_output_name") not in (None, "last_hidden_state"):

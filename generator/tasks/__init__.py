@@ -120,7 +120,7 @@ class Task:
         return {"num_classes": outputs}
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None
+        self, names: Collection[str], classes: int | None, head: str | None, end: str
     ) -> str:
         """Return what in a checkpoint speaks for this task alone, "" if nothing does.
 
@@ -128,6 +128,7 @@ class Task:
             names: of all tensors beside and in the network.
             classes: how many the network tells apart; None if that is not known.
             head: what the last layer of a known network is, as `Inspection.head` has it.
+            end: the class of a layer after it that has no weights, as `Described` has it.
         """
         return ""
 

@@ -26,7 +26,7 @@ class FeatureExtraction(Task):
     meaning = "embeddings to compare images by, without the last layer"
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None
+        self, names: Collection[str], classes: int | None, head: str | None, end: str
     ) -> str:
         """Return that the file has no last layer."""
         return "the file has no last layer, which tells classes apart" if head == "none" else ""

@@ -29,7 +29,7 @@ class ImageClassification(Task):
     )
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None
+        self, names: Collection[str], classes: int | None, head: str | None, end: str
     ) -> str:
         """Return that one output tells two classes apart."""
         return "one output tells two classes apart" if classes == 1 else ""

@@ -24,9 +24,11 @@ class MultiLabelClassification(Task):
     decisive: ClassVar[Mapping[str, str]] = MappingProxyType({"thresholds": "0.3"})
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None
+        self, names: Collection[str], classes: int | None, head: str | None, end: str
     ) -> str:
         """Return the traces of a loss on each class by itself."""
+        if end == "Sigmoid" and classes != 1:
+            return "its last layer is a Sigmoid, which tells each class by itself"
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from .folder_numbers import refuse_folder_numbers
@@ -11,6 +12,7 @@ from .lines import read_lines
 from .names import LabelFileError, Labels, abbreviate
 from .text_file import ForeignFileError
 
+ID = re.compile(r"n[0-9]{8}\b")
 WORDNET = re.compile(r"(n[0-9]{8})[\s,:]+(\S.*)")
 FIRST = re.compile(r"(?P<index>[0-9]{1,9})(\s*[,;:|]\s*|[.)]\s+|\s+)(?P<name>\S.*)")
 SYNTAX = re.compile(r'"[^"]*"|- .*')
@@ -23,7 +25,8 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
     Numbers at the start or the end of all lines are the indices if they count from 0 or 1 and the
     names differ without them; else they are part of the names, as in "1 dollar".
     """
-    lines, notes = without_wordnet_ids(path, [line.strip() for line in read_lines(path)])
+    whole = [line.strip() for line in read_lines(path)]
+    lines, notes = without_wordnet_ids(path, whole)
     if all(map(SYNTAX.fullmatch, lines)):
         raise ForeignFileError(f"{path} has signs of JSON or YAML around its names: {lines[0]}")
     if is_table(lines):
@@ -44,6 +47,7 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
             )
         if any(len({name for _, name in pairs}) > 1 for pairs in readings):
             notes.append(f"numbers as in {lines[0]!r} are taken as part of the names")
+        refuse_unsorted_ids(path, whole)
         return [*enumerate(lines)], notes
     orders = {tuple(index for index, _ in pairs) for pairs in counts}
     numbers = all(name.isdecimal() for _, name in counts[0])
@@ -65,6 +69,19 @@ def without_wordnet_ids(path: Path, lines: list[str]) -> tuple[list[str], list[s
     if repeated := [key for key, count in counts.items() if count > 1]:
         raise LabelFileError(f"{path} has these WordNet ids more than once: {abbreviate(repeated)}")
     return [match[2] for match in matches], [f"left out WordNet ids, such as {matches[0][1]}"]
+
+
+def refuse_unsorted_ids(path: Path, lines: list[str]) -> None:
+    """Raise LabelFileError if all lines begin with WordNet ids, in another order than folders."""
+    if not all(map(ID.match, lines)):
+        return
+    for before, after in pairwise(line[:9] for line in lines):
+        if after < before:
+            raise LabelFileError(
+                f"{path} has {after} behind {before}, and ImageFolder sorts folders of such names. "
+                "If the network was trained with that, sort the lines; if its outputs are in the "
+                "order of this file, write the names without WordNet ids"
+            )
 
 
 def split(lines: list[str], pattern: re.Pattern[str]) -> Labels:

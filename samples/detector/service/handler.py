@@ -56,8 +56,8 @@ class Handler:
             data: One dict per request: {"body": ...} or {<multipart field>: ...}.
             context: Takes the status and the content type of each response.
         """
-        rows = list(self.map(self.read_row, data))
-        results = iter(self.predict([item for items, _ in rows for item in items]))
+        rows, predicted = self.predict_rows(data)
+        results = iter(predicted)
         bodies: list[str | bytes] = []
         for index, (items, is_list) in enumerate(rows):
             predictions = [next(results) for _ in items]
@@ -69,6 +69,13 @@ class Handler:
             context.set_response_content_type(index, content_type)
             bodies.append(body)
         return bodies
+
+    def predict_rows(
+        self, data: Sequence[dict[str, Any]]
+    ) -> tuple[list[tuple[list[Item | ItemError], bool]], list[Any]]:
+        """Return what `read_row` does for each request, and `predict` for all of their items."""
+        rows = list(self.map(self.read_row, data))
+        return rows, self.predict([item for items, _ in rows for item in items])
 
     def read_row(self, row: dict[str, Any]) -> tuple[list[Item | ItemError], bool]:
         """Return the items of a request as `read_items` does, and whether they are a list."""
