@@ -131,6 +131,40 @@ def test_a_resnet_with_other_strides_is_not_served_as_torchvisions(
     assert not (tmp_path / "p").exists()
 
 
+PLAIN = "neck=dict(type='GlobalAveragePooling'), mean=[123.675, 116.28, 103.53], crop_size=224"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("dict(type='Resize', scale=600), dict(type='CenterCrop', crop_size=448)", "crop_size=448"),
+        ("data_preprocessor = dict(mean=[0, 0, 0], to_rgb=True)", "mean=[0, 0, 0]"),
+        ("data_preprocessor = dict(to_rgb=False)", "prepared with to_rgb=False"),
+        ("neck=dict(type='GeneralizedMeanPooling')", "built with GeneralizedMeanPooling"),
+        ("backbone=dict(dilations=(1, 1, 2, 4))", "built with dilations=(1, 1, 2, 4)"),
+    ],
+)
+def test_what_a_configuration_of_mmpretrain_changes_is_refused(
+    tmp_path: Path, config: str, message: str
+) -> None:
+    state = of_mmpretrain(torchvision.models.resnet18(num_classes=3).state_dict())
+    torch.save({"meta": {"cfg": f"{PLAIN}, {config}"}, "state_dict": state}, tmp_path / "w.pth")
+    words = ["--weights", str(tmp_path / "w.pth"), "--defaults"]
+    result = ts_template("new", str(tmp_path / "made"), *words)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "w.pth tells under meta.cfg" in result.stderr
+
+
+def test_several_labels_of_mmpretrain_are_known_by_their_head(tmp_path: Path) -> None:
+    state = of_mmpretrain(torchvision.models.resnet18(num_classes=3).state_dict())
+    head = "head=dict(type='MultiLabelLinearClsHead', thr=0.5)"
+    torch.save({"meta": {"cfg": f"{PLAIN}, {head}"}, "state_dict": state}, tmp_path / "w.pth")
+    found = inspect_file(tmp_path / "w.pth")
+    assert found.likely["task"] == "multi_label_classification"
+    assert "MultiLabelLinearClsHead" in found.evidence
+
+
 def test_a_swin_transformer_of_old_is_that_of_timm(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
     network = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3)

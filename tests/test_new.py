@@ -56,6 +56,10 @@ UNLIKE = {
     "network": ({"model_kwargs": {"act_layer": "gelu"}}, "was built with act_layer='gelu'"),
     "sides": ({"input_size": [3, 256, 128]}, "were prepared with input_size=[3, 256, 128]"),
     "cut": ({"crop_mode": "squash"}, "were prepared with crop_mode=squash"),
+    "sizes": (
+        {"img_size": 160, "crop_size": 128},
+        "were prepared with img_size=160, crop_size=128",
+    ),
 }
 
 
@@ -67,7 +71,7 @@ def test_what_training_tells_and_answers_lack_is_refused(title: str, tmp_path: P
     torch.save({"state_dict": state, "args": args}, tmp_path / "x.pth")
     result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
     assert result.returncode == 1
-    what = "images" if title in ("sides", "cut") else "network"
+    what = "images" if title in ("sides", "cut", "sizes") else "network"
     assert f"x.pth tells under args that its {what} {message}" in result.stderr
     assert not (tmp_path / "made").exists()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from generator.inspection.class_names import parsed
 from generator.inspection.pickles import Tensor
+from generator.inspection.training import openmmlab_config
 from generator.tasks import tasks
 
 # What fastai puts in place of a network's last layers: a pooling, a normalisation, ..., a matrix.
@@ -102,12 +103,6 @@ def advice_on(
             "other files. Run in its folder: python zero_to_fp32.py . OUTPUT"
         )
     return ""
-
-
-def openmmlab_config(content: Any) -> str:
-    """Return the configuration that a checkpoint of OpenMMLab was trained with, "" without one."""
-    meta = content.get("meta") if isinstance(content, dict) else None
-    return str(meta.get("cfg", meta.get("config", ""))) if isinstance(meta, dict) else ""
 
 
 def learner_command(path: Path) -> str:

@@ -8,6 +8,7 @@ one meaning wherever they stand.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ class Training:
         mean: of each channel, between 0 and 1.
         std: likewise.
         interpolation: "bilinear", "bicubic" or "nearest".
+        head: the class of its last layers, if that tells several classes of an image.
         of_network: settings of the network that no weights show and no answer has, for people.
         of_images: likewise, of how images are prepared.
     """
@@ -56,6 +58,7 @@ class Training:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: str = ""
+    head: str = ""
     of_network: str = ""
     of_images: str = ""
 
@@ -69,12 +72,47 @@ class Training:
 
 def told_by(content: Mapping[Any, Any]) -> Training:
     """Return what a checkpoint tells; of several places, the first that tells anything counts."""
+    known = told_by_openmmlab(openmmlab_config(content))
+    if known.head or known.of_network or known.of_images:
+        return known
     for group in GROUPS:
         entries = arguments(content.get(group) if group else content)
         found = told_in(group, entries) if entries else Training()
         if found.script or found.tells_transforms or found.network or found.of_images:
             return found
     return Training()
+
+
+def openmmlab_config(content: Any) -> str:
+    """Return the configuration that a checkpoint of OpenMMLab was trained with, "" without one."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return str(meta.get("cfg", meta.get("config", ""))) if isinstance(meta, dict) else ""
+
+
+def told_by_openmmlab(config: str) -> Training:
+    """Return what a configuration of OpenMMLab tells, the text of a Python file.
+
+    Images are as MMPretrain's ImageNet has them, unless it says otherwise.
+    """
+    network = re.findall(r"GeneralizedMeanPooling", config)
+    for name, usual in (("strides", [1, 2, 2, 2]), ("dilations", [1, 1, 1, 1])):
+        for text in re.findall(rf"\b{name}\s*=\s*[(\[]([\d,\s]+)[)\]]", config):
+            if [int(x) for x in re.findall(r"\d+", text)] != usual:
+                network.append(f"{name}=({text})")
+    images = re.findall(r"to_rgb\s*=\s*False", config)
+    for name, expected in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        for text in re.findall(rf"\b{name}\s*=\s*\[([^\]]*)\]", config):
+            if tuple(round(float(x) / 255, 3) for x in re.findall(r"[\d.]+", text)) != expected:
+                images.append(f"{name}=[{text}]")
+    sizes = re.findall(r"\bcrop_size\s*=\s*(\d+)", config)
+    images += [f"crop_size={size}" for size in sizes if size != "224"]
+    head = re.search(r"\bMultiLabel\w*Head\b", config)
+    return Training(
+        where="meta.cfg",
+        head=head[0] if head else "",
+        of_network=", ".join(dict.fromkeys(network)),
+        of_images=", ".join(dict.fromkeys(images)),
+    )
 
 
 def arguments(value: Any) -> dict[str, Any]:
@@ -95,7 +133,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     mean, std = first(means), first(stds)
     if not (mean and std and len(mean) == len(std)):
         mean = std = ()
-    elif max(mean) > 1:  # on the scale of bytes
+    elif max(mean) > 1 or (not any(mean) and max(std) > 1):  # on the scale of bytes
         mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
     if not mean and {"eval_crop_ratio", "imagenet_default_mean_and_std"} & entries.keys():
         # So the scripts of DeiT, BEiT and ConvNeXt, whatever network they begin with.
@@ -115,8 +153,15 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         std=std,
         interpolation=first(filters) or "",
         of_network=timm_network(entries) if script == "timm" else "",
-        of_images=", ".join(unlike_images(entries)),
+        of_images=", ".join([*unlike_images(entries), *unlike(sizes, resizes, means, stds)]),
     )
+
+
+def unlike(*found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield arguments of one meaning that have several values."""
+    for values in found:
+        if len(set(values.values())) > 1:
+            yield from (f"{name}={value}" for name, value in values.items())
 
 
 def timm_network(settings: Mapping[str, Any]) -> str:

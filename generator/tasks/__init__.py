@@ -128,7 +128,8 @@ class Task:
             names: of all tensors beside and in the network.
             classes: how many the network tells apart; None if that is not known.
             head: what the last layer of a known network is, as `Inspection.head` has it.
-            end: the class of a layer after it that has no weights, as `Described` has it.
+            end: the class of a layer after it that has no weights, or of the head that training
+                names; "" if neither is known.
         """
         return ""
 

@@ -29,6 +29,8 @@ class MultiLabelClassification(Task):
         """Return the traces of a loss on each class by itself."""
         if end == "Sigmoid" and classes != 1:
             return "its last layer is a Sigmoid, which tells each class by itself"
+        if end.startswith("MultiLabel"):  # of MMPretrain
+            return f"it was trained with a {end}, which tells each class by itself"
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
