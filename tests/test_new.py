@@ -137,6 +137,32 @@ def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:
         assert (likely["image_size"], likely["resize_size"]) == (160, 200)
 
 
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"input_size": 160, "normalize": HALF},
+        {"hyper_parameters": {"cfg": {"dataset": {"img_size": 160, **HALF}}}},
+        {"hyper_parameters": {"args": argparse.Namespace(img_size=160, **HALF)}},
+        {"datamodule_hyper_parameters": {"img_size": 160, **HALF}},
+        {"args": {"arch": "resnet18"}, "data_config": {"image_size": 160, **HALF}},
+        {"config": {"img_size": 160, "mean": [127.5] * 3, "std": [127.5] * 3}},
+    ],
+)
+def test_arguments_are_found_where_they_are_kept(
+    content: dict[str, object], tmp_path: Path
+) -> None:
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    torch.save({"state_dict": state, **content}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    known = answers_of(found, {}) | {"task": "image_classification"}
+    likely = likely_of(found, known, tmp_path / "made")
+    assert {key: list(likely[key]) for key in HALF} == HALF
+    assert likely["image_size"] == 160
+
+
 def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Path) -> None:
     network = torchvision.models.resnet18(num_classes=3)
     save_random_weights(network, tmp_path / "best.pth")

@@ -41,7 +41,9 @@ from generator.inspection.training import Training
 from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
-STATISTICS = re.compile(r"(.*\.)?_?((pixel|image|img|norm(alize)?)_)?(mean|std)", re.IGNORECASE)
+STATISTICS = re.compile(
+    r"(.*\.)?_?((pixel|image|img|norm(alize)?|new)_)?(means?|stds?)", re.IGNORECASE
+)
 
 # What many call the layer that gives the classes.
 LAST = re.compile(

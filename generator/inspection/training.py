@@ -10,14 +10,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.inspection.pickles import Inert
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
+# Under what the arguments for images are kept, at any depth.
+IMAGES = ("data_config", "preprocessing", "preprocess", "normalize", "normalization", "settings")
 # Under what arguments are kept; "" is the checkpoint itself.
-GROUPS = ("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", "")
+GROUPS = (
+    *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
+    *("datamodule_hyper_parameters", "metadata", "model_config", *IMAGES),
+)
+# Under what these have more of them.
+NESTED = ("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image", *IMAGES)
+MAX_DEPTH = 3
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
 SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
 RESIZE = ("resize_size", "val_resize_size")
@@ -71,16 +79,48 @@ class Training:
 
 
 def told_by(content: Mapping[Any, Any]) -> Training:
-    """Return what a checkpoint tells; of several places, the first that tells anything counts."""
+    """Return what a checkpoint tells: the first place that tells anything, and what others add."""
     known = told_by_openmmlab(openmmlab_config(content))
     if known.head or known.of_network or known.of_images:
         return known
+    found = [told_in(where, entries) for where, entries in places(content)]
+    telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
+    if not telling:
+        return Training()
+    first, *others = telling
+    if first.script:  # what it does not name is as that has it
+        return first
+    for other in others:
+        first = with_more(first, other)
+    return first
+
+
+def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield where a checkpoint keeps arguments, and these."""
     for group in GROUPS:
-        entries = arguments(content.get(group) if group else content)
-        found = told_in(group, entries) if entries else Training()
-        if found.script or found.tells_transforms or found.network or found.of_images:
-            return found
-    return Training()
+        pending = [(group, content.get(group) if group else content, 0)]
+        while pending:
+            where, value, depth = pending.pop(0)
+            if entries := arguments(value):
+                yield where, entries
+                if depth < MAX_DEPTH:
+                    inside = [name for name in NESTED if name in entries and (where or depth)]
+                    pending += [(f"{where}.{name}", entries[name], depth + 1) for name in inside]
+
+
+def with_more(first: Training, other: Training) -> Training:
+    """Return what one place tells of images, and another of what the first does not tell."""
+    changes: dict[str, Any] = {
+        name: getattr(other, name)
+        for name in ("image_size", "resize_size", "crop_pct", "interpolation", "of_images")
+        if getattr(other, name) and not getattr(first, name)
+    }
+    if other.mean and not first.mean:
+        changes |= {"mean": other.mean, "std": other.std}
+    if not changes:
+        return first
+    where = " and ".join(filter(None, (first.where, other.where)))
+    return replace(first, **changes, where=where)
 
 
 def openmmlab_config(content: Any) -> str:
