@@ -556,6 +556,21 @@ def hub_folder(folder: Path, config: dict[str, Any], **processor: Any) -> Path:
     return folder
 
 
+def test_a_regression_on_images_is_refused(tmp_path: Path) -> None:
+    config = {"architectures": ["ViTForImageClassification"], "problem_type": "regression"}
+    folder = hub_folder(tmp_path / "x", {**config, "id2label": {"0": "a", "1": "b", "2": "c"}})
+    with pytest.raises(UserError, match="is a regression"):
+        inspect_file(folder)
+
+
+def test_what_changes_the_network_of_transformers_is_kept(tmp_path: Path) -> None:
+    config = {"architectures": ["MobileNetV2ForImageClassification"], "output_stride": 16}
+    found = inspect_file(hub_folder(tmp_path / "x", {**config, "output_attentions": False}))
+    assert found.hub is not None
+    assert '"output_stride": 16' in found.hub.model
+    assert "output_attentions" not in found.hub.model
+
+
 VIT = {
     "architectures": ["ViTForImageClassification"],
     "model_type": "vit",

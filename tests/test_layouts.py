@@ -139,6 +139,7 @@ PLAIN = "neck=dict(type='GlobalAveragePooling'), mean=[123.675, 116.28, 103.53],
     [
         ("dict(type='Resize', scale=600), dict(type='CenterCrop', crop_size=448)", "crop_size=448"),
         ("data_preprocessor = dict(mean=[0, 0, 0], to_rgb=True)", "mean=[0, 0, 0]"),
+        ("data_preprocessor = dict(mean=[...])", "mean=[...]"),
         ("data_preprocessor = dict(to_rgb=False)", "prepared with to_rgb=False"),
         ("neck=dict(type='GeneralizedMeanPooling')", "built with GeneralizedMeanPooling"),
         ("backbone=dict(dilations=(1, 1, 2, 4))", "built with dilations=(1, 1, 2, 4)"),

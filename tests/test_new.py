@@ -85,10 +85,13 @@ def test_a_folder_of_timm_on_the_hub_is_read_whole(tmp_path: Path) -> None:
             ({"global_pool": "catavgmax"}, {}, "gp='catavgmax'"),
             ({}, {"crop_mode": "border"}, "crop_mode=border"),
             ({}, {"input_size": [3, 256, 128]}, "input_size=[3, 256, 128]"),
+            ({}, {}, "preprocess.json"),
         )
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
+        if message == "preprocess.json":
+            (folder / message).write_text("{}")
         save_file(state, folder / "model.safetensors")
         config = {"architecture": "resnet18", "pretrained_cfg": preset | more, **config}
         (folder / "config.json").write_text(json.dumps(config))
@@ -135,6 +138,23 @@ def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:
         likely = likely_of(found, known, tmp_path / "made")
         assert list(likely["mean"]) == mean
         assert (likely["image_size"], likely["resize_size"]) == (160, 200)
+
+
+def test_bytes_that_are_only_scaled_are_told_from_those_of_imagenet(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    config = {"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0]}
+    torch.save({"state_dict": state, "config": config}, tmp_path / "x.pth")
+    training = inspect_file(tmp_path / "x.pth").training
+    assert (training.mean, training.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def test_the_normalisation_of_the_robustness_library_is_seen(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=3).state_dict()
+    state = {f"module.model.{key}": x for key, x in network.items()}
+    state |= {f"module.normalizer.new_{x}": torch.ones(3, 1, 1) for x in ("mean", "std")}
+    torch.save({"model": state, "epoch": 1}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.differences[0].startswith("module.normalizer.new_mean lies beside the network")
 
 
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}

@@ -265,7 +265,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
     classes, head = inspection.classes, inspection.head
-    end = inspection.described.end if inspection.described else reading.training.head
+    end = (inspection.described and inspection.described.end) or reading.training.head
     found = [(task, task.evidence_in_weights(names, classes, head, end)) for task in possible]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:

@@ -33,7 +33,8 @@ CLASSIFIER = re.compile(r"(?!TimmWrapper)(\w+)ForImageClassification(WithTeacher
 # Of config.json, what does not describe the network.
 OTHER_KEYS = re.compile(
     r"_.*|architectures|auto_map|id2label|label2id|num_labels|(torch_)?dtype|transformers_version"
-    r"|model_type|problem_type|output_(attentions|hidden_states)|return_dict|use_cache|stage_names|out_features|out_indices"
+    r"|model_type|problem_type|output_(attentions|hidden_states)|return_dict|use_cache"
+    r"|stage_names|out_features|out_indices"
     r"|finetuning_task|chunk_size_feed_forward|.*_token_id"
 )
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow

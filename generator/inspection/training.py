@@ -26,6 +26,7 @@ GROUPS = (
 # Under what these have more of them.
 NESTED = ("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image", *IMAGES)
 MAX_DEPTH = 3
+NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
 SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
 RESIZE = ("resize_size", "val_resize_size")
@@ -33,6 +34,7 @@ MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_
 STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 MAX_SIZE = 4096  # pixels
+MAX_SHOWN = 100  # characters of a setting
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
 SAME = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate", "proj_drop_rate")
 
@@ -137,12 +139,12 @@ def told_by_openmmlab(config: str) -> Training:
     network = re.findall(r"GeneralizedMeanPooling", config)
     for name, usual in (("strides", [1, 2, 2, 2]), ("dilations", [1, 1, 1, 1])):
         for text in re.findall(rf"\b{name}\s*=\s*[(\[]([\d,\s]+)[)\]]", config):
-            if [int(x) for x in re.findall(r"\d+", text)] != usual:
+            if [int(x) for x in re.findall(r"\d{1,9}", text)] != usual:
                 network.append(f"{name}=({text})")
     images = re.findall(r"to_rgb\s*=\s*False", config)
     for name, expected in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
         for text in re.findall(rf"\b{name}\s*=\s*\[([^\]]*)\]", config):
-            if tuple(round(float(x) / 255, 3) for x in re.findall(r"[\d.]+", text)) != expected:
+            if tuple(round(float(x) / 255, 3) for x in NUMBER.findall(text)) != expected:
                 images.append(f"{name}=[{text}]")
     sizes = re.findall(r"\bcrop_size\s*=\s*(\d+)", config)
     images += [f"crop_size={size}" for size in sizes if size != "224"]
@@ -215,7 +217,7 @@ def timm_network(settings: Mapping[str, Any]) -> str:
         pooling = settings["global_pool"]
     changed |= {"gp": pooling} if pooling is not None else {}
     changed |= {"bn_eps": settings["bn_eps"]} if settings.get("bn_eps") is not None else {}
-    return ", ".join(f"{key}={value!r}" for key, value in changed.items())
+    return ", ".join(f"{key}={value!r}"[:MAX_SHOWN] for key, value in changed.items())
 
 
 def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
