@@ -131,7 +131,12 @@ def test_a_resnet_with_other_strides_is_not_served_as_torchvisions(
     assert not (tmp_path / "p").exists()
 
 
-PLAIN = "neck=dict(type='GlobalAveragePooling'), mean=[123.675, 116.28, 103.53], crop_size=224"
+# As configs/_base_/datasets/imagenet_bs32.py of MMPretrain has them.
+PLAIN = (
+    "neck=dict(type='GlobalAveragePooling'), mean=[123.675, 116.28, 103.53], "
+    "std=[58.395, 57.12, 57.375], to_rgb=True, dict(type='RandomResizedCrop', scale=224), "
+    "dict(type='ResizeEdge', scale=256, edge='short'), dict(type='CenterCrop', crop_size=224)"
+)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +145,9 @@ PLAIN = "neck=dict(type='GlobalAveragePooling'), mean=[123.675, 116.28, 103.53],
         ("dict(type='Resize', scale=600), dict(type='CenterCrop', crop_size=448)", "crop_size=448"),
         ("data_preprocessor = dict(mean=[0, 0, 0], to_rgb=True)", "mean=[0, 0, 0]"),
         ("data_preprocessor = dict(mean=[...])", "mean=[...]"),
+        # As configs/_base_/datasets/cifar10_bs16.py has them.
+        ("mean=[125.307, 122.961, 113.8575], to_rgb=False", "to_rgb=False, mean=[125.307"),
+        ("test_pipeline = [dict(type='Resize', scale=(224, 224))]", "Resize scale=(224, 224)"),
         ("data_preprocessor = dict(to_rgb=False)", "prepared with to_rgb=False"),
         ("neck=dict(type='GeneralizedMeanPooling')", "built with GeneralizedMeanPooling"),
         ("backbone=dict(dilations=(1, 1, 2, 4))", "built with dilations=(1, 1, 2, 4)"),
@@ -164,6 +172,7 @@ def test_several_labels_of_mmpretrain_are_known_by_their_head(tmp_path: Path) ->
     found = inspect_file(tmp_path / "w.pth")
     assert found.likely["task"] == "multi_label_classification"
     assert "MultiLabelLinearClsHead" in found.evidence
+    assert not found.training.of_images
 
 
 def test_a_swin_transformer_of_old_is_that_of_timm(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ GROUPS = (
 # Under what these have more of them.
 NESTED = ("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image", *IMAGES)
 MAX_DEPTH = 3
+SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
 SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
@@ -148,6 +149,8 @@ def told_by_openmmlab(config: str) -> Training:
                 images.append(f"{name}=[{text}]")
     sizes = re.findall(r"\bcrop_size\s*=\s*(\d+)", config)
     images += [f"crop_size={size}" for size in sizes if size != "224"]
+    resizes = re.findall(r"type='(Resize(?:Edge)?)',\s*(\w+)=(\([^)]*\)|\w+)", config)
+    images += [f"{kind} {name}={value}" for kind, name, value in resizes if value not in SHORTER]
     head = re.search(r"\bMultiLabel\w*Head\b", config)
     return Training(
         where="meta.cfg",
