@@ -183,7 +183,10 @@ def update(copy: Path, answers: Mapping[str, Any], release: str, answers_file: s
                 settings=copier.Settings(),  # not what the user has set for other templates
             )
         except (CopierError, ValueError) as error:
-            raise UserError(str(error)) from error
+            advice = ""
+            if "You are downgrading" in str(error) and not release:  # from between two releases
+                advice = " There is no newer release yet: --vcs-ref=HEAD takes the main branch"
+            raise UserError(f"{error}{advice}") from error
         except Exception as error:  # of a git command; its class belongs to a library of Copier's
             lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
             place = answers_in(copy, answers_file)["_src_path"]

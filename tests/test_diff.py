@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from copier import Settings, run_copy
@@ -169,6 +171,26 @@ def test_what_copier_refuses_is_said_and_nothing_else(
     assert shown.returncode == 1
     assert shown.stderr.startswith("error: ") and reason in shown.stderr
     assert shown.stdout == "" and "Traceback" not in shown.stderr
+
+
+def test_a_project_from_between_two_releases_is_told_of_the_branch(
+    history: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "template"
+    git(tmp_path, f"clone --quiet {shlex.quote(str(history))} template")
+    (template / "template" / "project" / "MORE.md").write_text("More.\n")
+    git(template, "add -A")
+    git(template, "commit -qm third")
+    path = tmp_path / "ours"
+    options: Any = {"defaults": True, "quiet": True, "settings": Settings(), "vcs_ref": "HEAD"}
+    run_copy(str(template), path, data=ANSWERS, **options)
+    commit(path)
+    (template / "template" / "project" / "MORE.md").write_text("Even more.\n")
+    git(template, "commit -qam fourth")
+    shown = diff(path)
+    assert shown.returncode == 1 and "--vcs-ref=HEAD takes the main branch" in shown.stderr
+    shown = diff(path, "--vcs-ref=HEAD")
+    assert shown.returncode == 0 and "+Even more." in shown.stdout
 
 
 def test_no_folder_but_that_of_a_project_is_compared(tmp_path: Path) -> None:
