@@ -34,7 +34,8 @@ IMAGES = (
 # Under what arguments are kept; "" is the checkpoint itself.
 GROUPS = (
     *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
-    *("datamodule_hyper_parameters", "metadata", "model_config", *IMAGES),
+    *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
+    *("data", "dataset", "train_config", "training_args", "train_args", *IMAGES),
 )
 # Under what these have more of them.
 EVALUATION = ("val", "valid", "validation", "test", "eval", "inference")
@@ -54,8 +55,8 @@ SIDES = (
     ("input_height", "input_width"),
 )
 RESIZE = ("resize_size", "val_resize_size")
-MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean")
-STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std")
+MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
+STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
 # Under what a transform is kept, or several by what they are for.
 TRANSFORMS = re.compile(
     r"((val|valid|validation|test|eval|inference|image|img|data|input)_)?(transforms?|tfms)"
