@@ -14,6 +14,7 @@ import torch
 import torchvision
 import yaml
 from safetensors.torch import save_file
+from timm.data.transforms_factory import create_transform
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import transforms as T  # noqa: N812
@@ -37,7 +38,7 @@ def save(folder: Path, **content: Any) -> Path:
     return folder / "x.pth"
 
 
-PREPARATIONS = {
+PREPARATIONS: dict[str, Any] = {
     "crop": T.Compose([T.Resize(72), T.CenterCrop(64), T.ToTensor(), HALVES]),
     "stretch": T.Compose(
         [T.Resize((64, 64), InterpolationMode.BICUBIC), T.ToTensor(), T.Normalize(0.5, 0.25)]
@@ -105,7 +106,7 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
         "transform: Resize(interpolation='lanczos')",
     ),
     "of timm": (
-        {"transform": timm.data.create_transform((3, 64, 64))},
+        {"transform": create_transform((3, 64, 64))},
         "transform: timm.data.transforms.MaybeToTensor",
     ),
     "of training": (
@@ -204,6 +205,9 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "open_clip": {"name": "x", "preprocess": T.Compose([
         T.Resize(224, InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(), HALVES,
     ])},
+    "size before a crop": {"hparams": {"img_size": 72}, "config": {
+        "transform": T.Compose([T.Resize(72), T.CenterCrop(64), T.ToTensor()]), "img_size": 72,
+    }},
     "classes": {"class_to_idx": {"a": 0, "b": 1, "c": 2}, "image_size": [3, 224, 224]},
     "statistics": {"img_size": 224, "norm_mean": HALF["mean"], "norm_std": HALF["std"]},
     "metrics": {"val": {"loss": 0.3, "std": 0.1}, "metrics": {"mean": 1}, "best_loss": 0.1},
@@ -270,12 +274,16 @@ def test_a_loss_on_each_class_is_served_so(tmp_path: Path) -> None:
     assert single.returncode == 0, single.stderr
 
 
-PRESET = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "nearest"}
+PRESET: dict[str, Any] = {
+    "mean": (0.1, 0.2, 0.3),
+    "std": (0.4, 0.5, 0.6),
+    "interpolation": "nearest",
+}
 
 
 def test_a_folder_of_transformers_with_a_network_of_timm(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = timm.create_model("resnet10t", num_classes=3).eval()
+    network: Any = timm.create_model("resnet10t", num_classes=3).eval()
     nn.init.normal_(network.fc.weight, std=0.5)
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     config = {
@@ -292,7 +300,7 @@ def test_a_folder_of_transformers_with_a_network_of_timm(tmp_path: Path) -> None
     assert result.returncode == 0, result.stderr
     assert "config.json.problem_type = multi_label_classification" in result.stdout
     (answer,) = Project(tmp_path / "made").predict(tmp_path / "image.png")
-    prepare = timm.data.create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
+    prepare: Any = create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
     with torch.inference_mode():
         scores = network(prepare(noise(0))[None]).sigmoid()[0]
     found = {entry["label"]: entry["probability"] for entry in answer}
@@ -306,11 +314,13 @@ def test_a_folder_of_transformers_with_a_network_of_timm(tmp_path: Path) -> None
 
 def test_a_pickled_network_of_timm_brings_its_preparation(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    overlay = {"input_size": (3, 64, 64), "crop_pct": 0.8, **PRESET}
-    network = timm.create_model("resnet10t", num_classes=3, pretrained_cfg_overlay=overlay).eval()
+    overlay: Any = {"input_size": (3, 64, 64), "crop_pct": 0.8, **PRESET}
+    network: Any = timm.create_model(
+        "resnet10t", num_classes=3, pretrained_cfg_overlay=overlay
+    ).eval()
     nn.init.normal_(network.fc.weight, std=0.5)
     noise(0).save(tmp_path / "image.png")
-    prepare = timm.data.create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
+    prepare: Any = create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
     with torch.inference_mode():
         scores = network(prepare(noise(0))[None]).softmax(dim=1)[0]
     for number, content in enumerate((network, {"model": network, "epoch": 3})):
@@ -320,6 +330,9 @@ def test_a_pickled_network_of_timm_brings_its_preparation(tmp_path: Path) -> Non
         assert result.returncode == 0, result.stderr
         (answer,) = Project(tmp_path / str(number)).predict(tmp_path / "image.png")
         assert abs(answer[0]["probability"] - scores.max()) < 5e-3
+    torch.save({"model": network, "args": {"img_size": 96}}, tmp_path / "x.pth")
+    training = inspect_file(tmp_path / "x.pth").training  # what was pretrained is not what is saved
+    assert (training.image_size, training.of_images) == (96, "")
     network.pretrained_cfg["interpolation"] = "lanczos"
     torch.save(network, tmp_path / "x.pth")
     refused = new(tmp_path, "other", "--weights", "x.pth", "--defaults")

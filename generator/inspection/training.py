@@ -53,6 +53,7 @@ SIDES = (
     ("img_height", "img_width"),
     ("image_height", "image_width"),
     ("input_height", "input_width"),
+    ("height", "width"),
 )
 RESIZE = ("resize_size", "val_resize_size")
 MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
@@ -60,7 +61,7 @@ STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", 
 # Under what a transform is kept, or several by what they are for.
 TRANSFORMS = re.compile(
     r"((val|valid|validation|test|eval|inference|image|img|data|input)_)?(transforms?|tfms)"
-    r"|preprocess(ing)?",
+    r"|preprocess(ing|or)?",
     re.IGNORECASE,
 )
 TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECASE)
@@ -160,14 +161,15 @@ def told_by(content: Any) -> Training:
         return known
     entries_by_place = places(content) if isinstance(content, dict) else ()
     found = [told_in(where, entries) for where, entries in entries_by_place]
-    found += [told_by_timm(where, settings) for where, settings in of_pickled_timm(content)]
+    pretrained = [told_by_timm(where, settings) for where, settings in of_pickled_timm(content)]
+    found += pretrained
     unread = {x.name: x for place in found for x in place.unread}
     labels = {name: (name, value) for place in found for name, value in place.labels}
     telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
     first, *others = telling or [Training()]
     if not first.script:  # what such a script does not name is as it has that
         for other in others:
-            first = with_more(first, other)
+            first = with_more(first, other, is_own=other not in pretrained)
     return replace(first, unread=tuple(unread.values()), labels=tuple(labels.values()))
 
 
@@ -184,8 +186,14 @@ def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                     pending += [(f"{where}.{name}", entries[name], depth + 1) for name in inside]
 
 
-def with_more(first: Training, other: Training) -> Training:
-    """Return what one place tells of images, and another of what the first does not tell."""
+def with_more(first: Training, other: Training, *, is_own: bool = True) -> Training:
+    """Return what one place tells of images, and another of what the first does not tell.
+
+    Args:
+        first: what the one tells.
+        other: what the other tells.
+        is_own: whether both tell of the same training, so that they must not contradict each other.
+    """
     changes: dict[str, Any] = {
         name: getattr(other, name)
         for name in (*TOLD, "crop_pct", "resize_mode", "of_images")
@@ -193,7 +201,7 @@ def with_more(first: Training, other: Training) -> Training:
     }
     if other.mean and not first.mean:
         changes |= {"mean": other.mean, "std": other.std}
-    if contrary := ", ".join(contradictions(first, other)):
+    if is_own and (contrary := ", ".join(contradictions(first, other))):
         changes["of_images"] = ", ".join(filter(None, (first.of_images, contrary)))
     if not changes:
         return first
@@ -205,7 +213,8 @@ def contradictions(first: Training, other: Training) -> Iterator[str]:
     """Yield what two places tell otherwise, each value with its place."""
     for name in TOLD:
         values = [getattr(each, name) for each in (first, other)]
-        if all(values) and values[0] != values[1]:
+        is_before_crop = name == "image_size" and {*values} & {first.resize_size, other.resize_size}
+        if all(values) and values[0] != values[1] and not is_before_crop:
             wheres = [f"{each.where}." * bool(each.where) for each in (first, other)]
             yield ", ".join(
                 f"{where}{name}={shown(value)}" for where, value in zip(wheres, values, strict=True)
@@ -307,6 +316,8 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
             continue
         means[name], stds[name] = steps.mean, steps.std
         if steps.resize_mode:
+            # Some call the side before the crop the size of the image.
+            sizes = {key: x for key, x in sizes.items() if x != steps.resize_size}
             sizes[name], resizes[name] = steps.image_size, steps.resize_size
             filters[name], modes[name] = steps.interpolation, steps.resize_mode
         elif not sizes and name not in ("normalize", "normalization"):
