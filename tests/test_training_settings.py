@@ -127,6 +127,24 @@ def test_what_is_not_understood_of_images_is_asked(name: str, tmp_path: Path) ->
     assert not (tmp_path / "made").exists()
 
 
+def test_settings_that_are_made_to_do_harm_are_asked_like_others(tmp_path: Path) -> None:
+    endless = T.Compose([])
+    endless.transforms.append(endless)
+    deep: list[Any] = []
+    for _ in range(100):
+        deep = [deep]
+    large = 10**5000  # which Python does not write
+    odd = T.Resize(8)
+    odd.size = [[8], [8]]
+    for value in (endless, deep, odd, [large] * 3, "\x1b[2J"):
+        names = ("transform", "mean", "img_size", "interpolation", "normalize", "crop_pct")
+        found = inspect_file(save(tmp_path, std=HALF["std"], **dict.fromkeys(names, value)))
+        assert {one.name for one in found.training.unread} >= {"transform", "mean"}
+        assert str(found.open_questions["transforms"]).isprintable()
+    save(tmp_path, config={"img_size": (large, 1), "model_kwargs": {"x": large}})
+    assert inspect_file(tmp_path / "x.pth").training.unread[0].value == "[a large number, 1]"
+
+
 def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
     save(tmp_path, transform="mine", mean=0.5, std=0.5)
     words = ("made", "--weights", "x.pth", "--defaults", "-d", "transforms=custom")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow
 MAX_STEPS = 50  # of one preparation
 MAX_SIZE = 4096  # pixels
+LARGE = 1e6  # no mean of channels is as large
 MAX_SHOWN = 100  # characters of a value
 # From the values of bytes to those between 0 and 1, or nothing at all.
 CONVERSIONS = ("PILToTensor", "ToImage", "ToImageTensor", "ToPureTensor")
@@ -139,7 +140,7 @@ def shown(value: Any) -> str:
             for key, x in state.items()
             if isinstance(x, bool | int | float | str) and key != "training"
         }
-        values = ", ".join(f"{key}={x!r}" for key, x in plain.items())
+        values = ", ".join(f"{key}={plain_of(x)}" for key, x in plain.items())
         return f"{name or value.name}{f'({values})' if values else ''}"[:MAX_SHOWN]
     if isinstance(value, dict):
         return f"a dict of {', '.join(map(str, [*value][:5]))}"[:MAX_SHOWN]
@@ -151,6 +152,8 @@ def shown(value: Any) -> str:
 
 def plain_of(value: Any) -> str:
     """Return a number or a text as it is, and the class of anything else."""
+    if isinstance(value, int) and abs(value) > sys.maxsize:  # Python writes none of many digits
+        return "a large number"
     if isinstance(value, bool | int | float | str | None):
         return repr(value[:MAX_SHOWN] if isinstance(value, str) else value)
     return value.name if isinstance(value, Inert | Global) else type(value).__name__
@@ -228,7 +231,7 @@ def statistics(step: Inert) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def channels(value: Any) -> tuple[float, ...]:
     """Return one number for each channel, or one for all."""
     values = value if isinstance(value, list | tuple) else [value]
-    are_numbers = all(isinstance(x, float | int) and math.isfinite(x) for x in values)
+    are_numbers = all(isinstance(x, float | int) and -LARGE < x < LARGE for x in values)
     return tuple(map(float, values)) if are_numbers and len(values) in (1, 3) else ()
 
 

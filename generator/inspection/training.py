@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.inspection.composed import (
+    LARGE,
     Composed,
     UnknownStepError,
     channels,
@@ -64,6 +65,7 @@ TRANSFORMS = re.compile(
     r"|preprocess(ing|or)?",
     re.IGNORECASE,
 )
+NORMALISATIONS = ("normalize", "normalization")
 TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECASE)
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(
@@ -82,7 +84,6 @@ SMALLEST, MAX_SIZE = 8, 4096  # pixels
 MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
-MAX_SHOWN = 100  # characters of a setting
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
 SAME = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate", "proj_drop_rate")
 
@@ -179,7 +180,8 @@ def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         pending = [(group, content.get(group) if group else content, 0)]
         while pending:
             where, value, depth = pending.pop(0)
-            if entries := arguments(value):
+            is_object = isinstance(value, Inert) and is_of_transforms(where.rpartition(".")[2])
+            if not is_object and (entries := arguments(value)):
                 yield where, entries
                 if depth < MAX_DEPTH:
                     inside = [name for name in NESTED if name in entries and (where or depth)]
@@ -320,7 +322,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
             sizes = {key: x for key, x in sizes.items() if x != steps.resize_size}
             sizes[name], resizes[name] = steps.image_size, steps.resize_size
             filters[name], modes[name] = steps.interpolation, steps.resize_mode
-        elif not sizes and name not in ("normalize", "normalization"):
+        elif not sizes and name not in NORMALISATIONS:
             problem = "without a Resize, so that it does not tell the size"
             unread.append(Unread(name, f"{shown(value)} {problem}", ("image_size",)))
     mean, std = as_bytes(first(means), first(stds))
@@ -385,10 +387,9 @@ def transforms_in(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
     mine: list[tuple[str, Any]] = []
     of_training: list[tuple[str, Any]] = []
     for key, value in entries.items():
-        is_normalisation = key in ("normalize", "normalization")
         if TRAINING_TRANSFORMS.fullmatch(key):
             of_training += [(key, value)] if is_transform(value) else []
-        elif TRANSFORMS.fullmatch(key) or is_normalisation:
+        elif is_of_transforms(key):
             if is_transform(value):
                 mine.append((key, value))
             elif isinstance(value, dict):
@@ -398,6 +399,11 @@ def transforms_in(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
                 others = [name for name in inside if name not in EVALUATION]
                 of_training += [(f"{key}.{name}", inside[name]) for name in others]
     return mine or of_training
+
+
+def is_of_transforms(key: str) -> bool:
+    """Tell whether a transform is kept under a key."""
+    return TRANSFORMS.fullmatch(key) is not None or key in NORMALISATIONS
 
 
 def is_transform(value: Any) -> bool:
@@ -426,13 +432,12 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
     if is_set(value) and not filter_name(value):
         yield Unread("interpolation", shown(value), ("interpolation",))
     for name, value in entries.items():
-        is_named = TRANSFORMS.fullmatch(name) or name in ("normalize", "normalization")
         is_read = is_transform(value) or (
             isinstance(value, dict) and (name in IMAGES or any(map(is_transform, value.values())))
         )
-        if not is_named or is_read:
+        if not is_of_transforms(name) or is_read:
             continue
-        if value is False and name in ("normalize", "normalization"):
+        if value is False and name in NORMALISATIONS:
             yield Unread(name, "False", ("mean", "std"))
         is_usual = isinstance(value, str) and (
             value.lower() in STANDARD or LAYERS.fullmatch(value) is not None
@@ -502,7 +507,7 @@ def timm_network(settings: Mapping[str, Any]) -> str:
         pooling = settings["global_pool"]
     changed |= {"gp": pooling} if pooling is not None else {}
     changed |= {"bn_eps": settings["bn_eps"]} if settings.get("bn_eps") is not None else {}
-    return ", ".join(f"{key}={value!r}"[:MAX_SHOWN] for key, value in changed.items())
+    return ", ".join(f"{key}={shown(value)}" for key, value in changed.items())
 
 
 def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -533,7 +538,8 @@ def sides_of(value: Any) -> tuple[int, int] | None:
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= 4:
         return None
     height, width = value[-2:]
-    return (height, width) if type(height) is int and type(width) is int else None
+    are_lengths = all(type(x) is int and abs(x) < LARGE for x in (height, width))
+    return (height, width) if are_lengths else None
 
 
 def script_of(where: str, entries: Mapping[str, Any]) -> str:
