@@ -270,9 +270,14 @@ def test_a_loss_on_each_class_makes_a_service_for_several_labels(name: str, tmp_
     assert found.evidence == f"it was trained with {evidence}, for each class by itself"
 
 
-def test_one_output_tells_two_classes_apart_whatever_the_loss(tmp_path: Path) -> None:
-    state = torchvision.models.resnet18(num_classes=1).state_dict()
-    torch.save({"state_dict": state, "config": {"loss": "bce"}}, tmp_path / "x.pth")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_one_output_tells_two_classes_apart_whatever_the_loss(
+    is_known: bool, tmp_path: Path
+) -> None:
+    own = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1))
+    network = torchvision.models.resnet18(num_classes=1) if is_known else own
+    content = {"state_dict": network.state_dict(), "config": {"loss": "bce"}}
+    torch.save(content, tmp_path / "x.pth")
     found = inspect_file(tmp_path / "x.pth")
     assert found.likely["task"] == "image_classification"
     assert found.likely["model_output"] == "binary_logit"

@@ -264,7 +264,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     if is_known and len(possible) == 1:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
-    classes, head = inspection.classes, inspection.head
+    classes, head = inspection.classes or likely.get("num_classes"), inspection.head
     end = (inspection.described and inspection.described.end) or reading.training.head
     settings = reading.training.labels
     found = [
