@@ -256,6 +256,14 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             f"{where} its network was built with {printable(training.of_network)}, which no answer "
             "has: bring the file that defines build_model(num_classes) with --model FILE"
         )
+    if training.of_numbers and found.task is None and "task" not in answers:
+        raise UserError(
+            printable(
+                f"{found.path} tells that it was trained with {training.of_numbers}, as a "
+                "regression is, which no task serves. If it tells classes apart: -d task="
+                f"{found.likely.get('task')}"
+            )
+        )
     if training.of_images and "transforms" not in answers:
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "

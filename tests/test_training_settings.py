@@ -297,6 +297,24 @@ def test_a_loss_on_each_class_is_served_so(tmp_path: Path) -> None:
     assert single.returncode == 0, single.stderr
 
 
+def test_a_regression_is_refused_until_a_task_is_named(tmp_path: Path) -> None:
+    save(tmp_path, hyper_parameters={"loss": "mse"})
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "it was trained with hyper_parameters.loss = mse, as a regression is" in refused.stderr
+    words = ("made", "--weights", "x.pth", "--defaults", "-d", "task=image_classification")
+    assert new(tmp_path, *words).returncode == 0
+
+
+def test_a_pickled_network_of_timm_that_pools_otherwise_is_refused(tmp_path: Path) -> None:
+    network = timm.create_model("resnet10t", num_classes=3, global_pool="max")
+    torch.save({"model": network}, tmp_path / "x.pth")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "its network was built with global_pool='max'" in result.stderr
+    assert inspect_file(tmp_path / "x.pth").training.where == "model.pretrained_cfg"
+
+
 PRESET: dict[str, Any] = {
     "mean": (0.1, 0.2, 0.3),
     "std": (0.4, 0.5, 0.6),

@@ -80,6 +80,8 @@ LABELS = (
     *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
 )
+# Losses of numbers, not of classes.
+REGRESSION = re.compile(r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE)
 SMALLEST, MAX_SIZE = 8, 4096  # pixels
 MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
 # Of what is told, what several places cannot tell otherwise.
@@ -144,6 +146,18 @@ class Training:
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
+    def of_numbers(self) -> str:
+        """The setting that names a loss of numbers, not of classes, with its value; "" if none."""
+        return next(
+            (
+                f"{name} = {value}"
+                for name, value in self.labels
+                if REGRESSION.fullmatch(value.rpartition(".")[2]) or value == "regression"
+            ),
+            "",
+        )
+
+    @property
     def tells_transforms(self) -> bool:
         """Whether it tells anything of how images were prepared."""
         return bool(
@@ -171,7 +185,12 @@ def told_by(content: Any) -> Training:
     if not first.script:  # what such a script does not name is as it has that
         for other in others:
             first = with_more(first, other, is_own=other not in pretrained)
-    return replace(first, unread=tuple(unread.values()), labels=tuple(labels.values()))
+    return replace(
+        first,
+        of_network=first.of_network or pooled_otherwise(content),
+        unread=tuple(unread.values()),
+        labels=tuple(labels.values()),
+    )
 
 
 def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -248,6 +267,23 @@ def told_by_timm(where: str, settings: Mapping[str, Any]) -> Training:
     """Return what timm keeps of how a network's images are prepared."""
     told = told_in(where, settings)
     return replace(told, script="", network="", labels=())
+
+
+def pooled_otherwise(content: Any) -> str:
+    """Return how a pickled network of timm pools, if that is not by averages; else ""."""
+    waiting = [content]
+    for _ in range(MAX_OBJECTS):
+        if not waiting:
+            break
+        value = waiting.pop(0)
+        if isinstance(value, Inert) and value.name.startswith("timm."):
+            pooling = text(arguments(value).get("pool_type"))
+            if "max" in pooling:
+                return f"global_pool={pooling!r}"
+        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
+        if isinstance(inside, dict):
+            waiting += [x for x in inside.values() if isinstance(x, dict | Inert)]
+    return ""
 
 
 def openmmlab_config(content: Any) -> str:
