@@ -81,7 +81,9 @@ LABELS = (
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
 )
 # Losses of numbers, not of classes.
-REGRESSION = re.compile(r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE)
+REGRESSION = re.compile(
+    r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
+)
 SMALLEST, MAX_SIZE = 8, 4096  # pixels
 MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
 # Of what is told, what several places cannot tell otherwise.
