@@ -168,6 +168,11 @@ def test_places_that_tell_otherwise_are_refused(tmp_path: Path) -> None:
     result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
     assert result.returncode == 1
     assert "hyper_parameters.image_size=64, config.image_size=96" in result.stderr
+    args = argparse.Namespace(model="resnet18", val_resize_size=80, val_crop_size=64)
+    save(tmp_path, args=args, transform=PREPARATIONS["crop"])  # of torchvision's references
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "args.resize_size=80, resize_size=72" in result.stderr
 
 
 # As public scripts keep them, beside what else they keep.

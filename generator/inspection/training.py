@@ -184,9 +184,10 @@ def told_by(content: Any) -> Training:
     labels = {name: (name, value) for place in found for name, value in place.labels}
     telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
     first, *others = telling or [Training()]
-    if not first.script:  # what such a script does not name is as it has that
-        for other in others:
-            first = with_more(first, other, is_own=other not in pretrained)
+    for other in others:
+        is_own = other not in pretrained
+        if is_own or not first.script:  # what such a script does not name is as it has that
+            first = with_more(first, other, is_own=is_own)
     return replace(
         first,
         of_network=first.of_network or pooled_otherwise(content),
