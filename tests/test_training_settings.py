@@ -89,6 +89,7 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
     "a name": ({"config": {"normalization": "inception"}}, "config.normalization: 'inception'"),
     "named": ({"hyper_parameters": {"transform": "mine"}}, "hyper_parameters.transform: 'mine'"),
     "size": ({"config": {"img_size": "384"}}, "config.img_size: '384'"),
+    "large": ({"config": {"img_size": [8192, 8192]}}, "config.img_size: [8192, 8192]"),
     "resize": ({"config": {"resize": 384}}, "config.resize: 384"),
     "function": ({"val_transform": described}, "val_transform: test_training_settings.described"),
     "padding": (

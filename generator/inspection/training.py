@@ -458,7 +458,7 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
         value = entries.get(name)
         is_small = type(value) is int and value < SMALLEST and name in ("input_size", "size")
         is_other = name == "size" and (type(value) in (int, float) or is_word(value))
-        is_unlike = sides_of(value) is not None  # which is told of otherwise
+        is_unlike = len(set(sides_of(value) or ())) == 2  # which is told of otherwise
         if is_set(value) and not (size_of(value) or is_small or is_other or is_unlike):
             yield Unread(name, shown(value), ("image_size",))
     for name in ("resize", "resize_mode", "resize_to"):
