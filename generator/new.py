@@ -234,6 +234,13 @@ def refuse_unreadable(found: Inspection) -> None:
         )
 
 
+WHOLE = ("pretrained", "imagenet")  # answers to `transforms` that leave nothing open
+EXAMPLE = (
+    "-d transforms=custom -d image_size=224 -d resize_mode=stretch -d mean='[0.5, 0.5, 0.5]' "
+    "-d std='[0.5, 0.5, 0.5]' -d interpolation=bilinear"
+)
+
+
 def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_built: bool) -> None:
     """Raise UserError if a file tells of a network, or of images, that no answers describe.
 
@@ -249,12 +256,53 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             f"{where} its network was built with {printable(training.of_network)}, which no answer "
             "has: bring the file that defines build_model(num_classes) with --model FILE"
         )
+    if training.of_numbers and found.task is None and "task" not in answers:
+        raise UserError(
+            printable(
+                f"{found.path} tells that it was trained with {training.of_numbers}, as a "
+                "regression is, which no task serves. If it tells classes apart: -d task="
+                f"{found.likely.get('task')}"
+            )
+        )
     if training.of_images and "transforms" not in answers:
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "
-            "answer has; name what is the same: -d transforms=custom -d image_size=224 "
-            "-d resize_mode=stretch -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
+            f"answer has; name what is the same: {EXAMPLE}"
         )
+    refuse_unread(found, answers)
+
+
+def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
+    """Raise UserError if settings of images in a file are not understood, and nobody answers.
+
+    Args:
+        found: What the file tells.
+        answers: Those of the user.
+    """
+    task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
+    is_inside = task is not None and "preprocessing" in task.facts  # the network does the rest
+    is_custom = answers.get("transforms") == "custom"
+    if "transforms" in answers and not is_custom:
+        return
+    lines, wanted = [], []
+    for one in found.training.unread:
+        names = [name for name in one.questions if not is_inside or name in ASKED]
+        if is_custom and answers.keys() >= set(names):
+            continue
+        lines.append(f"{one.name}: {one.value}")
+        wanted += [name for name in names if name not in answers and name not in wanted]
+    if not lines:
+        return
+    whole = [x for x in task.facts["transforms"] if x in WHOLE] if task is not None else []
+    raise UserError(
+        printable_lines(
+            f"{found.path} has settings that may tell how images are prepared, and that are not "
+            "understood:",
+            *(f"    {line}" for line in lines[:MANY]),
+            f"Answer {', '.join(wanted)} yourself, such as {EXAMPLE}"
+            + f"; if images are prepared as usual, -d transforms={'|'.join(whole)}" * bool(whole),
+        )
+    )
 
 
 def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:

@@ -175,7 +175,7 @@ def inspect_file(path: Path) -> Inspection:
     path = (hub.weights_of(path) if path.is_dir() else None) or path
     reading = read(path)
     if (training := hub.timm_training(path)).script:
-        reading = replace(reading, training=training)
+        reading = replace(reading, training=training, class_names=hub.names_beside(path))
     found = [
         (key, match)
         for key, state in reading.states.items()
@@ -264,9 +264,12 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     if is_known and len(possible) == 1:
         return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
-    classes, head = inspection.classes, inspection.head
+    classes, head = inspection.classes or likely.get("num_classes"), inspection.head
     end = (inspection.described and inspection.described.end) or reading.training.head
-    found = [(task, task.evidence_in_weights(names, classes, head, end)) for task in possible]
+    settings = reading.training.labels
+    found = [
+        (task, task.evidence_in_weights(names, classes, head, end, settings)) for task in possible
+    ]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")

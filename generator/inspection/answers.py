@@ -264,8 +264,11 @@ def add_transforms(
     is_whole = task is not None and task.facts["keeps_whole_image"]
     architecture = answers.get("architecture")
     is_timm = str(architecture).startswith("timm/")
-    if inspection.training.script in ("timm", "torchvision") and task is not None:
-        is_known = inspection.timm_name or inspection.training.script == "torchvision"
+    training = inspection.training
+    unlike = [training.of_images] * bool(training.of_images)
+    unlike += [f"{one.name} ({one.value})" for one in training.unread]
+    if training.script in ("timm", "torchvision") and task is not None and not unlike:
+        is_known = inspection.timm_name or training.script == "torchvision"
         found, _ = proposed(inspection, architecture, task.facts)
         if is_known and found:
             answers |= found
@@ -280,4 +283,9 @@ def add_transforms(
     else:
         questions["transforms"] = (
             "weights do not show how images were prepared: sizes, mean, std, interpolation"
+        )
+    if unlike:
+        questions["transforms"] = (
+            "the file has settings of images that are not understood, or that no answers describe: "
+            + ", ".join(unlike)
         )

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from generator.inspection.class_names import ClassNames, find_names
 from generator.inspection.refusals import RefusedFileError
 from generator.inspection.signatures import timm_transforms
 from generator.inspection.training import (
@@ -23,6 +24,7 @@ from generator.inspection.training import (
     text,
     timm_network,
     unlike_images,
+    unread_in,
 )
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -108,11 +110,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def timm_training(weights: Path) -> Training:
-    """Return what the config.json of timm beside weights tells; nothing if there is none."""
+    """Return what the config.json of timm beside weights tells; nothing if there is none.
+
+    Raises:
+        RefusedFileError: It is a regression.
+    """
     config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
     name, preset = text(config.get("architecture")), config.get("pretrained_cfg")
     if not name or not isinstance(preset, dict):
         return Training()
+    if config.get("problem_type") == "regression":
+        raise RefusedFileError(f"{weights.parent} is a regression, which no task serves")
     tagged = f"{name}.{preset.get('tag')}"
     mean, std = numbers(preset.get("mean")), numbers(preset.get("std"))
     crop = preset.get("crop_pct")
@@ -128,6 +136,22 @@ def timm_training(weights: Path) -> Training:
         interpolation=text(preset.get("interpolation")),
         of_network=timm_network(config),
         of_images=", ".join([*unlike_images(preset), *(x.name for x in [before] if x.is_file())]),
+        unread=tuple(unread_in(preset)),
+        labels=tuple(
+            (f"{CONFIG}.{key}", text(config[key]))
+            for key in ("problem_type", "model_type")
+            if key in config
+        ),
+    )
+
+
+def names_beside(weights: Path) -> tuple[ClassNames, ...]:
+    """Return the names of the classes in the config.json of timm beside weights."""
+    found = find_names(read_json(weights.with_name(CONFIG)))
+    return tuple(
+        replace(one, place=f"{CONFIG}.{one.place}")
+        for one in found
+        if one.names != tuple(f"LABEL_{number}" for number in range(len(one.names)))
     )
 
 

@@ -59,10 +59,16 @@ class Inert:
     """A stand-in for an object of a class that was not built.
 
     It shows the attributes that make a `torch.nn.Module`, for `find_states`, and no others.
+
+    Attributes:
+        name: that of its class.
+        state: its `__dict__`, or what `__setstate__` would get.
+        arguments: what its class, or the function that returns it, was called with.
     """
 
     name: str
     state: Any = None
+    arguments: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         """Return what makes this a module, if it is one."""
@@ -412,7 +418,10 @@ def _call(machine: Machine, function: Any, arguments: Any) -> Any:
                 return known(machine, *arguments)
             except TypeError as error:
                 raise PickleError(f"the pickle misuses {function.name}") from error
-    return _instance(function)
+    made = _instance(function)
+    if isinstance(made, Inert) and isinstance(arguments, tuple):
+        made.arguments = arguments
+    return made
 
 
 def _instance(cls: Any) -> Any:

@@ -381,7 +381,7 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states and not beside,
         modules={place: modules_of(root) for place, root in pickled_networks(content).items()},
-        training=told_by(content) if isinstance(content, dict) else Training(),
+        training=told_by(content),
         notes=notes,
         advice=advice_on(path, states, machine.names, content),
         class_names=find_names(content),

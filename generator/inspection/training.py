@@ -2,42 +2,109 @@
 
 timm's `train.py` and torchvision's references keep the arguments of their command line beside the
 weights; others keep hyperparameters. Names of arguments differ, and those that are read here have
-one meaning wherever they stand.
+one meaning wherever they stand. What has such a name and no value that is understood is kept, too,
+for people to decide.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from generator.inspection.pickles import Inert
+from generator.inspection.composed import (
+    LARGE,
+    Composed,
+    UnknownStepError,
+    channels,
+    composed,
+    interpolation,
+    is_normal,
+    shown,
+    statistics,
+)
+from generator.inspection.pickles import Global, Inert, Tensor
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 # Under what the arguments for images are kept, at any depth.
-IMAGES = ("data_config", "preprocessing", "preprocess", "normalize", "normalization", "settings")
+IMAGES = (
+    *("data_config", "preprocessing", "preprocess", "normalize", "normalization", "settings"),
+    *("norm", "norm_stats", "transform", "transforms"),
+)
 # Under what arguments are kept; "" is the checkpoint itself.
 GROUPS = (
     *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
-    *("datamodule_hyper_parameters", "metadata", "model_config", *IMAGES),
+    *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
+    *("data", "dataset", "train_config", "training_args", "train_args", *IMAGES),
 )
 # Under what these have more of them.
-NESTED = ("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image", *IMAGES)
+EVALUATION = ("val", "valid", "validation", "test", "eval", "inference")
+NESTED = (
+    *("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image"),
+    *(*IMAGES, *EVALUATION),
+)
 MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
 SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
+SIZES = (*SIZE, "size")  # the last may be another's, so that it counts as a number of pixels alone
+SIDES = (
+    ("img_height", "img_width"),
+    ("image_height", "image_width"),
+    ("input_height", "input_width"),
+    ("height", "width"),
+)
 RESIZE = ("resize_size", "val_resize_size")
-MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean")
-STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std")
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
-MAX_SIZE = 4096  # pixels
-MAX_SHOWN = 100  # characters of a setting
+MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
+STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
+# Under what a transform is kept, or several by what they are for.
+TRANSFORMS = re.compile(
+    r"((val|valid|validation|test|eval|inference|image|img|data|input)_)?(transforms?|tfms)"
+    r"|preprocess(ing|or)?",
+    re.IGNORECASE,
+)
+NORMALISATIONS = ("normalize", "normalization")
+TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECASE)
+# What such a key may name, and that is no preparation of images.
+LAYERS = re.compile(
+    r"(sync_?|frozen_?)?(b(atch)?|l(ayer)?|g(roup)?|i(nstance)?|rms)_?n(orm)?\d?d?|"
+    r"batch|layer|group|instance|rms|l[12]",
+    re.IGNORECASE,
+)
+STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
+# What tells whether the classes of an image exclude one another; tasks judge the values.
+LABELS = (
+    *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
+    *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
+    *("task", "task_type", "classification_type", "final_activation", "output_activation"),
+)
+# Losses of numbers, not of classes.
+REGRESSION = re.compile(
+    r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
+)
+SMALLEST, MAX_SIZE = 8, 4096  # pixels
+MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
+# Of what is told, what several places cannot tell otherwise.
+TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
 SAME = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate", "proj_drop_rate")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A setting that seems to tell how images are prepared, and is not understood.
+
+    Attributes:
+        name: the key, with those around it, as in "hyper_parameters.mean".
+        value: what it holds, or the part of that which is not understood, for people.
+        questions: whose answers it may be.
+    """
+
+    name: str
+    value: str
+    questions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,6 +125,10 @@ class Training:
         head: the class of its last layers, if that tells several classes of an image.
         of_network: settings of the network that no weights show and no answer has, for people.
         of_images: likewise, of how images are prepared.
+        resize_mode: "crop" or "stretch", if a transform in it shows that; else "".
+        unread: settings of how images are prepared whose values are not understood.
+        labels: settings that may tell whether the classes of an image exclude one another: what the
+            setting is called, and its value.
     """
 
     where: str = ""
@@ -72,6 +143,21 @@ class Training:
     head: str = ""
     of_network: str = ""
     of_images: str = ""
+    resize_mode: str = ""
+    unread: tuple[Unread, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def of_numbers(self) -> str:
+        """The setting that names a loss of numbers, not of classes, with its value; "" if none."""
+        return next(
+            (
+                f"{name} = {value}"
+                for name, value in self.labels
+                if REGRESSION.fullmatch(value.rpartition(".")[2]) or value == "regression"
+            ),
+            "",
+        )
 
     @property
     def tells_transforms(self) -> bool:
@@ -81,21 +167,33 @@ class Training:
         )
 
 
-def told_by(content: Mapping[Any, Any]) -> Training:
-    """Return what a checkpoint tells: the first place that tells anything, and what others add."""
+def told_by(content: Any) -> Training:
+    """Return what a checkpoint tells: the first place that tells anything, and what others add.
+
+    Args:
+        content: what is in its pickle.
+    """
     known = told_by_openmmlab(openmmlab_config(content))
     if known.head or known.of_network or known.of_images:
         return known
-    found = [told_in(where, entries) for where, entries in places(content)]
+    entries_by_place = places(content) if isinstance(content, dict) else ()
+    found = [told_in(where, entries) for where, entries in entries_by_place]
+    pretrained = [told_by_timm(where, settings) for where, settings in of_pickled_timm(content)]
+    found += pretrained
+    unread = {x.name: x for place in found for x in place.unread}
+    labels = {name: (name, value) for place in found for name, value in place.labels}
     telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
-    if not telling:
-        return Training()
-    first, *others = telling
-    if first.script:  # what it does not name is as that has it
-        return first
+    first, *others = telling or [Training()]
     for other in others:
-        first = with_more(first, other)
-    return first
+        is_own = other not in pretrained
+        if is_own or not first.script:  # what such a script does not name is as it has that
+            first = with_more(first, other, is_own=is_own)
+    return replace(
+        first,
+        of_network=first.of_network or pooled_otherwise(content),
+        unread=tuple(unread.values()),
+        labels=tuple(labels.values()),
+    )
 
 
 def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -104,26 +202,91 @@ def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         pending = [(group, content.get(group) if group else content, 0)]
         while pending:
             where, value, depth = pending.pop(0)
-            if entries := arguments(value):
+            is_object = isinstance(value, Inert) and is_of_transforms(where.rpartition(".")[2])
+            if not is_object and (entries := arguments(value)):
                 yield where, entries
                 if depth < MAX_DEPTH:
                     inside = [name for name in NESTED if name in entries and (where or depth)]
                     pending += [(f"{where}.{name}", entries[name], depth + 1) for name in inside]
 
 
-def with_more(first: Training, other: Training) -> Training:
-    """Return what one place tells of images, and another of what the first does not tell."""
+def with_more(first: Training, other: Training, *, is_own: bool = True) -> Training:
+    """Return what one place tells of images, and another of what the first does not tell.
+
+    Args:
+        first: what the one tells.
+        other: what the other tells.
+        is_own: whether both tell of the same training, so that they must not contradict each other.
+    """
     changes: dict[str, Any] = {
         name: getattr(other, name)
-        for name in ("image_size", "resize_size", "crop_pct", "interpolation", "of_images")
+        for name in (*TOLD, "crop_pct", "resize_mode", "of_images")
         if getattr(other, name) and not getattr(first, name)
     }
     if other.mean and not first.mean:
         changes |= {"mean": other.mean, "std": other.std}
+    if is_own and (contrary := ", ".join(contradictions(first, other))):
+        changes["of_images"] = ", ".join(filter(None, (first.of_images, contrary)))
     if not changes:
         return first
     where = " and ".join(filter(None, (first.where, other.where)))
     return replace(first, **changes, where=where)
+
+
+def contradictions(first: Training, other: Training) -> Iterator[str]:
+    """Yield what two places tell otherwise, each value with its place."""
+    for name in TOLD:
+        values = [getattr(each, name) for each in (first, other)]
+        is_before_crop = name == "image_size" and {*values} & {first.resize_size, other.resize_size}
+        if all(values) and values[0] != values[1] and not is_before_crop:
+            wheres = [f"{each.where}." * bool(each.where) for each in (first, other)]
+            yield ", ".join(
+                f"{where}{name}={shown(value)}" for where, value in zip(wheres, values, strict=True)
+            )
+
+
+def of_pickled_timm(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what timm keeps in each of its networks that is pickled, and where."""
+    waiting: list[tuple[str, Any, int]] = [("", content, 0)]
+    for _ in range(MAX_OBJECTS):
+        if not waiting:
+            return
+        where, value, depth = waiting.pop(0)
+        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
+        if isinstance(value, Inert) and value.name.startswith("timm."):
+            for key in ("pretrained_cfg", "default_cfg"):
+                if settings := arguments(value).get(key):
+                    yield f"{where}.{key}".lstrip("."), arguments(settings)
+                    return
+        if depth < MAX_DEPTH and isinstance(inside, dict):
+            waiting += [
+                (f"{where}.{key}".lstrip("."), x, depth + 1)
+                for key, x in inside.items()
+                if isinstance(key, str) and isinstance(x, dict | Inert)
+            ]
+
+
+def told_by_timm(where: str, settings: Mapping[str, Any]) -> Training:
+    """Return what timm keeps of how a network's images are prepared."""
+    told = told_in(where, settings)
+    return replace(told, script="", network="", labels=())
+
+
+def pooled_otherwise(content: Any) -> str:
+    """Return how a pickled network of timm pools, if that is not by averages; else ""."""
+    waiting = [content]
+    for _ in range(MAX_OBJECTS):
+        if not waiting:
+            break
+        value = waiting.pop(0)
+        if isinstance(value, Inert) and value.name.startswith("timm."):
+            pooling = text(arguments(value).get("pool_type"))
+            if "max" in pooling:
+                return f"global_pool={pooling!r}"
+        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
+        if isinstance(inside, dict):
+            waiting += [x for x in inside.values() if isinstance(x, dict | Inert)]
+    return ""
 
 
 def openmmlab_config(content: Any) -> str:
@@ -164,22 +327,44 @@ def arguments(value: Any) -> dict[str, Any]:
     """Return arguments by name, from a dict or from what stands for an argparse.Namespace."""
     if isinstance(value, Inert):
         value = value.state
-    return {k: x for k, x in value.items() if isinstance(k, str)} if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    entries = {key: x for key, x in value.items() if isinstance(key, str)}
+    return {key.lower(): x for key, x in entries.items()} | entries  # IMG_SIZE is as good
 
 
 def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     """Return what some arguments tell."""
-    sizes = dict(found(entries, SIZE, size_of))
+    is_weights = any("." in key and isinstance(x, Tensor) for key, x in entries.items())
+    if is_weights:  # and what else is among them is the network's own
+        return Training(where=where)
+    unread = list(unread_in(entries))
+    sizes = dict(found(entries, SIZE, size_of)) or dict(found(entries, ("size",), size_of))
+    for names in SIDES:
+        if size := size_of([entries.get(name) for name in names]):
+            sizes[names[0]] = size
     resizes = dict(found(entries, RESIZE, size_of))
     means, stds = dict(found(entries, MEAN, numbers)), dict(found(entries, STD, numbers))
     networks = dict(found(entries, NETWORK, text))
     crops = dict(found(entries, ("crop_pct", "eval_crop_ratio"), share))
-    filters = dict(found(entries, ("interpolation",), interpolation))
-    mean, std = first(means), first(stds)
-    if not (mean and std and len(mean) == len(std)):
-        mean = std = ()
-    elif max(mean) > 1 or (not any(mean) and max(std) > 1):  # on the scale of bytes
-        mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
+    filters = dict(found(entries, ("interpolation",), filter_name))
+    modes: dict[str, str] = {}
+    for name, value in transforms_in(entries):
+        try:
+            steps = read_transform(value)
+        except UnknownStepError as error:
+            unread.append(Unread(name, str(error), ("image_size", "mean", "std")))
+            continue
+        means[name], stds[name] = steps.mean, steps.std
+        if steps.resize_mode:
+            # Some call the side before the crop the size of the image.
+            sizes = {key: x for key, x in sizes.items() if x != steps.resize_size}
+            sizes[name], resizes[name] = steps.image_size, steps.resize_size
+            filters[name], modes[name] = steps.interpolation, steps.resize_mode
+        elif not sizes and name not in NORMALISATIONS:
+            problem = "without a Resize, so that it does not tell the size"
+            unread.append(Unread(name, f"{shown(value)} {problem}", ("image_size",)))
+    mean, std = as_bytes(first(means), first(stds))
     if not mean and {"eval_crop_ratio", "imagenet_default_mean_and_std"} & entries.keys():
         # So the scripts of DeiT, BEiT and ConvNeXt, whatever network they begin with.
         is_imagenet = entries.get("imagenet_default_mean_and_std", True) is not False
@@ -187,6 +372,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     script = script_of(where, entries)
     if script == "torchvision" and "val_crop_size" in sizes:
         sizes = {"val_crop_size": sizes["val_crop_size"]}
+    prefix = f"{where}." * bool(where)
     return Training(
         where=where,
         script=script,
@@ -194,12 +380,152 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         image_size=first(sizes),
         resize_size=first(resizes),
         crop_pct=first(crops),
-        mean=mean if all(0 <= x <= 1 for x in mean) and all(0 < x <= 1 for x in std) else (),
+        mean=mean,
         std=std,
         interpolation=first(filters) or "",
         of_network=timm_network(entries) if script == "timm" else "",
-        of_images=", ".join([*unlike_images(entries), *unlike(sizes, resizes, means, stds)]),
+        of_images=", ".join(
+            [*unlike_images(entries), *unlike(sizes, resizes, means, stds, filters, modes)]
+        ),
+        resize_mode=first(modes) or "",
+        unread=tuple(replace(one, name=prefix + one.name) for one in unread),
+        labels=tuple(
+            (prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))
+        ),
     )
+
+
+def as_bytes(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std of images between 0 and 1, also if they are on the scale of bytes."""
+    if not (mean and std and len(mean) == len(std)):
+        return (), ()
+    if max(mean) > 1 or (not any(mean) and max(std) > 1):
+        mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
+    return (mean, std) if is_normal(mean, std) else ((), ())
+
+
+def read_transform(value: Any) -> Composed:
+    """Return what a transform does.
+
+    Raises:
+        UnknownStepError: There are no answers that say the same.
+    """
+    if isinstance(value, Inert) and value.name.endswith(".Normalize"):
+        mean, std = statistics(value)
+        return Composed(mean=mean, std=std)
+    return composed(value)
+
+
+def transforms_in(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the transforms among arguments by their keys: those of training if there is no other.
+
+    What is no object, such as a name or the settings of transforms, is left out.
+    """
+    mine: list[tuple[str, Any]] = []
+    of_training: list[tuple[str, Any]] = []
+    for key, value in entries.items():
+        if TRAINING_TRANSFORMS.fullmatch(key):
+            of_training += [(key, value)] if is_transform(value) else []
+        elif is_of_transforms(key):
+            if is_transform(value):
+                mine.append((key, value))
+            elif isinstance(value, dict):
+                inside = {name: x for name, x in value.items() if is_transform(x)}
+                chosen = [name for name in inside if name in EVALUATION]
+                mine += [(f"{key}.{name}", inside[name]) for name in chosen]
+                others = [name for name in inside if name not in EVALUATION]
+                of_training += [(f"{key}.{name}", inside[name]) for name in others]
+    return mine or of_training
+
+
+def is_of_transforms(key: str) -> bool:
+    """Tell whether a transform is kept under a key."""
+    return TRANSFORMS.fullmatch(key) is not None or key in NORMALISATIONS
+
+
+def is_transform(value: Any) -> bool:
+    """Tell whether a value is an object or a function, or a list of such."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(x, Inert | Global) for x in items)
+
+
+def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
+    """Yield the arguments that seem to tell how images are prepared, and are not understood."""
+    yield from unread_statistics(entries)
+    for name in (*SIZES, *RESIZE):
+        value = entries.get(name)
+        is_small = type(value) is int and value < SMALLEST and name in ("input_size", "size")
+        is_other = name == "size" and (type(value) in (int, float) or is_word(value))
+        is_unlike = len(set(sides_of(value) or ())) == 2  # which is told of otherwise
+        if is_set(value) and not (size_of(value) or is_small or is_other or is_unlike):
+            yield Unread(name, shown(value), ("image_size",))
+    for name in ("resize", "resize_mode", "resize_to"):
+        if is_set(value := entries.get(name)):
+            yield Unread(name, shown(value), ("image_size", "resize_mode"))
+    crop = entries.get("crop_pct")
+    if is_set(crop) and not share(crop):
+        yield Unread("crop_pct", shown(crop), ("resize_size",))
+    value = entries.get("interpolation")
+    if is_set(value) and not filter_name(value):
+        yield Unread("interpolation", shown(value), ("interpolation",))
+    for name, value in entries.items():
+        is_read = is_transform(value) or (
+            isinstance(value, dict) and (name in IMAGES or any(map(is_transform, value.values())))
+        )
+        if not is_of_transforms(name) or is_read:
+            continue
+        if value is False and name in NORMALISATIONS:
+            yield Unread(name, "False", ("mean", "std"))
+        is_usual = isinstance(value, str) and (
+            value.lower() in STANDARD or LAYERS.fullmatch(value) is not None
+        )
+        if is_set(value) and not is_usual and type(value) not in (int, float):
+            questions = (
+                ("mean", "std") if name.startswith("norm") else ("image_size", "mean", "std")
+            )
+            yield Unread(name, shown(value), questions)
+
+
+def unread_statistics(entries: Mapping[str, Any]) -> Iterator[Unread]:
+    """Yield the means and standard deviations of channels that are not understood."""
+    given = [{n: entries[n] for n in names if is_set(entries.get(n))} for names in (MEAN, STD)]
+    means, stds = given
+    if not means and all(isinstance(x, int | float) for x in stds.values()):
+        return  # as of random weights
+    for name, value in [*means.items(), *stds.items()]:
+        if not numbers(value):
+            yield Unread(name, shown(value), ("mean", "std"))
+            return
+    several = any(len({numbers(x) for x in values.values()}) > 1 for values in given)
+    pair = [next((numbers(x) for x in values.values()), ()) for values in given]
+    if (means or stds) and not several and not as_bytes(pair[0], pair[1])[0]:
+        yield Unread(
+            ", ".join([*means, *stds]),
+            ", ".join(map(shown, [*means.values(), *stds.values()])),
+            ("mean", "std"),
+        )
+
+
+def is_set(value: Any) -> bool:
+    """Tell whether an argument has a value, beyond a switch."""
+    is_empty = isinstance(value, str | list | tuple | dict) and not value
+    return not (value is None or isinstance(value, bool) or is_empty)
+
+
+def is_word(value: Any) -> bool:
+    """Tell whether a text has no digits, as the name of a size has."""
+    return isinstance(value, str) and not re.match(r"\s*[(\[]?\s*\d", value)
+
+
+def name_of(value: Any) -> str:
+    """Return a name, or that of a class or function, or what a switch says."""
+    if isinstance(value, dict):  # as hydra and OpenMMLab have classes
+        value = next((value[key] for key in ("_target_", "type", "name") if key in value), "")
+    if isinstance(value, Inert | Global):
+        return value.name.rpartition(".")[2]
+    return str(value) if isinstance(value, bool) else text(value)
 
 
 def unlike(*found: Mapping[str, Any]) -> Iterator[str]:
@@ -220,18 +546,39 @@ def timm_network(settings: Mapping[str, Any]) -> str:
         pooling = settings["global_pool"]
     changed |= {"gp": pooling} if pooling is not None else {}
     changed |= {"bn_eps": settings["bn_eps"]} if settings.get("bn_eps") is not None else {}
-    return ", ".join(f"{key}={value!r}"[:MAX_SHOWN] for key, value in changed.items())
+    return ", ".join(f"{key}={shown(value)}" for key, value in changed.items())
 
 
 def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield settings of images that answers do not have: sides that differ, other cuts."""
-    for name in (*SIZE, *RESIZE):
-        value = settings.get(name)
-        sides = value[-2:] if isinstance(value, list | tuple) and 2 <= len(value) <= 3 else ()
-        if len(sides) == 2 and all(type(x) is int for x in sides) and sides[0] != sides[1]:
-            yield f"{name}={[*(value or ())]}"
-    if settings.get("crop_mode") not in (None, "center"):
+    for name in (*SIZES, *RESIZE):
+        if (sides := sides_of(settings.get(name))) and sides[0] != sides[1]:
+            yield f"{name}={plain_list(settings[name])}"
+    for names in SIDES:
+        sides = sides_of([settings.get(name) for name in names])
+        if sides and sides[0] != sides[1]:
+            yield ", ".join(f"{name}={settings[name]}" for name in names)
+    for name, unusual in (("bgr", True), ("to_rgb", False)):
+        if settings.get(name) is unusual:
+            yield f"{name}={unusual}"
+    if settings.get("crop_mode") not in (None, "", "center"):
         yield f"crop_mode={text(settings['crop_mode'])}"
+
+
+def plain_list(value: Any) -> list[Any]:
+    """Return what a message has of sides."""
+    return [*value.values()] if isinstance(value, dict) else [*value]
+
+
+def sides_of(value: Any) -> tuple[int, int] | None:
+    """Return the last two of up to four lengths, or a height and a width."""
+    if isinstance(value, dict) and value.keys() == {"height", "width"}:
+        value = [value["height"], value["width"]]
+    if not isinstance(value, list | tuple) or not 2 <= len(value) <= 4:
+        return None
+    height, width = value[-2:]
+    are_lengths = all(type(x) is int and abs(x) < LARGE for x in (height, width))
+    return (height, width) if are_lengths else None
 
 
 def script_of(where: str, entries: Mapping[str, Any]) -> str:
@@ -268,19 +615,16 @@ def text(value: Any) -> str:
 
 def size_of(value: Any) -> int:
     """Return the side of a square image, 0 if there is none: 224, [224, 224] or [3, 224, 224]."""
-    if isinstance(value, list | tuple) and 1 <= len(value) <= 3:
-        sides = value[-2:]
-        value = sides[0] if len({repr(side) for side in sides}) == 1 else None
-    return value if type(value) is int and 8 <= value <= MAX_SIZE else 0
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    elif sides := sides_of(value):
+        value = sides[0] if sides[0] == sides[1] else None
+    return value if type(value) is int and SMALLEST <= value <= MAX_SIZE else 0
 
 
 def numbers(value: Any) -> tuple[float, ...]:
     """Return one number for each channel."""
-    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
-        return ()
-    if not all(isinstance(x, float | int) and math.isfinite(x) for x in value):
-        return ()
-    return tuple(map(float, value))
+    return channels(value) if isinstance(value, list | tuple) else ()
 
 
 def share(value: Any) -> float:
@@ -288,6 +632,6 @@ def share(value: Any) -> float:
     return float(value) if isinstance(value, float | int) and 0.3 <= value <= 1 else 0.0
 
 
-def interpolation(value: Any) -> str:
-    """Return an answer to `interpolation`."""
-    return value if value in INTERPOLATIONS else ""
+def filter_name(value: Any) -> str:
+    """Return an answer to `interpolation`; Pillow's numbers are others than OpenCV's."""
+    return "" if type(value) is int else interpolation(value)

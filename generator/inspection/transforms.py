@@ -166,6 +166,8 @@ def told(base: Transforms, training: Training) -> Transforms:
         changes["resize_size"] = math.floor(size / crop)
     if training.resize_size and training.resize_size >= size:
         changes["resize_size"] = training.resize_size
+    if training.resize_mode:
+        changes["resize_mode"] = training.resize_mode
     if training.mean:
         changes |= {"mean": training.mean, "std": training.std}
     if training.interpolation:

@@ -120,7 +120,12 @@ class Task:
         return {"num_classes": outputs}
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None, end: str
+        self,
+        names: Collection[str],
+        classes: int | None,
+        head: str | None,
+        end: str,
+        settings: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Return what in a checkpoint speaks for this task alone, "" if nothing does.
 
@@ -130,6 +135,8 @@ class Task:
             head: what the last layer of a known network is, as `Inspection.head` has it.
             end: the class of a layer after it that has no weights, or of the head that training
                 names; "" if neither is known.
+            settings: of training, each with its value, that may tell whether the classes of an
+                image exclude one another, as `Training.labels` has them.
         """
         return ""
 

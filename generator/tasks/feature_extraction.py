@@ -26,7 +26,12 @@ class FeatureExtraction(Task):
     meaning = "embeddings to compare images by, without the last layer"
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None, end: str
+        self,
+        names: Collection[str],
+        classes: int | None,
+        head: str | None,
+        end: str,
+        settings: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Return that the file has no last layer."""
         return "the file has no last layer, which tells classes apart" if head == "none" else ""

@@ -29,7 +29,12 @@ class ImageClassification(Task):
     )
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None, end: str
+        self,
+        names: Collection[str],
+        classes: int | None,
+        head: str | None,
+        end: str,
+        settings: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Return that one output tells two classes apart."""
         return "one output tells two classes apart" if classes == 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,12 @@ from generator.tables import Row, doubts_on, names_in, parted, rows_of
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
+# What settings of training have, as small letters alone, if each class is trained by itself. timm's
+# --bce-loss is none of the settings that are read: it trains classes that exclude one another, too.
+EACH = re.compile(
+    r"(bce|binarycrossentropy)(with)?(logits?)?(loss)?|asl|asymmetric(loss)?(optimized|multilabel)?"
+    r"|multilabel.*|sigmoid"
+)
 
 
 class MultiLabelClassification(Task):
@@ -24,13 +31,23 @@ class MultiLabelClassification(Task):
     decisive: ClassVar[Mapping[str, str]] = MappingProxyType({"thresholds": "0.3"})
 
     def evidence_in_weights(
-        self, names: Collection[str], classes: int | None, head: str | None, end: str
+        self,
+        names: Collection[str],
+        classes: int | None,
+        head: str | None,
+        end: str,
+        settings: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Return the traces of a loss on each class by itself."""
         if end == "Sigmoid" and classes != 1:
             return "its last layer is a Sigmoid, which tells each class by itself"
         if end.startswith("MultiLabel"):  # of MMPretrain
             return f"it was trained with a {end}, which tells each class by itself"
+        for name, value in settings if classes != 1 else ():
+            key, word = name.rpartition(".")[2], only_letters(value.rpartition(".")[2])
+            is_switch = "label" in key and word == "true"
+            if is_switch or EACH.fullmatch(word):
+                return f"it was trained with {name} = {value}, for each class by itself"
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
@@ -73,6 +90,11 @@ class MultiLabelClassification(Task):
         doubts = doubts_on("task", self.value, labels, "image")
         answers = {"num_classes": len(names)}
         return DataSet(what, answers, names, sample, sure=True, doubts=doubts)
+
+
+def only_letters(text: str) -> str:
+    """Return the letters of a text, in small ones."""
+    return "".join(filter(str.isalpha, text.lower()))
 
 
 def has_flags(rows: Sequence[Row], columns: Sequence[str]) -> bool:

@@ -1,0 +1,386 @@
+"""What a checkpoint tells of its training is read, or refused; through the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+import yaml
+from safetensors.torch import save_file
+from timm.data.transforms_factory import create_transform
+from torch import nn
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import transforms as T  # noqa: N812
+
+from conftest import Project, noise, save_random_weights
+from generator.inspection import inspect_file
+from test_new import new
+
+STATE = torchvision.models.resnet18(num_classes=3).state_dict()
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+HALVES = T.Normalize(**HALF)
+ANSWERED = (
+    *("-d", "transforms=custom", "-d", "image_size=64", "-d", "resize_mode=stretch"),
+    *("-d", "mean=[0.5]", "-d", "std=[0.5]", "-d", "interpolation=bilinear"),
+)
+
+
+def save(folder: Path, **content: Any) -> Path:
+    """Save a training checkpoint with weights of a resnet18 for 3 classes."""
+    torch.save({"state_dict": STATE, **content}, folder / "x.pth")
+    return folder / "x.pth"
+
+
+PREPARATIONS: dict[str, Any] = {
+    "crop": T.Compose([T.Resize(72), T.CenterCrop(64), T.ToTensor(), HALVES]),
+    "stretch": T.Compose(
+        [T.Resize((64, 64), InterpolationMode.BICUBIC), T.ToTensor(), T.Normalize(0.5, 0.25)]
+    ),
+    "tensors": v2.Compose(
+        [v2.ToImage(), v2.Resize([64, 64]), v2.ToDtype(torch.float32, scale=True), HALVES]
+    ),
+    "preset": torchvision.transforms._presets.ImageClassification(crop_size=64, resize_size=80),
+    "no statistics": nn.Sequential(
+        v2.Resize([64, 64]), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_a_pickled_transform_prepares_images_as_it_does(name: str, tmp_path: Path) -> None:
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
+    save_random_weights(network, tmp_path / "x.pth")
+    content = {"model": network.state_dict(), "transform": PREPARATIONS[name]}
+    torch.save(content, tmp_path / "x.pth")
+    noise(0).save(tmp_path / "image.png")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults", "--picture", "image.png")
+    assert result.returncode == 0, result.stderr
+    assert "(assumed, in the checkpoint, and else" in result.stdout
+    (answer,) = Project(tmp_path / "made").predict(tmp_path / "image.png")
+    with torch.inference_mode():
+        scores = network(PREPARATIONS[name](noise(0))[None]).softmax(dim=1)[0]
+    assert abs(answer[0]["probability"] - scores.max()) < 2e-3  # pixels within one grey level
+
+
+def described(image: Any) -> Any:
+    """Stand for a function of the user's that prepares images."""
+    return image
+
+
+SIZED = [T.Resize((64, 64)), T.ToTensor()]
+# Each with the key and the value that the message has.
+UNREAD: dict[str, tuple[dict[str, Any], str]] = {
+    "one number": ({"config": {"mean": 0.5, "std": 0.5}}, "config.mean: 0.5"),
+    "a tensor": ({"mean": torch.ones(3), "std": torch.ones(3)}, "mean: a tensor of shape (3,)"),
+    "an array": ({"mean": np.ones(3), "std": np.ones(3)}, "mean: numpy."),
+    "text": ({"hparams": {"mean": "0.5,0.5", "std": "0.5,0.5"}}, "hparams.mean: '0.5,0.5'"),
+    "mean alone": ({"config": {"mean": HALF["mean"]}}, "config.mean: [0.5, 0.5, 0.5]"),
+    "negative": ({"norm": {"mean": [-1, 0, 1], "std": [1, 1, 1]}}, "norm.mean, std: [-1, 0, 1]"),
+    "lanczos": ({"config": {"interpolation": "lanczos"}}, "config.interpolation: 'lanczos'"),
+    "a number": ({"args": argparse.Namespace(interpolation=3)}, "args.interpolation: 3"),
+    "not normalised": ({"config": {"normalize": False}}, "config.normalize: False"),
+    "a name": ({"config": {"normalization": "inception"}}, "config.normalization: 'inception'"),
+    "named": ({"hyper_parameters": {"transform": "mine"}}, "hyper_parameters.transform: 'mine'"),
+    "size": ({"config": {"img_size": "384"}}, "config.img_size: '384'"),
+    "large": ({"config": {"img_size": [8192, 8192]}}, "config.img_size: [8192, 8192]"),
+    "resize": ({"config": {"resize": 384}}, "config.resize: 384"),
+    "function": ({"val_transform": described}, "val_transform: test_training_settings.described"),
+    "padding": (
+        {"transform": T.Compose([T.Pad(4), *SIZED])},
+        "transform: Pad(padding=4",
+    ),
+    "three greys": (
+        {"transforms": {"val": T.Compose([T.Grayscale(3), *SIZED])}},
+        "transforms.val: Grayscale(num_output_channels=3)",
+    ),
+    "no crop": ({"transform": T.Compose([T.Resize(64), T.ToTensor()])}, "transform: Resize(64) "),
+    "no resize": ({"transform": T.ToTensor()}, "transform: ToTensor without a Resize"),
+    "filter": (
+        {"transform": T.Resize((64, 64), InterpolationMode.LANCZOS)},
+        "transform: Resize(interpolation='lanczos')",
+    ),
+    "of timm": (
+        {"transform": create_transform((3, 64, 64))},
+        "transform: timm.data.transforms.MaybeToTensor",
+    ),
+    "of training": (
+        {"train_transform": T.Compose([T.RandomCrop(32), T.ToTensor()])},
+        "train_transform: RandomCrop(",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_is_not_understood_of_images_is_asked(name: str, tmp_path: Path) -> None:
+    content, message = UNREAD[name]
+    save(tmp_path, **content)
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert f"    {message}" in result.stderr
+    assert "-d transforms=custom -d image_size=224" in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_settings_that_are_made_to_do_harm_are_asked_like_others(tmp_path: Path) -> None:
+    endless = T.Compose([])
+    endless.transforms.append(endless)
+    deep: list[Any] = []
+    for _ in range(100):
+        deep = [deep]
+    large = 10**5000  # which Python does not write
+    odd = T.Resize(8)
+    odd.size = [[8], [8]]
+    for value in (endless, deep, odd, [large] * 3, "\x1b[2J"):
+        names = ("transform", "mean", "img_size", "interpolation", "normalize", "crop_pct")
+        found = inspect_file(save(tmp_path, std=HALF["std"], **dict.fromkeys(names, value)))
+        assert {one.name for one in found.training.unread} >= {"transform", "mean"}
+        assert str(found.open_questions["transforms"]).isprintable()
+    save(tmp_path, config={"img_size": (large, 1), "model_kwargs": {"x": large}})
+    assert inspect_file(tmp_path / "x.pth").training.unread[0].value == "[a large number, 1]"
+
+
+def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
+    save(tmp_path, transform="mine", mean=0.5, std=0.5)
+    words = ("made", "--weights", "x.pth", "--defaults", "-d", "transforms=custom")
+    refused = new(tmp_path, *words, "-d", "image_size=64")
+    assert refused.returncode == 1
+    assert "Answer mean, std yourself" in refused.stderr
+    result = new(tmp_path, *words, *ANSWERED)
+    assert result.returncode == 0, result.stderr
+    answers = yaml.safe_load((tmp_path / "made" / ".copier-answers.yml").read_text("utf-8"))
+    assert answers["image_size"] == 64
+    assert new(tmp_path, "usual", *words[1:4], "-d", "transforms=imagenet").returncode == 0
+
+
+def test_inspect_names_what_is_not_understood(tmp_path: Path) -> None:
+    found = inspect_file(save(tmp_path, config={"mean": 0.5, "std": 0.5}))
+    assert "config.mean (0.5)" in found.open_questions["transforms"]
+
+
+def test_places_that_tell_otherwise_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, hyper_parameters={"img_size": 64, **HALF}, config={"img_size": 96})
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "hyper_parameters.image_size=64, config.image_size=96" in result.stderr
+    args = argparse.Namespace(model="resnet18", val_resize_size=80, val_crop_size=64)
+    save(tmp_path, args=args, transform=PREPARATIONS["crop"])  # of torchvision's references
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "args.resize_size=80, resize_size=72" in result.stderr
+
+
+# As public scripts keep them, beside what else they keep.
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "timm": {"args": argparse.Namespace(
+        model="resnet18", img_size=None, input_size=None, crop_pct=None, mean=None, std=None,
+        interpolation="", scale=[0.08, 1.0], ratio=[0.75, 1.33], train_interpolation="random",
+        bce_loss=True, bce_target_thresh=0.2, smoothing=0.1, resplit=False, jsd_loss=False,
+    )},
+    "torchvision": {"args": argparse.Namespace(
+        model="resnet18", interpolation="bilinear", val_resize_size=256, val_crop_size=224,
+        train_crop_size=176, norm_weight_decay=None, backend="PIL", use_v2=False,
+    )},
+    "DeiT III": {"args": argparse.Namespace(
+        model="deit_small", input_size=224, train_interpolation="bicubic", bce_loss=True,
+        eval_crop_ratio=0.875, ThreeAugment=True, src=False, data_set="IMNET",
+    )},
+    "MAE": {"args": argparse.Namespace(
+        model="vit_base_patch16", input_size=224, norm_pix_loss=False, global_pool=True,
+    )},
+    "BEiT": {"args": argparse.Namespace(
+        input_size=224, second_input_size=112, second_interpolation="lanczos", crop_pct=None,
+        train_interpolation="bicubic", imagenet_default_mean_and_std=False,
+    )},
+    "MoCo": {"args": argparse.Namespace(arch="resnet18", lr=0.03, moco_dim=128, aug_plus=True)},
+    "robustness": {"args": argparse.Namespace(
+        dataset="cifar", arch="resnet18", data_aug=1, constraint="2", eps=0.5,
+    )},
+    "supervised contrast": {"opt": argparse.Namespace(
+        model="resnet18", dataset="cifar10", mean=None, std=None, size=32, method="SupCon",
+    )},
+    "Lightning": {"hyper_parameters": {
+        "backbone": "resnet18", "lr": 1e-3, "loss_fn": nn.CrossEntropyLoss(), "transform": None,
+        "normalize": True, "loss": "cross_entropy", "num_classes": 3, "task": "multiclass",
+    }},
+    "Lightning Hydra": {"hyper_parameters": {
+        "net": {"input_size": 224, "lin1_size": 64}, "compile": False, "norm_layer": "batch",
+        "optimizer": {"_target_": "torch.optim.Adam"}, "criterion": {"_target_": "x.FocalLoss"},
+    }},
+    "Lightning data": {"datamodule_hyper_parameters": {
+        "data_dir": "data/", "split": (55_000, 5_000, 10_000), "img_size": (224, 224),
+        "transforms": {"train": None, "val": None},
+    }},
+    "networks": {"hparams": {
+        "norm": "batch", "normalization": "BatchNorm2d", "size": "small", "input_size": 3,
+        "std": 0.02, "activation": "sigmoid", "crop": True, "resize": True,
+    }},
+    "Ultralytics": {"train_args": {
+        "task": "classify", "imgsz": 224, "crop_fraction": 1.0, "auto_augment": "randaugment",
+        "mosaic": 1.0, "scale": 0.5, "erasing": 0.4,
+    }},
+    "a loss": {"loss": 0.31, "criterion": nn.CrossEntropyLoss(), "epoch": 7, "size": 60_000},
+    "open_clip": {"name": "x", "preprocess": T.Compose([
+        T.Resize(224, InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(), HALVES,
+    ])},
+    "size before a crop": {"hparams": {"img_size": 72}, "config": {
+        "transform": T.Compose([T.Resize(72), T.CenterCrop(64), T.ToTensor()]), "img_size": 72,
+    }},
+    "classes": {"class_to_idx": {"a": 0, "b": 1, "c": 2}, "image_size": [3, 224, 224]},
+    "statistics": {"img_size": 224, "norm_mean": HALF["mean"], "norm_std": HALF["std"]},
+    "metrics": {"val": {"loss": 0.3, "std": 0.1}, "metrics": {"mean": 1}, "best_loss": 0.1},
+    "target": {"args": argparse.Namespace(target_transform=None, optim="sgd", normalize="batch")},
+    "data sets": {"config": {"data": {"image_size": 224, "transforms": {
+        "val": T.Compose([T.Resize((224, 224)), T.ToTensor(), HALVES]),
+        "train": T.Compose([T.RandomResizedCrop(224), T.ToTensor(), HALVES]),
+    }}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_settings_of_public_scripts_raise_no_alarm(name: str, tmp_path: Path) -> None:
+    found = inspect_file(save(tmp_path, **LAYOUTS[name]))
+    assert found.training.unread == ()
+    assert found.training.of_images == ""
+    assert found.likely["task"] == "image_classification"
+
+
+LOSSES: dict[str, tuple[dict[str, Any], str]] = {
+    "loss": ({"hyper_parameters": {"loss": "bce"}}, "hyper_parameters.loss = bce"),
+    "class": ({"criterion": nn.BCEWithLogitsLoss()}, "criterion = BCEWithLogitsLoss"),
+    "function": (
+        {"config": {"loss_fn": nn.functional.binary_cross_entropy_with_logits}},
+        "config.loss_fn = binary_cross_entropy_with_logits",
+    ),
+    "switch": ({"args": argparse.Namespace(multi_label=True)}, "args.multi_label = True"),
+    "kind": ({"hparams": {"task": "multilabel"}}, "hparams.task = multilabel"),
+    "asymmetric": ({"args": {"loss": "Asymmetric Loss"}}, "args.loss = Asymmetric Loss"),
+    "hydra": (
+        {"config": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
+        "config.loss = torch.nn.BCEWithLogitsLoss",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_on_each_class_makes_a_service_for_several_labels(name: str, tmp_path: Path) -> None:
+    content, evidence = LOSSES[name]
+    found = inspect_file(save(tmp_path, **content))
+    assert found.likely["task"] == "multi_label_classification"
+    assert found.evidence == f"it was trained with {evidence}, for each class by itself"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_one_output_tells_two_classes_apart_whatever_the_loss(
+    is_known: bool, tmp_path: Path
+) -> None:
+    own = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1))
+    network = torchvision.models.resnet18(num_classes=1) if is_known else own
+    content = {"state_dict": network.state_dict(), "config": {"loss": "bce"}}
+    torch.save(content, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth")
+    assert found.likely["task"] == "image_classification"
+    assert found.likely["model_output"] == "binary_logit"
+
+
+def test_a_loss_on_each_class_is_served_so(tmp_path: Path) -> None:
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
+    save_random_weights(network, tmp_path / "x.pth")
+    content = {"state_dict": network.state_dict(), "hyper_parameters": {"loss": "bce"}}
+    torch.save(content, tmp_path / "x.pth")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 0, result.stderr
+    assert "task: multi_label_classification (assumed; another: -d task=image_" in result.stdout
+    single = new(
+        tmp_path, "one", "--weights", "x.pth", "--defaults", "-d", "task=image_classification"
+    )
+    assert single.returncode == 0, single.stderr
+
+
+def test_a_regression_is_refused_until_a_task_is_named(tmp_path: Path) -> None:
+    save(tmp_path, hyper_parameters={"loss": "mse"})
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "it was trained with hyper_parameters.loss = mse, as a regression is" in refused.stderr
+    words = ("made", "--weights", "x.pth", "--defaults", "-d", "task=image_classification")
+    assert new(tmp_path, *words).returncode == 0
+
+
+def test_a_pickled_network_of_timm_that_pools_otherwise_is_refused(tmp_path: Path) -> None:
+    network = timm.create_model("resnet10t", num_classes=3, global_pool="max")
+    torch.save({"model": network}, tmp_path / "x.pth")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "its network was built with global_pool='max'" in result.stderr
+    assert inspect_file(tmp_path / "x.pth").training.where == "model.pretrained_cfg"
+
+
+PRESET: dict[str, Any] = {
+    "mean": (0.1, 0.2, 0.3),
+    "std": (0.4, 0.5, 0.6),
+    "interpolation": "nearest",
+}
+
+
+def test_a_folder_of_transformers_with_a_network_of_timm(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network: Any = timm.create_model("resnet10t", num_classes=3).eval()
+    nn.init.normal_(network.fc.weight, std=0.5)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    config = {
+        "architecture": "resnet10t",
+        "architectures": ["TimmWrapperForImageClassification"],
+        "id2label": {"0": "wild", "1": "edible", "2": "toxic"},
+        "problem_type": "multi_label_classification",
+        "pretrained_cfg": {"input_size": [3, 64, 64], "crop_pct": 0.8, **PRESET},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    noise(0).save(tmp_path / "image.png")
+    words = ("--weights", ".", "--defaults", "--picture", "image.png", "-d", "thresholds=[0.0001]")
+    result = new(tmp_path, "made", *words)
+    assert result.returncode == 0, result.stderr
+    assert "config.json.problem_type = multi_label_classification" in result.stdout
+    (answer,) = Project(tmp_path / "made").predict(tmp_path / "image.png")
+    prepare: Any = create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
+    with torch.inference_mode():
+        scores = network(prepare(noise(0))[None]).sigmoid()[0]
+    found = {entry["label"]: entry["probability"] for entry in answer}
+    for name, score in zip(("wild", "edible", "toxic"), scores.tolist(), strict=True):
+        assert abs(found[name] - score) < 5e-3
+    (tmp_path / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    refused = new(tmp_path, "other", *words)
+    assert refused.returncode == 1
+    assert "is a regression" in refused.stderr
+
+
+def test_a_pickled_network_of_timm_brings_its_preparation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    overlay: Any = {"input_size": (3, 64, 64), "crop_pct": 0.8, **PRESET}
+    network: Any = timm.create_model(
+        "resnet10t", num_classes=3, pretrained_cfg_overlay=overlay
+    ).eval()
+    nn.init.normal_(network.fc.weight, std=0.5)
+    noise(0).save(tmp_path / "image.png")
+    prepare: Any = create_transform((3, 64, 64), crop_pct=0.8, **PRESET)
+    with torch.inference_mode():
+        scores = network(prepare(noise(0))[None]).softmax(dim=1)[0]
+    for number, content in enumerate((network, {"model": network, "epoch": 3})):
+        torch.save(content, tmp_path / "x.pth")
+        words = ("--weights", "x.pth", "--defaults", "--picture", "image.png")
+        result = new(tmp_path, str(number), *words)
+        assert result.returncode == 0, result.stderr
+        (answer,) = Project(tmp_path / str(number)).predict(tmp_path / "image.png")
+        assert abs(answer[0]["probability"] - scores.max()) < 5e-3
+    torch.save({"model": network, "args": {"img_size": 96}}, tmp_path / "x.pth")
+    training = inspect_file(tmp_path / "x.pth").training  # what was pretrained is not what is saved
+    assert (training.image_size, training.of_images) == (96, "")
+    network.pretrained_cfg["interpolation"] = "lanczos"
+    torch.save(network, tmp_path / "x.pth")
+    refused = new(tmp_path, "other", "--weights", "x.pth", "--defaults")
+    assert "pretrained_cfg.interpolation: 'lanczos'" in refused.stderr
