@@ -187,6 +187,8 @@ def what_is_told(
             f"that is wrong, name the task: -d task={' or '.join(tasks())}"
         )
     refuse_other_training(found, answers, is_built=model is not None)
+    if model is None:
+        refuse_unanswered(found, answers)
     task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
     if labels is not None and task is not None and not task.facts["has_labels"]:
         raise UserError(f"task={task.value} names no classes: leave out --labels")
@@ -255,6 +257,14 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             "answer has; name what is the same: -d transforms=custom -d image_size=224 "
             "-d resize_mode=stretch -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
         )
+
+
+def refuse_unanswered(found: Inspection, answers: Mapping[str, Any]) -> None:
+    """Raise UserError for a question whose usual answer would be against what the file tells."""
+    for question, why in found.must_answer.items():
+        if question not in answers:
+            place = found.path if found.folder is None else found.folder.path
+            raise UserError(f"{place} tells {printable(why)}")
 
 
 def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:

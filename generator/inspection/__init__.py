@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import catalogue, facts
-from generator.inspection import hub
+from generator.inspection import detectors, hub
 from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames, with_background
 from generator.inspection.heads import Described
@@ -104,6 +105,8 @@ class Inspection:
         hub: what lies beside weights of transformers.
         folder: of transformers, with a network for texts; it is served as a whole.
         traced_size: in pixels, of the square images that it was traced with; it may take others.
+        must_answer: questions whose usual answer would be against what the file tells, each with
+            what that is, and the options to choose from.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -162,6 +165,7 @@ class Inspection:
     hub: Hub | None = None
     folder: TextFolder | None = None
     traced_size: int | None = None
+    must_answer: Mapping[str, str] = field(default_factory=dict)
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -217,7 +221,10 @@ def inspect_file(path: Path) -> Inspection:
         layouts=tuple(map(printable, reading.layouts)),
         advice="\n".join(map(printable, advice.split("\n"))),
         answers=answers,
-        open_questions={name: printable(why) for name, why in open_questions.items()},
+        open_questions={
+            name: printable(why)
+            for name, why in {**open_questions, **inspection.must_answer}.items()
+        },
     )
 
 
@@ -244,6 +251,7 @@ def network_for_texts(folder: TextFolder) -> Inspection:
         likely={},
         answers={"task": task.value, **folder.answers},
         open_questions=dict(folder.open_questions),
+        must_answer=folder.must_answer,
         folder=folder,
     )
 
@@ -295,6 +303,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
     if match.others and reading.training.network in names:  # which the training tells
         match = replace(match, name=reading.training.network, others=())
     differences = [*match.differences, *normalising(reading, key, match)]
+    told, must_answer, told_notes = told_of_detector(reading, match)
     places = [
         Place(k, m.prefix, m.name or (m.timm[0] if len(m.timm) == 1 else None), copied(k, m.prefix))
         for k, m in found
@@ -310,7 +319,8 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         prefix=match.prefix,
         architecture=match.name,
         others=match.others,
-        told=match.told,
+        told=told,
+        must_answer={**reading.must_answer, **must_answer},
         timm=match.timm,
         classes=match.head.classes or classes_of(reading),
         channels=match.channels or channels_of(reading),
@@ -331,9 +341,40 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         nearest=(),
         objects=tuple(reading.objects),
         unreadable=printable(reading.unreadable),
-        notes=(*reading.notes, *notes_on(reading, match, key), *beside(reading, key, match)),
+        notes=(
+            *reading.notes,
+            *notes_on(reading, match, key),
+            *beside(reading, key, match),
+            *told_notes,
+        ),
         likely=dict(reading.likely),
     )
+
+
+def told_of_detector(
+    reading: Reading, match: Match
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return answers on a detector, what people have to answer, and notes."""
+    told = dict(match.told)
+    arch = catalogue.load().get(match.name or "")
+    if arch is None or not arch.detection or not reading.training.detector:
+        has_size = arch is not None and arch.detection and reading.training.tells_transforms
+        if not has_size or "transforms" in told:
+            return told, {}, []
+    found, unclear = detectors.answers_to(str(match.name), reading.training)
+    if "transforms" in told:  # a pickled network, which shows all but the scores
+        unclear.pop("architecture", None)
+        unclear.pop("transforms", None)
+        found = {name: x for name, x in found.items() if name in detectors.LIMITS.values()}
+    found = {name: x for name, x in found.items() if name not in told}
+    unclear = {name: why for name, why in unclear.items() if name not in told}
+    if match.others:  # told of what is chosen later
+        for name, value in found.items():
+            unclear.setdefault(name, f"{name} is {value}: -d {shlex.quote(f'{name}={value}')}")
+        found = {}
+    shown = ", ".join(f"{name} {value}" for name, value in found.items())
+    notes = [f"the arguments of its detector tell {shown}"] if found else []
+    return told | found, unclear, notes
 
 
 def timm_name(reading: Reading, place: str, match: Match) -> str:
@@ -405,6 +446,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         channels=channels_of(reading),
         image_size=size_of(reading),
         traced_size=traced_size_of(reading),
+        must_answer=reading.must_answer,
         head=None,
         head_units=None,
         head_layers={},

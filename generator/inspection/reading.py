@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from generator.inspection import onnx
 from generator.inspection.class_names import ClassNames, find_names, names_in_texts
+from generator.inspection.detectors import settings_in
 from generator.inspection.frameworks import SERVE, advice_on, learner_command, preparation_in
 from generator.inspection.modules import Module, module_of
 from generator.inspection.pickles import (
@@ -89,6 +90,7 @@ class Reading:
             `generator.layouts`.
         saved: the state_dicts as they are in the file.
         likely: answers that are likely, from what its framework says of itself.
+        must_answer: as `Inspection` has it.
         advice: how to export weights with which only their framework can compute; else "".
     """
 
@@ -109,6 +111,7 @@ class Reading:
     saved: dict[str, State] = field(default_factory=dict)
     advice: str = ""
     likely: dict[str, Any] = field(default_factory=dict)
+    must_answer: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path) -> Reading:
@@ -381,11 +384,16 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states and not beside,
         modules={place: modules_of(root) for place, root in pickled_networks(content).items()},
-        training=told_by(content) if isinstance(content, dict) else Training(),
+        training=training_of(content) if isinstance(content, dict) else Training(),
         notes=notes,
         advice=advice_on(path, states, machine.names, content),
         class_names=find_names(content),
     )
+
+
+def training_of(content: dict[Any, Any]) -> Training:
+    """Return what a checkpoint tells of its training, whatever its network turns out to be."""
+    return replace(told_by(content), detector=settings_in(content))
 
 
 def pickled_networks(content: Any, place: str = "") -> dict[str, Inert]:

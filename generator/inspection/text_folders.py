@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class TextFolder:
         answers: that follow.
         notes: what else people should know.
         open_questions: the questions that it cannot answer, each with why.
+        must_answer: as `Inspection` has it.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class TextFolder:
     answers: Mapping[str, Any]
     notes: tuple[str, ...]
     open_questions: Mapping[str, str]
+    must_answer: Mapping[str, str] = field(default_factory=dict)
 
 
 def text_folder(path: Path) -> TextFolder | None:

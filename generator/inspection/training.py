@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from generator.inspection.pickles import Inert
@@ -58,6 +58,7 @@ class Training:
         head: the class of its last layers, if that tells several classes of an image.
         of_network: settings of the network that no weights show and no answer has, for people.
         of_images: likewise, of how images are prepared.
+        detector: arguments that torchvision's detectors are built with, by their place.
     """
 
     where: str = ""
@@ -72,6 +73,7 @@ class Training:
     head: str = ""
     of_network: str = ""
     of_images: str = ""
+    detector: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tells_transforms(self) -> bool:
