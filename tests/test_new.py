@@ -109,19 +109,54 @@ def test_a_network_that_ends_in_a_sigmoid_tells_each_class_by_itself(tmp_path: P
     assert "its last layer is a Sigmoid" in found.evidence
 
 
-def test_an_export_of_ultralytics_has_its_images_prepared_as_it_says(tmp_path: Path) -> None:
+ABOUT = {"description": "Ultralytics YOLOv8n-cls", "stride": 1, "names": {"0": "a", "1": "b"}}
+AS_IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+SCALED_ALONE = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({**ABOUT, "version": "8.0.53", "task": "classify", "imgsz": [64, 64]}, SCALED_ALONE),
+        ({**ABOUT, "version": "8.3.40", "task": "classify", "imgsz": [64, 64]}, SCALED_ALONE),
+        ({**ABOUT, "version": "8.0.52", "task": "classify", "imgsz": [64, 64]}, AS_IMAGENET),
+        ({**ABOUT, "version": "8.0.40"}, AS_IMAGENET),  # which wrote no task yet
+        # YOLOv5, and Ultralytics 8.0.0.
+        ({"shape": [1, 3, 64, 64], "stride": 1, "names": {"0": "a", "1": "b"}}, AS_IMAGENET),
+        ({**ABOUT, "task": "classify", "imgsz": [64, 64]}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
+def test_an_export_of_ultralytics_has_its_images_prepared_as_its_version_does(
+    about: dict[str, object], expected: object, kind: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)
+        nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
     )
-    about = {"description": "Ultralytics YOLOv8n-cls", "task": "classify", "imgsz": [160, 160]}
-    traced = torch.jit.trace(network, torch.zeros(1, 3, 160, 160))
-    torch.jit.save(traced, tmp_path / "x.torchscript", {"config.txt": json.dumps(about)})
-    found = inspect_file(tmp_path / "x.torchscript")
-    known = answers_of(found, {}) | {"task": "image_classification"}
-    likely = likely_of(found, known, tmp_path / "made")
-    assert likely["mean"] == [0.0, 0.0, 0.0]
-    assert likely["std"] == [1.0, 1.0, 1.0]
-    assert (likely["image_size"], likely["resize_size"]) == (160, 160)
+    if "description" in about:
+        network.append(nn.Softmax(1))
+    if kind == "onnx":
+        images = (torch.zeros(2, 3, 64, 64),)
+        free = ({0: "batch"},)
+        torch.onnx.export(network.eval(), images, tmp_path / "x", dynamic_shapes=free)
+        model = onnx.load(tmp_path / "x")
+        texts = {name: str(x) for name, x in about.items() if name != "shape"}
+        onnx.helper.set_model_props(model, texts)
+        onnx.save(model, tmp_path / "x")
+    else:
+        traced = torch.jit.trace(network.eval(), torch.zeros(1, 3, 64, 64))
+        torch.jit.save(traced, tmp_path / "x", {"config.txt": json.dumps(about)})
+    result = ts_template("inspect", "x", "--json", cwd=tmp_path)
+    likely = json.loads(result.stdout)["likely"]
+    assert (likely["image_size"], likely["resize_size"]) == (64, 64)
+    if expected is None:
+        refused = new(tmp_path, "made", "--weights", "x", "--defaults")
+        assert refused.returncode == 1
+        assert "those before 8.0.53 normalise images as for ImageNet" in refused.stderr
+        assert not (tmp_path / "made").exists()
+    else:
+        assert (likely["mean"], likely["std"]) == expected
 
 
 def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:

@@ -249,8 +249,10 @@ def network_for_texts(folder: TextFolder) -> Inspection:
         nearest=(),
         notes=tuple(map(printable, folder.notes)),
         likely={},
-        answers={"task": task.value, **folder.answers},
-        open_questions=dict(folder.open_questions),
+        answers={"task": task.value, **folder.answers}
+        if "task" not in folder.must_answer
+        else dict(folder.answers),
+        open_questions={**folder.open_questions, **folder.must_answer},
         must_answer=folder.must_answer,
         folder=folder,
     )

@@ -622,6 +622,7 @@ def read_torchscript(archive: Archive) -> Reading:
         listed = Machine().run(io.BytesIO(archive.read("constants.pkl", MAX_BYTES)))
         tensors = [x for x in listed if isinstance(x, Tensor)] if isinstance(listed, tuple) else []
         constants = {f"constant {number}": x for number, x in enumerate(tensors)}
+    likely, must_answer = preparation_in(texts, input_shape)
     return Reading(
         "torchscript",
         {"": state},
@@ -630,7 +631,8 @@ def read_torchscript(archive: Archive) -> Reading:
         input_shape=input_shape,
         notes=notes,
         class_names=(*names_in_texts(texts), *find_names(root)),
-        likely=preparation_in(texts),
+        likely=likely,
+        must_answer=must_answer,
     )
 
 
@@ -733,15 +735,18 @@ def read_onnx(path: Path) -> Reading:
                 "both into one folder"
             )
         notes.append(f"its weights lie in {beside.name}: keep the two files together")
+    input_shape = next(iter(model.inputs.values())) if len(model.inputs) == 1 else None
+    likely, must_answer = preparation_in(model.metadata, input_shape)
     return Reading(
         "onnx",
         {"": model.weights},
         what=model.producer,
-        input_shape=next(iter(model.inputs.values())) if len(model.inputs) == 1 else None,
+        input_shape=input_shape,
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
         class_names=names_in_texts(model.metadata),
-        likely=preparation_in(model.metadata),
+        likely=likely,
+        must_answer=must_answer,
         advice=advice_on_inputs(list(model.inputs)),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from generator.inspection.hub import CONFIG, WEIGHTS, read_json
 from generator.inspection.refusals import RefusedFileError
 from generator.shared.sentences import MODULES, SentenceError, Sentences, read_sentences
+from generator.tasks import serving
 
 CLASS = re.compile(r"\w+ForSequenceClassification")
 ENCODER = re.compile(r"\w+Model")
@@ -23,6 +24,7 @@ PREPROCESSOR = "preprocessor_config.json"  # of images or sounds
 SHARDS = tuple(f"{name}.index.json" for name in WEIGHTS)
 TOKENIZER = "tokenizer.json"
 ADAPTER = "adapter_config.json"
+HEAD = "model_head.pkl"  # of SetFit, beside the files of sentence-transformers
 SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers it returns
 OPEN = "no file tells what becomes of texts with more tokens"
 USUAL = 512  # tokens, where a network takes more or does not say
@@ -165,7 +167,23 @@ def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
         answers |= {"pooling": sentences.pooling, "l2_normalize": sentences.l2_normalize}
         notes += notes_on(sentences)
     answers["max_tokens"] = min(limit, positions(config) or limit)
-    return TextFolder(folder, "text encoder", name, answers, tuple(notes), open_questions)
+    return TextFolder(
+        folder, "text encoder", name, answers, tuple(notes), open_questions, doubts_on(folder)
+    )
+
+
+def doubts_on(folder: Path) -> dict[str, str]:
+    """Return that what a folder is for is more than embeddings, if it is."""
+    (task,) = serving("text encoder")
+    if not (folder / HEAD).is_file():
+        return {}
+    return {
+        "task": f"that it is SetFit's, which classifies texts: {HEAD} makes classes of embeddings, "
+        "and is a pickle of scikit-learn or of a module, which is not read, as that would run code "
+        "in it. No task of this template serves it. For the embeddings without the classes: "
+        f"-d task={task.value}; for the classes, train a classifier of transformers "
+        "(AutoModelForSequenceClassification)"
+    }
 
 
 def notes_on(sentences: Sentences) -> Iterator[str]:
