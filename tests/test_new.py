@@ -754,3 +754,52 @@ def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:
     assert "-d architecture=squeezenet1_1" in result.stderr
     assert "Fix it there" in result.stderr
     assert (tmp_path / "p" / "weights" / "w.pth").is_file()
+
+
+SEGMENTER = """
+from torch import Tensor, nn
+
+class Network(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(8, classes, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.segmentation_head(self.encoder(images))
+
+def build_model(num_classes: int) -> nn.Module:
+    return Network(num_classes)
+"""
+SETTINGS = {"do_reduce_labels": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+@pytest.mark.parametrize("layout", ["lightning", "hub"])
+def test_how_a_segmenter_has_its_images_is_not_assumed_against_the_file(
+    layout: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model.py").write_text(SEGMENTER)
+    namespace: dict[str, object] = {}
+    exec(SEGMENTER, namespace)
+    torch.manual_seed(0)
+    state = namespace["build_model"](2).state_dict()  # type: ignore[operator]
+    if layout == "lightning":  # as in segmentation_models_pytorch's example
+        state = {f"model.{key}": x for key, x in state.items()}
+        state |= {"mean": torch.zeros(1, 3, 1, 1), "std": torch.ones(1, 3, 1, 1)}
+        torch.save({"pytorch-lightning_version": "2.0.0", "state_dict": state}, tmp_path / "x")
+        message = "x tells that mean and std normalise its images, it seems"
+    else:  # as SegFormer is there
+        (tmp_path / "x").mkdir()
+        save_file(state, tmp_path / "x" / "model.safetensors")
+        config = {"architectures": ["SegformerForSemanticSegmentation"]}
+        (tmp_path / "x" / "config.json").write_text(json.dumps(config))
+        (tmp_path / "x" / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
+        message = "do_reduce_labels=true, image_mean=[0.5, 0.5, 0.5], image_std="
+    words = ("made", "--weights", "x", "--model", "model.py", "--defaults")
+    result = new(tmp_path, *words)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert not (tmp_path / "made").exists()
+    answers = ("transforms=custom", "image_size=64", "mean=[0, 0, 0]", "std=[1, 1, 1]")
+    result = new(tmp_path, *words, *(word for x in answers for word in ("-d", x)))
+    assert result.returncode == 0, result.stderr

@@ -200,6 +200,9 @@ def inspect_file(path: Path) -> Inspection:
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     advice = reading.advice or advice_on_graph(inspection, reading)
     beside_it = None if inspection.architecture else hub.hub_of(path)
+    if beside_it is None:
+        doubts = doubts_on_images(inspection, reading)
+        inspection = replace(inspection, must_answer={**doubts, **inspection.must_answer})
     if beside_it is not None:
         answers |= beside_it.answers
         answers = {name: x for name, x in answers.items() if name != "task" or x in tasks()}
@@ -351,6 +354,35 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         ),
         likely=dict(reading.likely),
     )
+
+
+def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]:
+    """Return what tells how images are prepared, and is not read, for people to answer."""
+    if reading.training.script or reading.kind in GRAPHS:
+        return {}
+    if settings := hub.images_of(inspection.path):
+        return {
+            "transforms": f"in {hub.PROCESSOR} beside it how its images are prepared, which is not "
+            f"read for such a network ({settings}); name what is the same: {CUSTOM}"
+        }
+    statistics = [
+        name
+        for name, tensor in reading.states[inspection.places[0].key].items()
+        if STATISTICS.fullmatch(name) and math.prod(tensor.shape) in COLOR_MODES
+    ]
+    if not statistics or (inspection.architecture and not inspection.differences):
+        return {}
+    return {
+        "transforms": f"that {' and '.join(statistics)} normalise its images, it seems, and their "
+        f"numbers are not read. Name them: {CUSTOM}; where the code of the network has them, "
+        "-d mean='[0, 0, 0]' -d std='[1, 1, 1]'"
+    }
+
+
+CUSTOM = (
+    "-d transforms=custom -d image_size=PIXELS -d resize_mode=stretch -d mean='[R, G, B]' "
+    "-d std='[R, G, B]'"
+)
 
 
 def told_of_detector(
