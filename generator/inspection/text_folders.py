@@ -27,6 +27,9 @@ ADAPTER = "adapter_config.json"
 HEAD = "model_head.pkl"  # of SetFit, beside the files of sentence-transformers
 SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers it returns
 OPEN = "no file tells what becomes of texts with more tokens"
+# What a CrossEncoder may end in, by its problem_type; the classes are the same after the first two.
+PLAIN = ("Identity", "Softmax")
+ENDS = {"multi_label_classification": ("Sigmoid", "Identity")}
 USUAL = 512  # tokens, where a network takes more or does not say
 # What a project needs of a folder; checkpoints of training hold much else.
 NEEDED = re.compile(
@@ -122,7 +125,7 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
         "architecture": "huggingface",
         "weights": "huggingface",
         "num_classes": count,
-        "max_tokens": min(USUAL, positions(config) or USUAL),
+        "max_tokens": min(USUAL, positions(config) or USUAL, tokens_of(folder) or USUAL),
     }
     open_questions = {"long_texts": OPEN}
     if isinstance(problem_type, str):
@@ -134,7 +137,34 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
     notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
     if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
         notes.append("its id2label names no classes: a label file does, with --labels")
-    return TextFolder(folder, "text classifier", name, answers, tuple(notes), open_questions)
+    must_answer: dict[str, str] = {}
+    if (end := activation_of(config)) and end not in ENDS.get(str(problem_type), PLAIN):
+        if end == "Sigmoid" and problem_type is None:
+            answers["problem_type"] = "multi_label_classification"
+            del open_questions["problem_type"]
+        else:
+            must_answer["problem_type"] = (
+                f"in {CONFIG} of problem_type={problem_type}, and that its scores go through "
+                f"{end}: -d problem_type=single_label_classification (classes exclude one another) "
+                "or -d problem_type=multi_label_classification (each has a sigmoid of its own)"
+            )
+    return TextFolder(
+        folder, "text classifier", name, answers, tuple(notes), open_questions, must_answer
+    )
+
+
+def activation_of(config: Mapping[str, Any]) -> str:
+    """Return the function that a CrossEncoder of sentence-transformers ends in, "" without one."""
+    newer = config.get("sentence_transformers")
+    name = newer.get("activation_fn") if isinstance(newer, dict) else None
+    return str(name or config.get("sbert_ce_default_activation_function") or "").rpartition(".")[2]
+
+
+def tokens_of(folder: Path) -> int | None:
+    """Return after how many tokens the tokenizer of a folder cuts texts off, if it tells."""
+    length = read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # Where there is no limit, transformers writes a number with thirty digits.
+    return length if type(length) is int and 0 < length < 1_000_000 else None
 
 
 def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
@@ -156,7 +186,7 @@ def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
     sizes = (config.get(key) for key in SIZES)
     if size := next((x for x in sizes if type(x) is int and x > 0), None):
         answers["num_classes"] = size
-    limit = min(USUAL, positions(config) or USUAL)
+    limit = min(USUAL, positions(config) or USUAL, tokens_of(folder) or USUAL)
     open_questions = {"long_texts": OPEN}
     notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
     if sentences is None:
