@@ -159,6 +159,17 @@ def test_an_export_of_ultralytics_has_its_images_prepared_as_its_version_does(
         assert (likely["mean"], likely["std"]) == expected
 
 
+def test_an_export_of_ultralytics_for_another_task_is_refused(tmp_path: Path) -> None:
+    traced = torch.jit.trace(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 64, 64))
+    about = {**ABOUT, "version": "8.1.0", "task": "segment", "imgsz": [64, 64]}
+    torch.jit.save(traced, tmp_path / "x", {"config.txt": json.dumps(about)})
+    result = new(tmp_path, "made", "--weights", "x", "--defaults")
+    assert result.returncode == 1
+    assert "x cannot be served as it is: it is an export of Ultralytics for the task segment" in (
+        result.stderr
+    )
+
+
 def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:
     for more, mean in (
         ({}, [0.485, 0.456, 0.406]),

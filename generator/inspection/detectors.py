@@ -24,6 +24,7 @@ LIMITS = {
 }
 SCALED = {"min_size": "image_size", "max_size": "max_size"}
 NORMALISED = {"image_mean": "mean", "image_std": "std"}
+QUESTIONS = (*LIMITS.values(), *SCALED.values(), *NORMALISED.values(), "coco_eps")
 # What no question asks for, with where a network of torchvision has its own value.
 UNASKED = {
     "rpn_score_thresh": ("rpn", "score_thresh"),

@@ -118,6 +118,30 @@ def learner_command(path: Path) -> str:
     return f'python -c "{code}"' if is_plain else f"python -c {shlex.quote(code)}"
 
 
+def advice_on_export(texts: Mapping[str, str]) -> str:
+    """Return what to do with an export of Ultralytics that is no classifier; "" for any other.
+
+    Args:
+        texts: as for `preparation_in`.
+    """
+    about = said_in(texts)
+    kind = str(about.get("task", "classify"))
+    if kind == "classify" or not str(about.get("description", "")).startswith("Ultralytics "):
+        return ""
+    return (
+        f"it is an export of Ultralytics for the task {kind}, and what makes boxes, masks or "
+        "points of its outputs lies outside of it. No task of this template serves it; of a "
+        "classifier (a -cls.pt), the export is served"
+    )
+
+
+def said_in(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an export of Ultralytics says of itself, by name."""
+    about = {name: parsed(text) if text[:1] in "{[" else text for name, text in texts.items()}
+    config = about.pop("extra/config.txt", None)
+    return about | (config if isinstance(config, dict) else {})
+
+
 def preparation_in(
     texts: Mapping[str, str], shape: Sequence[int | None] | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -133,9 +157,7 @@ def preparation_in(
     Returns:
         Answers; and questions that people have to answer, as `Inspection.must_answer`.
     """
-    about = {name: parsed(text) if text[:1] in "{[" else text for name, text in texts.items()}
-    config = about.pop("extra/config.txt", None)
-    about |= config if isinstance(config, dict) else {}
+    about = said_in(texts)
     is_named = str(about.get("description", "")).startswith("Ultralytics ")
     is_old = about.keys() >= {"stride", "names"} and "description" not in about
     sides = about.get("imgsz", [*(shape or ())][2:])

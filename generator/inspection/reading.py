@@ -17,7 +17,13 @@ from typing import Any, BinaryIO
 from generator.inspection import onnx
 from generator.inspection.class_names import ClassNames, find_names, names_in_texts
 from generator.inspection.detectors import settings_in
-from generator.inspection.frameworks import SERVE, advice_on, learner_command, preparation_in
+from generator.inspection.frameworks import (
+    SERVE,
+    advice_on,
+    advice_on_export,
+    learner_command,
+    preparation_in,
+)
 from generator.inspection.modules import Module, module_of
 from generator.inspection.pickles import (
     MAX_BYTES,
@@ -633,6 +639,7 @@ def read_torchscript(archive: Archive) -> Reading:
         class_names=(*names_in_texts(texts), *find_names(root)),
         likely=likely,
         must_answer=must_answer,
+        advice=advice_on_export(texts),
     )
 
 
@@ -747,7 +754,7 @@ def read_onnx(path: Path) -> Reading:
         class_names=names_in_texts(model.metadata),
         likely=likely,
         must_answer=must_answer,
-        advice=advice_on_inputs(list(model.inputs)),
+        advice=advice_on_export(model.metadata) or advice_on_inputs(list(model.inputs)),
     )
 
 

@@ -153,6 +153,7 @@ def told_by_openmmlab(config: str) -> Training:
     images += [f"crop_size={size}" for size in sizes if size != "224"]
     resizes = re.findall(r"type='(Resize(?:Edge)?)',\s*(\w+)=(\([^)]*\)|\w+)", config)
     images += [f"{kind} {name}={value}" for kind, name, value in resizes if value not in SHORTER]
+    images += [f"img_scale={x}" for x in re.findall(r"\bimg_scale\s*=\s*(\([^)]*\))", config)]
     head = re.search(r"\bMultiLabel\w*Head\b", config)
     return Training(
         where="meta.cfg",
