@@ -27,9 +27,8 @@ ADAPTER = "adapter_config.json"
 HEAD = "model_head.pkl"  # of SetFit, beside the files of sentence-transformers
 SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers it returns
 OPEN = "no file tells what becomes of texts with more tokens"
-# What a CrossEncoder may end in, by its problem_type; the classes are the same after the first two.
-PLAIN = ("Identity", "Softmax")
-ENDS = {"multi_label_classification": ("Sigmoid", "Identity")}
+# What a CrossEncoder may end in: with either, the order of its classes is the same.
+PLAIN = ("", "Identity", "Softmax")
 USUAL = 512  # tokens, where a network takes more or does not say
 # What a project needs of a folder; checkpoints of training hold much else.
 NEEDED = re.compile(
@@ -138,16 +137,17 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
     if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
         notes.append("its id2label names no classes: a label file does, with --labels")
     must_answer: dict[str, str] = {}
-    if (end := activation_of(config)) and end not in ENDS.get(str(problem_type), PLAIN):
-        if end == "Sigmoid" and problem_type is None:
-            answers["problem_type"] = "multi_label_classification"
-            del open_questions["problem_type"]
-        else:
-            must_answer["problem_type"] = (
-                f"in {CONFIG} of problem_type={problem_type}, and that its scores go through "
-                f"{end}: -d problem_type=single_label_classification (classes exclude one another) "
-                "or -d problem_type=multi_label_classification (each has a sigmoid of its own)"
-            )
+    several = serving("text classifier")[0].decisive["problem_type"]
+    end = activation_of(config)
+    if end == "Sigmoid" and problem_type in (None, several):
+        answers["problem_type"] = several
+        open_questions.pop("problem_type", None)
+    elif end not in PLAIN:
+        must_answer["problem_type"] = (
+            f"in {CONFIG} of problem_type={problem_type}, and that its scores go through {end}: "
+            "-d problem_type=single_label_classification (classes exclude one another) or "
+            f"-d problem_type={several} (each has a sigmoid of its own)"
+        )
     return TextFolder(
         folder, "text classifier", name, answers, tuple(notes), open_questions, must_answer
     )
