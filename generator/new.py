@@ -204,6 +204,7 @@ def what_is_told(
     is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
     if known["architecture"] == "custom" and not is_built:
         raise UserError(own_network(found))
+    refuse_unanswered(found, answers, is_built=model is not None)
     likely = likely_of(found, known, destination)
     names = None
     chosen = tasks().get({**likely, **known}["task"])  # Copier refuses another
@@ -303,6 +304,23 @@ def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
             + f"; if images are prepared as usual, -d transforms={'|'.join(whole)}" * bool(whole),
         )
     )
+
+
+def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: bool) -> None:
+    """Raise UserError for a question whose usual answer would be against what the file tells.
+
+    Args:
+        found: What the file tells.
+        answers: Those of the user.
+        is_built: Whether a file of the user's builds the network: a detector with all that it is.
+    """
+    arch = catalogue.load().get(found.architecture or "")
+    if is_built and arch is not None and arch.detection:
+        return
+    for question, why in found.must_answer.items():
+        if question not in answers:
+            place = found.path if found.folder is None else found.folder.path
+            raise UserError(f"{place} tells {printable(why)}")
 
 
 def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import io
 import json
@@ -19,6 +20,7 @@ import torch
 import torchvision
 import yaml
 from PIL import Image
+from test_detector_arguments import saved as save_detector
 
 import forked
 import handwritten
@@ -857,6 +859,16 @@ def test_a_handler_that_builds_a_detector(service: Services) -> None:
         "coco_eps": False,
     }.items() <= answers_of(folder).items()
     assert "predictions will have the project's form" in printed
+
+
+def test_the_code_tells_how_a_detector_is_built_before_the_checkpoint(service: Services) -> None:
+    folder = service({"h.py": BY_HAND.replace("(1024, 4)", "(1024, 3)")})
+    args = argparse.Namespace(box_nms_thresh=0.7, box_detections_per_img=3, pretrained=False)
+    save_detector(folder / "weights.pth", args=args)
+    adopt(folder, "--defaults")
+    answers = answers_of(folder)
+    assert (answers["nms_threshold"], answers["max_detections"]) == (0.3, 100)
+    assert answers["coco_eps"] is False
 
 
 KEYPOINTS = """import io

@@ -109,19 +109,65 @@ def test_a_network_that_ends_in_a_sigmoid_tells_each_class_by_itself(tmp_path: P
     assert "its last layer is a Sigmoid" in found.evidence
 
 
-def test_an_export_of_ultralytics_has_its_images_prepared_as_it_says(tmp_path: Path) -> None:
+ABOUT = {"description": "Ultralytics YOLOv8n-cls", "stride": 1, "names": {"0": "a", "1": "b"}}
+AS_IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+SCALED_ALONE = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({**ABOUT, "version": "8.0.53", "task": "classify", "imgsz": [64, 64]}, SCALED_ALONE),
+        ({**ABOUT, "version": "8.3.40", "task": "classify", "imgsz": [64, 64]}, SCALED_ALONE),
+        ({**ABOUT, "version": "8.0.52", "task": "classify", "imgsz": [64, 64]}, AS_IMAGENET),
+        ({**ABOUT, "version": "8.0.40"}, AS_IMAGENET),  # which wrote no task yet
+        # YOLOv5, and Ultralytics 8.0.0.
+        ({"shape": [1, 3, 64, 64], "stride": 1, "names": {"0": "a", "1": "b"}}, AS_IMAGENET),
+        ({**ABOUT, "task": "classify", "imgsz": [64, 64]}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
+def test_an_export_of_ultralytics_has_its_images_prepared_as_its_version_does(
+    about: dict[str, object], expected: object, kind: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)
+        nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
     )
-    about = {"description": "Ultralytics YOLOv8n-cls", "task": "classify", "imgsz": [160, 160]}
-    traced = torch.jit.trace(network, torch.zeros(1, 3, 160, 160))
-    torch.jit.save(traced, tmp_path / "x.torchscript", {"config.txt": json.dumps(about)})
-    found = inspect_file(tmp_path / "x.torchscript")
-    known = answers_of(found, {}) | {"task": "image_classification"}
-    likely = likely_of(found, known, tmp_path / "made")
-    assert likely["mean"] == [0.0, 0.0, 0.0]
-    assert likely["std"] == [1.0, 1.0, 1.0]
-    assert (likely["image_size"], likely["resize_size"]) == (160, 160)
+    if "description" in about:
+        network.append(nn.Softmax(1))
+    if kind == "onnx":
+        images = (torch.zeros(2, 3, 64, 64),)
+        free = ({0: "batch"},)
+        torch.onnx.export(network.eval(), images, tmp_path / "x", dynamic_shapes=free)
+        model = onnx.load(tmp_path / "x")
+        texts = {name: str(x) for name, x in about.items() if name != "shape"}
+        onnx.helper.set_model_props(model, texts)
+        onnx.save(model, tmp_path / "x")
+    else:
+        traced = torch.jit.trace(network.eval(), torch.zeros(1, 3, 64, 64))
+        torch.jit.save(traced, tmp_path / "x", {"config.txt": json.dumps(about)})
+    result = ts_template("inspect", "x", "--json", cwd=tmp_path)
+    likely = json.loads(result.stdout)["likely"]
+    assert (likely["image_size"], likely["resize_size"]) == (64, 64)
+    if expected is None:
+        refused = new(tmp_path, "made", "--weights", "x", "--defaults")
+        assert refused.returncode == 1
+        assert "those before 8.0.53 normalise images as for ImageNet" in refused.stderr
+        assert not (tmp_path / "made").exists()
+    else:
+        assert (likely["mean"], likely["std"]) == expected
+
+
+def test_an_export_of_ultralytics_for_another_task_is_refused(tmp_path: Path) -> None:
+    traced = torch.jit.trace(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 64, 64))
+    about = {**ABOUT, "version": "8.1.0", "task": "segment", "imgsz": [64, 64]}
+    torch.jit.save(traced, tmp_path / "x", {"config.txt": json.dumps(about)})
+    result = new(tmp_path, "made", "--weights", "x", "--defaults")
+    assert result.returncode == 1
+    assert "x cannot be served as it is: it is an export of Ultralytics for the task segment" in (
+        result.stderr
+    )
 
 
 def test_the_scripts_of_deit_and_beit_name_their_mean(tmp_path: Path) -> None:
@@ -719,3 +765,52 @@ def test_what_archive_py_refuses_stays_to_be_fixed(tmp_path: Path) -> None:
     assert "-d architecture=squeezenet1_1" in result.stderr
     assert "Fix it there" in result.stderr
     assert (tmp_path / "p" / "weights" / "w.pth").is_file()
+
+
+SEGMENTER = """
+from torch import Tensor, nn
+
+class Network(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(8, classes, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.segmentation_head(self.encoder(images))
+
+def build_model(num_classes: int) -> nn.Module:
+    return Network(num_classes)
+"""
+SETTINGS = {"do_reduce_labels": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+@pytest.mark.parametrize("layout", ["lightning", "hub"])
+def test_how_a_segmenter_has_its_images_is_not_assumed_against_the_file(
+    layout: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model.py").write_text(SEGMENTER)
+    namespace: dict[str, object] = {}
+    exec(SEGMENTER, namespace)
+    torch.manual_seed(0)
+    state = namespace["build_model"](2).state_dict()  # type: ignore[operator]
+    if layout == "lightning":  # as in segmentation_models_pytorch's example
+        state = {f"model.{key}": x for key, x in state.items()}
+        state |= {"mean": torch.zeros(1, 3, 1, 1), "std": torch.ones(1, 3, 1, 1)}
+        torch.save({"pytorch-lightning_version": "2.0.0", "state_dict": state}, tmp_path / "x")
+        message = "x tells that mean and std normalise its images, it seems"
+    else:  # as SegFormer is there
+        (tmp_path / "x").mkdir()
+        save_file(state, tmp_path / "x" / "model.safetensors")
+        config = {"architectures": ["SegformerForSemanticSegmentation"]}
+        (tmp_path / "x" / "config.json").write_text(json.dumps(config))
+        (tmp_path / "x" / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
+        message = "do_reduce_labels=true, image_mean=[0.5, 0.5, 0.5], image_std="
+    words = ("made", "--weights", "x", "--model", "model.py", "--defaults")
+    result = new(tmp_path, *words)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert not (tmp_path / "made").exists()
+    answers = ("transforms=custom", "image_size=64", "mean=[0, 0, 0]", "std=[1, 1, 1]")
+    result = new(tmp_path, *words, *(word for x in answers for word in ("-d", x)))
+    assert result.returncode == 0, result.stderr

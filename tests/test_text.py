@@ -360,6 +360,49 @@ def test_inspect_and_new_read_a_folder(folders: Path, tmp_path: Path) -> None:
     assert bad == {"error": "the text is empty"}
 
 
+SIGMOID = "torch.nn.modules.activation.Sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("file", "entries", "expected"),
+    [
+        # As CrossEncoder writes them, now and before its version 4.
+        ("config.json", {"sentence_transformers": {"activation_fn": SIGMOID}}, "multi_label"),
+        ("config.json", {"sbert_ce_default_activation_function": SIGMOID}, "multi_label"),
+        (
+            "config.json",
+            {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+            None,
+        ),
+        (
+            "config.json",
+            {
+                "sbert_ce_default_activation_function": SIGMOID,
+                "problem_type": "single_label_classification",
+            },
+            "refused",
+        ),
+        ("tokenizer_config.json", {"model_max_length": 16}, 16),
+    ],
+)
+def test_what_the_files_tell_of_scores_and_tokens_is_taken(
+    file: str, entries: dict[str, Any], expected: Any, folders: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folders / "bert", tmp_path / "bert")
+    text_folders.change(tmp_path / "bert" / file, **entries)
+    answers = json.loads(ts_template("inspect", "bert", "--json", cwd=tmp_path).stdout)["answers"]
+    assert answers["max_tokens"] == (16 if expected == 16 else 64)
+    if expected == "refused":
+        result = ts_template("new", "made", "--weights", "bert", "--defaults", cwd=tmp_path)
+        assert result.returncode == 1
+        assert "its scores go through Sigmoid: -d problem_type=" in result.stderr
+        assert not (tmp_path / "made").exists()
+    else:
+        assert str(answers.get("problem_type")).startswith(
+            "multi_label" if expected == "multi_label" else "None"
+        )
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -226,6 +226,23 @@ print("\\n" + json.dumps(errors))
 """
 
 
+def test_a_folder_of_setfit_is_not_taken_for_an_embedding(bert: Path, tmp_path: Path) -> None:
+    folder = sentences(Path(shutil.copytree(bert, tmp_path / "setfit")), **MEAN)
+    (folder / "config_setfit.json").write_text('{"normalize_embeddings": false, "labels": null}')
+    (folder / "model_head.pkl").write_bytes(b"\x80\x04N.")
+    words = ("new", "made", "--weights", "setfit", "--defaults", "-d", "backend=eager")
+    refused = ts_template(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "setfit tells that it is SetFit's, which classifies texts" in refused.stderr
+    assert "without the classes: -d task=text_embedding" in refused.stderr
+    assert not (tmp_path / "made").exists()
+    found = json.loads(ts_template("inspect", "setfit", "--json", cwd=tmp_path).stdout)
+    assert "task" not in found["answers"]
+    assert "SetFit" in found["open_questions"]["task"]
+    made = ts_template(*words, "-d", "task=text_embedding", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+
+
 def test_what_is_more_than_pooling_is_refused_in_words(bert: Path, tmp_path: Path) -> None:
     render(tmp_path / "project", {**ANSWERS, "max_tokens": 40})
     folders = {edit: tmp_path / "folders" / edit.__name__ for edit in (*REFUSED, *OTHER_ANSWERS)}

@@ -239,6 +239,12 @@ def refuse_to_guess(reading: Reading) -> None:
         for name, advice in NEEDED.items()
         if name in findings.unknown and findings.answer(name) is None
     ]
+    if (inspection := reading.inspection) is not None:
+        lines += [
+            f"\n    {name}: {inspection.path} tells {printable(why)}"
+            for name, why in inspection.must_answer.items()
+            if findings.answer(name) is None and findings.answer("architecture") != "custom"
+        ]
     if lines:
         raise UserError(
             f"{reading.service.handler_name} and the files beside it do not tell all, and "

@@ -17,7 +17,7 @@ from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
 from generator.adopt.networks import LOGITS, Maker, Network, find_network, is_network
 from generator.errors import UserError
-from generator.inspection import Inspection, inspect_file
+from generator.inspection import Inspection, detectors, inspect_file
 from generator.inspection.class_names import agreed
 from generator.inspection.reading import GRAPHS, read
 from generator.labels import LabelError, inspect_labels
@@ -604,6 +604,9 @@ def add_checkpoint(reading: Reading, place: str) -> None:
                 answers["weights"] = "wrapped" if inner else "state_dict"
             if inner:
                 answers["state_dict_prefix"] = inner
+    if network is not None and network.architecture and inspection.training.detector:
+        # The code builds the detector, whatever it was built with in training.
+        answers = {name: x for name, x in answers.items() if name not in detectors.QUESTIONS}
     for name, answer in answers.items():
         if name not in ("task", "architecture", "num_classes", "transforms", "resize_mode"):
             is_open = name in inspection.open_questions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import catalogue, facts
-from generator.inspection import hub
+from generator.inspection import detectors, hub
 from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
 from generator.inspection.class_names import ClassNames, with_background
 from generator.inspection.heads import Described
@@ -104,6 +105,8 @@ class Inspection:
         hub: what lies beside weights of transformers.
         folder: of transformers, with a network for texts; it is served as a whole.
         traced_size: in pixels, of the square images that it was traced with; it may take others.
+        must_answer: questions whose usual answer would be against what the file tells, each with
+            what that is, and the options to choose from.
         precision: how many tensors have each dtype.
         parameters: how many numbers are trained.
         nearest: for a network that is not known, those of torchvision that have most in common.
@@ -162,6 +165,7 @@ class Inspection:
     hub: Hub | None = None
     folder: TextFolder | None = None
     traced_size: int | None = None
+    must_answer: Mapping[str, str] = field(default_factory=dict)
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -196,6 +200,9 @@ def inspect_file(path: Path) -> Inspection:
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     advice = reading.advice or advice_on_graph(inspection, reading)
     beside_it = None if inspection.architecture else hub.hub_of(path)
+    if beside_it is None:
+        doubts = doubts_on_images(inspection, reading)
+        inspection = replace(inspection, must_answer={**doubts, **inspection.must_answer})
     if beside_it is not None:
         answers |= beside_it.answers
         answers = {name: x for name, x in answers.items() if name != "task" or x in tasks()}
@@ -217,7 +224,10 @@ def inspect_file(path: Path) -> Inspection:
         layouts=tuple(map(printable, reading.layouts)),
         advice="\n".join(map(printable, advice.split("\n"))),
         answers=answers,
-        open_questions={name: printable(why) for name, why in open_questions.items()},
+        open_questions={
+            name: printable(why)
+            for name, why in {**open_questions, **inspection.must_answer}.items()
+        },
     )
 
 
@@ -242,8 +252,11 @@ def network_for_texts(folder: TextFolder) -> Inspection:
         nearest=(),
         notes=tuple(map(printable, folder.notes)),
         likely={},
-        answers={"task": task.value, **folder.answers},
-        open_questions=dict(folder.open_questions),
+        answers={"task": task.value, **folder.answers}
+        if "task" not in folder.must_answer
+        else dict(folder.answers),
+        open_questions={**folder.open_questions, **folder.must_answer},
+        must_answer=folder.must_answer,
         folder=folder,
     )
 
@@ -298,6 +311,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
     if match.others and reading.training.network in names:  # which the training tells
         match = replace(match, name=reading.training.network, others=())
     differences = [*match.differences, *normalising(reading, key, match)]
+    told, must_answer, told_notes = told_of_detector(reading, match)
     places = [
         Place(k, m.prefix, m.name or (m.timm[0] if len(m.timm) == 1 else None), copied(k, m.prefix))
         for k, m in found
@@ -313,7 +327,8 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         prefix=match.prefix,
         architecture=match.name,
         others=match.others,
-        told=match.told,
+        told=told,
+        must_answer={**reading.must_answer, **must_answer},
         timm=match.timm,
         classes=match.head.classes or classes_of(reading),
         channels=match.channels or channels_of(reading),
@@ -334,9 +349,69 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         nearest=(),
         objects=tuple(reading.objects),
         unreadable=printable(reading.unreadable),
-        notes=(*reading.notes, *notes_on(reading, match, key), *beside(reading, key, match)),
+        notes=(
+            *reading.notes,
+            *notes_on(reading, match, key),
+            *beside(reading, key, match),
+            *told_notes,
+        ),
         likely=dict(reading.likely),
     )
+
+
+def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]:
+    """Return what tells how images are prepared, and is not read, for people to answer."""
+    if reading.training.script or reading.kind in GRAPHS:
+        return {}
+    if settings := hub.images_of(inspection.path):
+        return {
+            "transforms": f"in {hub.PROCESSOR} beside it how its images are prepared, which is not "
+            f"read for such a network ({settings}); name what is the same: {CUSTOM}"
+        }
+    statistics = [
+        name
+        for name, tensor in reading.states[inspection.places[0].key].items()
+        if STATISTICS.fullmatch(name) and math.prod(tensor.shape) in COLOR_MODES
+    ]
+    if not statistics or (inspection.architecture and not inspection.differences):
+        return {}
+    return {
+        "transforms": f"that {' and '.join(statistics)} normalise its images, it seems, and their "
+        f"numbers are not read. Name them: {CUSTOM}; where the code of the network has them, "
+        "-d mean='[0, 0, 0]' -d std='[1, 1, 1]'"
+    }
+
+
+CUSTOM = (
+    "-d transforms=custom -d image_size=PIXELS -d resize_mode=stretch -d mean='[R, G, B]' "
+    "-d std='[R, G, B]'"
+)
+
+
+def told_of_detector(
+    reading: Reading, match: Match
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return answers on a detector, what people have to answer, and notes."""
+    told = dict(match.told)
+    arch = catalogue.load().get(match.name or "")
+    if arch is None or not arch.detection or not reading.training.detector:
+        has_size = arch is not None and arch.detection and reading.training.tells_transforms
+        if not has_size or "transforms" in told:
+            return told, {}, []
+    found, unclear = detectors.answers_to(str(match.name), reading.training)
+    if "transforms" in told:  # a pickled network, which shows all but the scores
+        unclear.pop("architecture", None)
+        unclear.pop("transforms", None)
+        found = {name: x for name, x in found.items() if name in detectors.LIMITS.values()}
+    found = {name: x for name, x in found.items() if name not in told}
+    unclear = {name: why for name, why in unclear.items() if name not in told}
+    if match.others:  # told of what is chosen later
+        for name, value in found.items():
+            unclear.setdefault(name, f"{name} is {value}: -d {shlex.quote(f'{name}={value}')}")
+        found = {}
+    shown = ", ".join(f"{name} {value}" for name, value in found.items())
+    notes = [f"the arguments of its detector tell {shown}"] if found else []
+    return told | found, unclear, notes
 
 
 def timm_name(reading: Reading, place: str, match: Match) -> str:
@@ -408,6 +483,7 @@ def unknown(path: Path, reading: Reading) -> Inspection:
         channels=channels_of(reading),
         image_size=size_of(reading),
         traced_size=traced_size_of(reading),
+        must_answer=reading.must_answer,
         head=None,
         head_units=None,
         head_layers={},

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from generator.inspection.class_names import parsed
 from generator.inspection.pickles import Tensor
 from generator.inspection.training import openmmlab_config
+from generator.source import IMAGENET_MEAN, IMAGENET_STD
 from generator.tasks import tasks
 
 # What fastai puts in place of a network's last layers: a pooling, a normalisation, ..., a matrix.
@@ -29,6 +30,8 @@ NORMS = re.compile(r"(^|\.)(weight_[gv]|parametrizations\..+)")
 OBSERVER = re.compile(r"(^|\.)(fake_quant_enabled|observer_enabled)")
 # Training without labels, as MoCo's and BYOL's: two networks that learn from each other.
 UNLABELLED = re.compile(r"(^|\.)(encoder_[qk]|(base|momentum)_encoder|(online|target)_encoder)\.")
+# The version of Ultralytics since which its classifiers get bytes over 255 (its #1368).
+SCALED_ALONE = (8, 0, 53)
 ADAPTER = re.compile(r"(^|\.)lora_[AB]\.")
 # In OpenMMLab's configurations: strides are elsewhere than in torchvision's ResNets.
 CAFFE = re.compile(r"""\bstyle['"]?\s*[=:]\s*['"]caffe['"]""")
@@ -115,34 +118,75 @@ def learner_command(path: Path) -> str:
     return f'python -c "{code}"' if is_plain else f"python -c {shlex.quote(code)}"
 
 
-def preparation_in(texts: Mapping[str, str]) -> dict[str, Any]:
+def advice_on_export(texts: Mapping[str, str]) -> str:
+    """Return what to do with an export of Ultralytics that is no classifier; "" for any other.
+
+    Args:
+        texts: as for `preparation_in`.
+    """
+    about = said_in(texts)
+    kind = str(about.get("task", "classify"))
+    if kind == "classify" or not str(about.get("description", "")).startswith("Ultralytics "):
+        return ""
+    return (
+        f"it is an export of Ultralytics for the task {kind}, and what makes boxes, masks or "
+        "points of its outputs lies outside of it. No task of this template serves it; of a "
+        "classifier (a -cls.pt), the export is served"
+    )
+
+
+def said_in(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an export of Ultralytics says of itself, by name."""
+    about = {name: parsed(text) if text[:1] in "{[" else text for name, text in texts.items()}
+    config = about.pop("extra/config.txt", None)
+    return about | (config if isinstance(config, dict) else {})
+
+
+def preparation_in(
+    texts: Mapping[str, str], shape: Sequence[int | None] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return how Ultralytics prepares images for an export of its classifiers; else nothing.
+
+    Up to 8.0.52, and in YOLOv5, it normalised them as for ImageNet. Versions before 8.0.35 wrote no
+    more than YOLOv5 does: strides and names.
 
     Args:
         texts: what the export says of itself: the files added to TorchScript, ONNX's metadata.
+        shape: of the batch of images that it was exported with.
+
+    Returns:
+        Answers; and questions that people have to answer, as `Inspection.must_answer`.
     """
-    about = {name: parsed(text) if text[:1] in "{[" else text for name, text in texts.items()}
-    config = about.get("extra/config.txt")
-    about |= config if isinstance(config, dict) else {}
-    size = about.get("imgsz")
+    about = said_in(texts)
+    is_named = str(about.get("description", "")).startswith("Ultralytics ")
+    is_old = about.keys() >= {"stride", "names"} and "description" not in about
+    sides = about.get("imgsz", [*(shape or ())][2:])
     if (
-        not str(about.get("description", "")).startswith("Ultralytics ")
-        or about.get("task") != "classify"
-        or not isinstance(size, list)
-        or len(size) != 2
-        or type(size[0]) is not int
-        or size[0] != size[1]
+        not (is_named or is_old)
+        or about.get("task", "classify") != "classify"
+        or not isinstance(sides, list)
+        or len(sides) != 2
+        or type(sides[0]) is not int
+        or sides[0] != sides[1]
     ):
-        return {}
-    return {
-        "model_output": "probabilities",
+        return {}, {}
+    answers: dict[str, Any] = {"model_output": "probabilities"} if is_named else {}
+    answers |= {
         "transforms": "custom",
-        "image_size": size[0],
-        "resize_size": size[0],
-        "mean": [0.0, 0.0, 0.0],
-        "std": [1.0, 1.0, 1.0],
+        "image_size": sides[0],
+        "resize_size": sides[0],
         "interpolation": "bilinear",
     }
+    version = re.match(r"(\d+)\.(\d+)\.(\d+)", str(about.get("version", "0.0.0" * is_old)))
+    if version is None:
+        return answers, {
+            "mean": "that it is of Ultralytics, and not of which version: those before 8.0.53 "
+            f"normalise images as for ImageNet (-d mean='{[*IMAGENET_MEAN]}' "
+            f"-d std='{[*IMAGENET_STD]}'), later ones not (-d mean='[0, 0, 0]' -d std='[1, 1, 1]')"
+        }
+    is_scaled = tuple(map(int, version.groups())) >= SCALED_ALONE
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if is_scaled else (IMAGENET_MEAN, IMAGENET_STD)
+    return answers | {"mean": [*mean], "std": [*std]}, {}
 
 
 def without_labels() -> str:

@@ -29,6 +29,9 @@ from generator.inspection.training import (
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+# Settings of a preprocessor that are shown, each up to so many characters.
+SHOWN = re.compile(r"do_|size$|crop_size$|image_(mean|std)$|resample$")
+MAX_SHOWN = 60
 MAX_BYTES = 2_000_000  # of a config; a thousand classes take 60 KB
 
 CLASSIFIER = re.compile(r"(?!TimmWrapper)(\w+)ForImageClassification(WithTeacher)?")
@@ -153,6 +156,13 @@ def names_beside(weights: Path) -> tuple[ClassNames, ...]:
         for one in found
         if one.names != tuple(f"LABEL_{number}" for number in range(len(one.names)))
     )
+
+
+def images_of(weights: Path) -> str:
+    """Return how images are prepared, as the file beside weights has it, for people; "" without."""
+    found = read_json(weights.with_name(PROCESSOR)) if weights.name in WEIGHTS else {}
+    shown = {name: x for name, x in found.items() if SHOWN.match(name) and x is not None}
+    return ", ".join(f"{name}={json.dumps(x)}"[:MAX_SHOWN] for name, x in sorted(shown.items()))
 
 
 def hub_of(weights: Path) -> Hub | None:

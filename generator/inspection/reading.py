@@ -16,7 +16,14 @@ from typing import Any, BinaryIO
 
 from generator.inspection import onnx
 from generator.inspection.class_names import ClassNames, find_names, names_in_texts
-from generator.inspection.frameworks import SERVE, advice_on, learner_command, preparation_in
+from generator.inspection.detectors import settings_in
+from generator.inspection.frameworks import (
+    SERVE,
+    advice_on,
+    advice_on_export,
+    learner_command,
+    preparation_in,
+)
 from generator.inspection.modules import Module, module_of
 from generator.inspection.pickles import (
     MAX_BYTES,
@@ -89,6 +96,7 @@ class Reading:
             `generator.layouts`.
         saved: the state_dicts as they are in the file.
         likely: answers that are likely, from what its framework says of itself.
+        must_answer: as `Inspection` has it.
         advice: how to export weights with which only their framework can compute; else "".
     """
 
@@ -109,6 +117,7 @@ class Reading:
     saved: dict[str, State] = field(default_factory=dict)
     advice: str = ""
     likely: dict[str, Any] = field(default_factory=dict)
+    must_answer: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path) -> Reading:
@@ -381,11 +390,17 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         unreadable=machine.unreadable,
         is_bare=isinstance(content, dict) and "" in states and not beside,
         modules={place: modules_of(root) for place, root in pickled_networks(content).items()},
-        training=told_by(content),
+        training=training_of(content),
         notes=notes,
         advice=advice_on(path, states, machine.names, content),
         class_names=find_names(content),
     )
+
+
+def training_of(content: Any) -> Training:
+    """Return what a checkpoint tells of its training, whatever its network turns out to be."""
+    detector = settings_in(content) if isinstance(content, dict) else {}
+    return replace(told_by(content), detector=detector)
 
 
 def pickled_networks(content: Any, place: str = "") -> dict[str, Inert]:
@@ -614,6 +629,7 @@ def read_torchscript(archive: Archive) -> Reading:
         listed = Machine().run(io.BytesIO(archive.read("constants.pkl", MAX_BYTES)))
         tensors = [x for x in listed if isinstance(x, Tensor)] if isinstance(listed, tuple) else []
         constants = {f"constant {number}": x for number, x in enumerate(tensors)}
+    likely, must_answer = preparation_in(texts, input_shape)
     return Reading(
         "torchscript",
         {"": state},
@@ -622,7 +638,9 @@ def read_torchscript(archive: Archive) -> Reading:
         input_shape=input_shape,
         notes=notes,
         class_names=(*names_in_texts(texts), *find_names(root)),
-        likely=preparation_in(texts),
+        likely=likely,
+        must_answer=must_answer,
+        advice=advice_on_export(texts),
     )
 
 
@@ -725,16 +743,19 @@ def read_onnx(path: Path) -> Reading:
                 "both into one folder"
             )
         notes.append(f"its weights lie in {beside.name}: keep the two files together")
+    input_shape = next(iter(model.inputs.values())) if len(model.inputs) == 1 else None
+    likely, must_answer = preparation_in(model.metadata, input_shape)
     return Reading(
         "onnx",
         {"": model.weights},
         what=model.producer,
-        input_shape=next(iter(model.inputs.values())) if len(model.inputs) == 1 else None,
+        input_shape=input_shape,
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
         class_names=names_in_texts(model.metadata),
-        likely=preparation_in(model.metadata),
-        advice=advice_on_inputs(list(model.inputs)),
+        likely=likely,
+        must_answer=must_answer,
+        advice=advice_on_export(model.metadata) or advice_on_inputs(list(model.inputs)),
     )
 
 

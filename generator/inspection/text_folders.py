@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from generator.inspection.hub import CONFIG, WEIGHTS, read_json
 from generator.inspection.refusals import RefusedFileError
 from generator.shared.sentences import MODULES, SentenceError, Sentences, read_sentences
+from generator.tasks import serving
 
 CLASS = re.compile(r"\w+ForSequenceClassification")
 ENCODER = re.compile(r"\w+Model")
@@ -23,8 +24,11 @@ PREPROCESSOR = "preprocessor_config.json"  # of images or sounds
 SHARDS = tuple(f"{name}.index.json" for name in WEIGHTS)
 TOKENIZER = "tokenizer.json"
 ADAPTER = "adapter_config.json"
+HEAD = "model_head.pkl"  # of SetFit, beside the files of sentence-transformers
 SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers it returns
 OPEN = "no file tells what becomes of texts with more tokens"
+# What a CrossEncoder may end in: with either, the order of its classes is the same.
+PLAIN = ("", "Identity", "Softmax")
 USUAL = 512  # tokens, where a network takes more or does not say
 # What a project needs of a folder; checkpoints of training hold much else.
 NEEDED = re.compile(
@@ -44,6 +48,7 @@ class TextFolder:
         answers: that follow.
         notes: what else people should know.
         open_questions: the questions that it cannot answer, each with why.
+        must_answer: as `Inspection` has it.
     """
 
     path: Path
@@ -52,6 +57,7 @@ class TextFolder:
     answers: Mapping[str, Any]
     notes: tuple[str, ...]
     open_questions: Mapping[str, str]
+    must_answer: Mapping[str, str] = field(default_factory=dict)
 
 
 def text_folder(path: Path) -> TextFolder | None:
@@ -118,7 +124,7 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
         "architecture": "huggingface",
         "weights": "huggingface",
         "num_classes": count,
-        "max_tokens": min(USUAL, positions(config) or USUAL),
+        "max_tokens": min(USUAL, positions(config) or USUAL, tokens_of(folder) or USUAL),
     }
     open_questions = {"long_texts": OPEN}
     if isinstance(problem_type, str):
@@ -130,7 +136,35 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
     notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
     if not isinstance(classes, dict) or classes == {str(i): f"LABEL_{i}" for i in range(count)}:
         notes.append("its id2label names no classes: a label file does, with --labels")
-    return TextFolder(folder, "text classifier", name, answers, tuple(notes), open_questions)
+    must_answer: dict[str, str] = {}
+    several = serving("text classifier")[0].decisive["problem_type"]
+    end = activation_of(config)
+    if end == "Sigmoid" and problem_type in (None, several):
+        answers["problem_type"] = several
+        open_questions.pop("problem_type", None)
+    elif end not in PLAIN:
+        must_answer["problem_type"] = (
+            f"in {CONFIG} of problem_type={problem_type}, and that its scores go through {end}: "
+            "-d problem_type=single_label_classification (classes exclude one another) or "
+            f"-d problem_type={several} (each has a sigmoid of its own)"
+        )
+    return TextFolder(
+        folder, "text classifier", name, answers, tuple(notes), open_questions, must_answer
+    )
+
+
+def activation_of(config: Mapping[str, Any]) -> str:
+    """Return the function that a CrossEncoder of sentence-transformers ends in, "" without one."""
+    newer = config.get("sentence_transformers")
+    name = newer.get("activation_fn") if isinstance(newer, dict) else None
+    return str(name or config.get("sbert_ce_default_activation_function") or "").rpartition(".")[2]
+
+
+def tokens_of(folder: Path) -> int | None:
+    """Return after how many tokens the tokenizer of a folder cuts texts off, if it tells."""
+    length = read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # Where there is no limit, transformers writes a number with thirty digits.
+    return length if type(length) is int and 0 < length < 1_000_000 else None
 
 
 def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
@@ -152,7 +186,7 @@ def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
     sizes = (config.get(key) for key in SIZES)
     if size := next((x for x in sizes if type(x) is int and x > 0), None):
         answers["num_classes"] = size
-    limit = min(USUAL, positions(config) or USUAL)
+    limit = min(USUAL, positions(config) or USUAL, tokens_of(folder) or USUAL)
     open_questions = {"long_texts": OPEN}
     notes = [f"config.json tells that it is transformers' {name}", *note_on_tokens(config)]
     if sentences is None:
@@ -163,7 +197,23 @@ def encoder(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder:
         answers |= {"pooling": sentences.pooling, "l2_normalize": sentences.l2_normalize}
         notes += notes_on(sentences)
     answers["max_tokens"] = min(limit, positions(config) or limit)
-    return TextFolder(folder, "text encoder", name, answers, tuple(notes), open_questions)
+    return TextFolder(
+        folder, "text encoder", name, answers, tuple(notes), open_questions, doubts_on(folder)
+    )
+
+
+def doubts_on(folder: Path) -> dict[str, str]:
+    """Return that what a folder is for is more than embeddings, if it is."""
+    (task,) = serving("text encoder")
+    if not (folder / HEAD).is_file():
+        return {}
+    return {
+        "task": f"that it is SetFit's, which classifies texts: {HEAD} makes classes of embeddings, "
+        "and is a pickle of scikit-learn or of a module, which is not read, as that would run code "
+        "in it. No task of this template serves it. For the embeddings without the classes: "
+        f"-d task={task.value}; for the classes, train a classifier of transformers "
+        "(AutoModelForSequenceClassification)"
+    }
 
 
 def notes_on(sentences: Sentences) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from generator.inspection.composed import (
@@ -125,6 +125,7 @@ class Training:
         head: the class of its last layers, if that tells several classes of an image.
         of_network: settings of the network that no weights show and no answer has, for people.
         of_images: likewise, of how images are prepared.
+        detector: arguments that torchvision's detectors are built with, by their place.
         resize_mode: "crop" or "stretch", if a transform in it shows that; else "".
         unread: settings of how images are prepared whose values are not understood.
         labels: settings that may tell whether the classes of an image exclude one another: what the
@@ -143,6 +144,7 @@ class Training:
     head: str = ""
     of_network: str = ""
     of_images: str = ""
+    detector: Mapping[str, Any] = field(default_factory=dict)
     resize_mode: str = ""
     unread: tuple[Unread, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
@@ -314,6 +316,7 @@ def told_by_openmmlab(config: str) -> Training:
     images += [f"crop_size={size}" for size in sizes if size != "224"]
     resizes = re.findall(r"type='(Resize(?:Edge)?)',\s*(\w+)=(\([^)]*\)|\w+)", config)
     images += [f"{kind} {name}={value}" for kind, name, value in resizes if value not in SHORTER]
+    images += [f"img_scale={x}" for x in re.findall(r"\bimg_scale\s*=\s*(\([^)]*\))", config)]
     head = re.search(r"\bMultiLabel\w*Head\b", config)
     return Training(
         where="meta.cfg",

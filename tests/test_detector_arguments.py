@@ -1,0 +1,161 @@
+"""What a checkpoint tells of how its detector was built: an answer, or refused with the options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+import yaml
+
+from conftest import ts_template
+from inspected import hollow
+
+BACKBONE = "ResNet50_Weights.IMAGENET1K_V1"
+# As torchvision's references/detection/train.py keeps them, in its version of 2022 and after it.
+SCRIPT = {
+    "model": "fasterrcnn_resnet50_fpn",
+    "aspect_ratio_group_factor": 3,
+    "lr_steps": [16, 22],
+    "test_only": False,
+    "trainable_backbone_layers": None,
+    "rpn_score_thresh": None,
+    "weights": None,
+    "weights_backbone": BACKBONE,
+}
+COCO = "FasterRCNN_ResNet50_FPN_Weights.COCO_V1"
+
+
+def saved(path: Path, network: str = "fasterrcnn_resnet50_fpn", **content: Any) -> Path:
+    """Write a detector as it is after weights of its backbone: with frozen normalisations."""
+    with torch.device("meta"):
+        builder = getattr(torchvision.models.detection, network)
+        state = hollow(builder(num_classes=3, weights_backbone=None)).state_dict()
+    state = {key: x for key, x in state.items() if not key.endswith("num_batches_tracked")}
+    torch.save({"model": state, **content}, path)
+    return path
+
+
+def inspected(path: Path) -> Any:
+    """Return what `ts-template inspect` finds."""
+    result = ts_template("inspect", path.name, "--json", cwd=path.parent)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def new(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `ts-template new` without asking."""
+    words = ("made", "--weights", path.name, "--defaults", "-d", "backend=eager", *words)
+    return ts_template("new", *words, cwd=path.parent)
+
+
+@pytest.mark.parametrize(
+    ("settings", "eps"),
+    [
+        ({"weights": COCO}, True),
+        ({"weights": COCO, "test_only": True}, True),
+        ({"weights": "DEFAULT", "weights_backbone": None}, True),
+        ({}, False),  # from its backbone's weights alone
+        ({"weights": "", "rpn_score_thresh": 0.0}, False),
+    ],
+)
+def test_the_reference_training_tells_the_eps(
+    settings: dict[str, Any], eps: bool, tmp_path: Path
+) -> None:
+    args = argparse.Namespace(**{**SCRIPT, **settings})
+    found = inspected(saved(tmp_path / "x.pth", args=args, epoch=25))
+    assert found["answers"]["coco_eps"] is eps
+    assert "coco_eps" not in found["open_questions"]
+
+
+def test_the_eps_of_older_trainings_is_asked(tmp_path: Path) -> None:
+    of_old = {key: x for key, x in SCRIPT.items() if not key.startswith("weights")}
+    args = argparse.Namespace(**of_old, pretrained=True)
+    assert inspected(saved(tmp_path / "x.pth", args=args))["answers"]["coco_eps"] is True
+    for content in (
+        # Before torchvision 0.9, frozen normalisations had eps=0 whatever the weights.
+        {"args": argparse.Namespace(**of_old, pretrained=False)},
+        {"hyper_parameters": {"pretrained": True, "num_classes": 3}},
+        {"hyper_parameters": {"model": {"weights": "runs/7/best.pth"}}},
+    ):
+        result = new(saved(tmp_path / "x.pth", **content))
+        assert result.returncode == 1
+        assert "does not show whether the network was built with torchvision's COCO" in (
+            result.stderr
+        )
+        assert "-d coco_eps=true if it was, else -d coco_eps=false" in result.stderr
+        assert not (tmp_path / "made").exists()
+
+
+def test_arguments_of_the_network_are_answers(tmp_path: Path) -> None:
+    settings = {"min_size": [480, 512], "max_size": 700, "box_nms_thresh": 0.3}
+    settings |= {"box_score_thresh": 0.2, "box_detections_per_img": 7}
+    settings |= {"rpn_nms_thresh": 0.7, "trainable_backbone_layers": 5}
+    content = {"cfg": {"model": {"kwargs": settings}}, "lr": 0.1}
+    found = inspected(saved(tmp_path / "x.ckpt", hyper_parameters=content))
+    expected = {
+        "transforms": "custom",
+        "image_size": 512,
+        "max_size": 700,
+        "nms_threshold": 0.3,
+        "score_threshold": 0.2,
+        "max_detections": 7,
+    }
+    assert expected.items() <= found["answers"].items()
+    assert found["answers"]["mean"] == [0.485, 0.456, 0.406]
+    own = {"min_size": 800, "max_size": 1333, "image_mean": None}
+    found = inspected(saved(tmp_path / "x.ckpt", hyper_parameters=own))
+    assert found["answers"]["transforms"] == "pretrained"
+
+
+def test_a_service_scales_images_as_the_arguments_say(tmp_path: Path) -> None:
+    settings = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    settings |= {"detections_per_img": 9, "score_thresh": 0.1}
+    torch.manual_seed(0)
+    network = torchvision.models.detection.ssdlite320_mobilenet_v3_large(
+        num_classes=3, weights_backbone=None
+    )
+    torch.save({"model": network.state_dict(), "hparams": settings}, tmp_path / "x.pth")
+    new(tmp_path / "x.pth")  # whose archive.py refuses, as untrained weights find nothing
+    answers = yaml.safe_load((tmp_path / "made" / ".copier-answers.yml").read_text())
+    assert answers["score_threshold"] == 0.1
+    model = (tmp_path / "made" / "service" / "model.py").read_text()
+    assert "image_mean=[0.5, 0.5, 0.5]" in model
+    assert "image_std=[0.25, 0.25, 0.25]" in model
+    assert "detections_per_img=9" in model
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "option"),
+    [
+        ({"rpn_score_thresh": 0.05}, "args.rpn_score_thresh=0.05, which no", "--model FILE"),
+        ({"anchor_sizes": ((16,), (32,))}, "args.anchor_sizes=((16,), (32,))", "--model FILE"),
+        ({"box_nms_thresh": "0.3"}, "args.box_nms_thresh='0.3'", "-d nms_threshold=N"),
+        ({"min_size": 512.5}, "args.min_size=512.5", "-d transforms=pretrained"),
+        ({"img_size": 512}, "images of 512 pixels, which may be", "-d transforms=pretrained"),
+        ({"mean": [0.5] * 3, "std": [0.5] * 3}, "a mean of [0.5, 0.5, 0.5]", "-d transforms="),
+    ],
+)
+def test_arguments_without_an_answer_are_refused(
+    settings: dict[str, Any], message: str, option: str, tmp_path: Path
+) -> None:
+    args = argparse.Namespace(**{**SCRIPT, **settings})
+    result = new(saved(tmp_path / "x.pth", args=args))
+    assert result.returncode == 1
+    assert f"x.pth tells {message}" in result.stderr
+    assert option in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_what_holds_for_several_networks_is_named_again(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "x.pth", "fasterrcnn_mobilenet_v3_large_fpn", hparams={"box_nms_thresh": 0.3}
+    )
+    result = new(path, "-d", "architecture=fasterrcnn_mobilenet_v3_large_fpn")
+    assert result.returncode == 1
+    assert "nms_threshold is 0.3: -d nms_threshold=0.3" in result.stderr
