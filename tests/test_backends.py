@@ -64,6 +64,17 @@ def test_int8_wants_images(copy_project: Callable[..., Project]) -> None:
     assert not list((project.path / "model-store").iterdir())
 
 
+def test_labels_are_read_before_the_conversion_which_takes_longest(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(**NETWORK, backend="onnxruntime", label_format="list")
+    build_and_save(project)
+    (project.path / "labels.json").unlink()
+    result = project.run("archive.py")
+    refused(result, "labels.json")
+    assert "labels" in result.stdout and "conversion" not in result.stdout
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_damaged_image_is_named(copy_project: Callable[..., Project], precision: str) -> None:
     project = copy_project(backend="onnxruntime", precision=precision, **NETWORK)

@@ -46,7 +46,7 @@ from tools.project import (
 from tools.samples import NOT_AN_IMAGE, sample_images
 from tools.trial import examine
 
-STEPS = ("weights", "conversion", "labels", "archive", "trial")
+STEPS = ("weights", "labels", "conversion", "archive", "trial")
 WIDTH = max(map(len, STEPS))
 EXAMPLES = ROOT / "pictures"  # images like those that the service will get
 MAX_LABEL_LENGTH = 200  # characters
@@ -191,15 +191,15 @@ def build(
             raise ProjectError(f"there is no file {weights}")
         trained = Path(folder, "trained.pth")
         done(prepare_weights(weights, trained))
-        step("conversion", CONVERSION)
-        found = find_examples(examples)
-        done(convert(trained, stage / SERVED_NAME, found))
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
         refuse_long_labels(names, labels)
         done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
         for note in notes:
             done(note)
+        step("conversion", CONVERSION)
+        found = find_examples(examples)
+        done(convert(trained, stage / SERVED_NAME, found))
         step("archive", f"torch-model-archiver --archive-format {archive_format}")
         (stage / "index_to_name.json").write_text(
             json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=0), encoding="utf-8"

@@ -63,7 +63,7 @@ def main() -> int:
         type=Path,
         metavar="FOLDER",
         default=LABELS,
-        help="default: LABELS in tools/labels.py",
+        help=f"default: {LABELS}",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", default=MODEL_STORE, help="default: model-store"

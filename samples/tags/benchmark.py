@@ -47,12 +47,11 @@ def main() -> int:
     if options.profile and options.url:
         parser.error("--profile measures the archive of this project; leave out --url")
     images = [path.read_bytes() for path in options.images]
-    if options.profile:
-        check_archive()
-        show_profile(images, options.seconds, options.json)
-        return 0
     if not options.url:
         check_archive()
+    if options.profile:
+        show_profile(images, options.seconds, options.json)
+        return 0
     rows = []
     with contextlib.nullcontext(options.url) if options.url else serving(MODEL_STORE) as url:
         if not options.json:

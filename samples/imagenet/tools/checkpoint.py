@@ -49,7 +49,10 @@ def prepare_weights(source: Path, target: Path) -> str:
         reason = explain_mismatch(own, saved)
         if "Run: " not in reason:
             command = shlex.join(["ts-template", "inspect", str(source.resolve())])
-            reason += f"\nWhat the file is, and whether it can be converted, tells: {command}"
+            reason += (
+                "\nWhat the file is, and whether it can be converted, tells, in a clone of the "
+                f"template: {command}"
+            )
         raise ProjectError(f"{source} does not fit the network.\n{reason}") from None
     torch.save(network.state_dict(), target)
     count = sum(parameter.numel() for parameter in network.parameters())

@@ -20,7 +20,7 @@ LAST_LAYER = "fc."
 FREE = (LAST_LAYER,)  # what may differ, or be missing
 OWN_HEAD = (
     "\nWith other layers, or another activation than ReLU, answer head=layers and head_layers;"
-    " `ts-template inspect FILE` prints what the file tells of them."
+    " in a clone of the template, `ts-template inspect FILE` prints what the file tells of them."
 )
 MOST = 3  # rows of each part of the network
 
