@@ -616,6 +616,8 @@ def decode_in_process(project: Path, start: int, count: int, seed: int, sender: 
             for item in handler.read_items(images.read_request({"body": request.body}).items):
                 if isinstance(item, images.ItemError):
                     result = f"refused with {item.status}"
+                    if item.status == 500:
+                        result = f"failed: {request.kind}: {item}"
         except BaseException as error:
             result = f"failed: {request.kind}: {type(error).__name__}: {error}"
         finally:

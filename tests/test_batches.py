@@ -212,6 +212,35 @@ def test_damaged_exif_data_do_not_matter(local: Any) -> None:
     assert_same(prediction.body, expected.body)
 
 
+@pytest.mark.parametrize("error", ["AttributeError('bug of mine')", "MemoryError()"])
+def test_a_bug_in_preprocessing_is_no_fault_of_the_client(
+    copy_project: Callable[..., Project], error: str
+) -> None:
+    """Nor does a bug hide that a file is damaged."""
+    project = copy_project(own_files=["preprocessing.py"])
+    preprocessing = project.path / "service" / "preprocessing.py"
+    beginning = "def preprocess(image: Image.Image) -> torch.Tensor:\n"
+    text = preprocessing.read_text()
+    assert beginning in text
+    preprocessing.write_text(text.replace(beginning, f"{beginning}    raise {error}\n"))
+    code = """
+import io, json
+from service.images import read_items
+from service import task
+from tools.samples import sample_images
+images = sample_images()
+sent = [images["JPEG"], images["JPEG"][:-99], images["PNG"], images["PNG"][:-99]]
+print(json.dumps([[x.status, str(x)] for x in read_items(sent, task.prepare)]))
+"""
+    result = project.run("-c", code)
+    assert result.returncode == 0, result.stderr
+    jpeg, half_jpeg, png, half_png = json.loads(result.stdout)
+    assert jpeg == png == [500, "the service fails on this image"]
+    assert half_jpeg[0] == half_png[0] == 400
+    assert "damaged" in half_jpeg[1] and "damaged" in half_png[1]
+    assert result.stderr.count(error.partition("(")[0] + ":" * ("bug" in error)) >= 2
+
+
 def encode_with(image: Image.Image, exif: Image.Exif) -> bytes:
     """Return the image as a PNG with EXIF data."""
     buffer = io.BytesIO()

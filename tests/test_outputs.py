@@ -148,6 +148,8 @@ def test_the_scores_are_found_in_what_a_network_returns(
         ("(images.mean((2, 3)), scores)", "-d output_key=1"),
         ('{"x": images, "out": scores, "aux": scores}', "-d output_key=out"),
         ("{}", "the network returns no tensor"),
+        ("None", "the network returns no tensor"),
+        ("self.classifer(scores)", "object has no attribute 'classifer'. If its code is right"),
     ],
 )
 def test_what_is_not_one_score_per_class_is_refused(
@@ -158,6 +160,18 @@ def test_what_is_not_one_score_per_class_is_refused(
     change_model(project, RETURN, f"{scores}\n        return {returned}")
     assert message in build(project)
     assert not list((project.path / "model-store").iterdir())
+
+
+def test_a_network_that_fails_without_a_message_is_named(
+    copy_project: Callable[..., Project],
+) -> None:
+    project = copy_project(architecture="custom", num_classes=6)
+    change_model(project, RETURN, f"assert images.shape[1] == 7\n{' ' * 8}{RETURN}")
+    build(project)
+    said = project.run("archive.py").stderr
+    assert "service/model.py, line " in said
+    assert ": AssertionError. If its code is right, check color_mode" in said
+    assert "Traceback" not in said
 
 
 def test_scripted_googlenet_returns_a_tuple(copy_project: Callable[..., Project]) -> None:

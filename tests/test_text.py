@@ -321,6 +321,19 @@ def test_answers_that_do_not_fit_texts_are_refused(
 # ---------------------------------------------------------------------------------- the project
 
 
+def test_a_bug_in_the_service_is_no_fault_of_the_text(project: Project) -> None:
+    code = """
+from service.texts import read_items
+def prepare(text):
+    raise AttributeError("bug of mine")
+print([(x.status, str(x)) for x in read_items([b"good", b" "], prepare)])
+"""
+    result = project.run("-c", code)
+    expected = "[(500, 'the service fails on this text'), (400, 'the text is empty')]"
+    assert result.stdout.strip() == expected, result.stderr
+    assert result.stderr.count("AttributeError: bug of mine") == 1
+
+
 def test_a_project_for_texts_has_nothing_of_images(project: Project) -> None:
     answers = yaml.safe_load((project.path / ".copier-answers.yml").read_text())
     assert not answers.keys() & {"color_mode", "transforms", "image_size", "decode", "max_pictures"}

@@ -69,7 +69,8 @@ def check_network(source: Path, network: nn.Module) -> None:
     except Exception as error:  # each way to run a network has its own
         raise ProjectError(
             f"{source} cannot take two images of shape {tuple(images.shape[1:])}: "
-            f"{str(error).strip().splitlines()[-1]}. Check color_mode, transforms and image_size"
+            f"{(str(error).strip() or type(error).__name__).splitlines()[-1]}. "
+            "Check color_mode, transforms and image_size"
             "; a fixed number of images is served if it is one, else export it with "
             "dynamic_shapes=({0: 'batch'},), see README.md."
         ) from error

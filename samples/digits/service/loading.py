@@ -40,7 +40,8 @@ class Output(nn.Module):
         """
         output = self.network(images)
         if not isinstance(output, torch.Tensor):
-            named = output if isinstance(output, dict) else dict(enumerate(output))
+            items = enumerate(output) if isinstance(output, (list, tuple)) else ()
+            named = output if isinstance(output, dict) else dict(items)
             tensors = {key: x for key, x in named.items() if isinstance(x, torch.Tensor)}
             name = "logits" if len(tensors) > 1 else next(iter(tensors), "logits")
             if name not in tensors:

@@ -141,13 +141,13 @@ def check_network(source: Path, network: nn.Module) -> None:
             outputs, first = network(images), network(images[:1])
     except OutputKeyError as error:
         raise ProjectError(f"{source}: {which_output(error)}") from error
-    except Exception as error:  # each way to run a network has its own
+    except Exception as error:
+        reason = error_in_model(error) or str(error).strip() or type(error).__name__
         raise ProjectError(
-            f"{source} cannot take two images of shape {tuple(images.shape[1:])}: "
-            f"{str(error).strip().splitlines()[-1]}. Check color_mode, transforms and image_size."
+            f"the network cannot take two images of shape {tuple(images.shape[1:])}: "
+            f"{reason.splitlines()[0]}. If its code is right, check color_mode, transforms and "
+            "image_size."
         ) from error
-    if not isinstance(outputs, torch.Tensor):
-        raise ProjectError(f"{source} returns no tensor")
     try:
         check_outputs(outputs)
     except ProjectError as error:

@@ -91,7 +91,8 @@ def error_in_model(error: BaseException) -> str:
     advice = ""
     if isinstance(error, ModuleNotFoundError):
         advice = "; a package goes into requirements-own.txt: pip install -r requirements.txt"
-    return f"{path}, line {lines[-1]}: {type(error).__name__}: {error}{advice}"
+    what = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return f"{path}, line {lines[-1]}: {what}{advice}"
 
 
 def print_error(

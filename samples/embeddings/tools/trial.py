@@ -27,14 +27,14 @@ def examine(service: LocalService) -> None:
     if differ(first, again, CHANCE):
         raise ProjectError(
             "the network returns something else for the same image each time: some of it is as in "
-            "training, such as dropout. Call eval() on it before it is exported, and use no "
-            f"functional.dropout without training=self.training. If it is meant so: {TRUST}"
+            "training, such as dropout. Use no functional.dropout without training=self.training. "
+            f"If it is meant so: {TRUST}"
         )
     if any(differ(x, y, BATCH) for x, y in zip(outputs[:2], together, strict=True)):
         raise ProjectError(
             "the network returns something else for an image when another is in its batch: some of "
-            "it is as in training, such as batch normalisation. Call eval() on it before it is "
-            f"exported. If it is meant so: {TRUST}"
+            "it is as in training, such as batch normalisation with statistics of the batch. "
+            f"If it is meant so: {TRUST}"
         )
     if all(torch.allclose(first, output, rtol=1e-6, atol=0) for output in outputs):
         raise ProjectError(

@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 # The formats that the service reads; Pillow's many others are never tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -118,15 +120,24 @@ def read_items(payloads: Iterable[Any], prepare: Callable[[Image.Image], T]) -> 
     left = MAX_REQUEST_PIXELS
     for payload in payloads:
         try:
-            image = open_image(payload_bytes(payload))
+            data = payload_bytes(payload)
+            image = open_image(data)
             left -= image.width * image.height
             if left < 0:
                 message = f"the images have more than {MAX_REQUEST_PIXELS} pixels together"
                 raise ItemError(message, 413)
-            with decoding():
+            try:
                 items.append(prepare(image))
+            except ItemError:
+                raise
+            except Exception:
+                refuse_damaged(data)
+                raise
         except ItemError as error:
             items.append(error)
+        except Exception:  # nothing is wrong with the image
+            logger.exception("the service fails on an image")
+            items.append(ItemError("the service fails on this image", 500))
     return items
 
 
@@ -234,7 +245,7 @@ def open_image(data: bytes) -> Image.Image:
     if image.mode.startswith("I"):
         raise ItemError(
             "the image is grayscale with 16 bits, which libraries read in different ways; send 8 "
-            "bits, or let the service read them: copier update -d sixteen_bit_gray=clip (or scale)",
+            "bits",
             422,
         )
     return image
@@ -279,7 +290,17 @@ def decode_image(image: Image.Image) -> Image.Image:
     # Not before: damaged pixels, too, would be ignored here, and raise nothing when loaded again.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "RGB":
+        return image
+    with decoding():  # a palette may be damaged
+        return image.convert("RGB")
+
+
+def refuse_damaged(data: bytes) -> None:
+    """Raise ItemError for an image file whose pixels Pillow cannot decode."""
+    image = open_image(data)
+    with decoding():
+        image.load()
 
 
 def refuse_other_media(data: bytes | bytearray) -> None:
@@ -294,7 +315,7 @@ def decoding() -> Iterator[None]:
     """Turn whatever a damaged file makes Pillow's decoders raise into an ItemError."""
     try:
         yield
-    except ItemError:
+    except (ItemError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise ItemError("the image file is damaged, or has no pixels") from None

@@ -19,7 +19,7 @@ from tools.outputs import (
     MIN_AGREEMENT,
     compare_scores,
 )
-from tools.project import ProjectError, change_answer
+from tools.project import ProjectError, change_answer, in_project
 from tools.trained import load_trained
 
 
@@ -66,10 +66,11 @@ def compare(
     agreement, difference = sum(agreements) / len(agreements), max(differences)
     outcome = f"{len(examples)} images: {agreement:.1%} {AGREEMENT}, {difference:.2g} {DIFFERENCE}"
     if not (difference <= limits.difference and agreement >= limits.agreement):
+        command = "python archive.py --min-agreement SHARE --max-difference DIFFERENCE"
         raise ProjectError(
             "aot_inductor in fp16 predicts otherwise than the network that was trained: "
             f"{outcome}; expected {limits.agreement:.1%} and {limits.difference:g}.\n"
             f"Serve it as it was trained: {change_answer(backend='eager', precision='fp32')}\n"
-            "Or allow more: python archive.py --min-agreement SHARE --max-difference DIFFERENCE"
+            f"Or allow more: {in_project(command)}"
         )
     return outcome

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 TOKENIZER = Path(__file__).resolve().parent.parent / "tokenizer.json"  # in the archive
 # What one client may ask for.
@@ -111,6 +113,9 @@ def read_items(payloads: Iterable[Any], prepare: Callable[[Text], T]) -> list[T 
             items.append(prepare(payload_text(payload)))
         except ItemError as error:
             items.append(error)
+        except Exception:
+            logger.exception("the service fails on a text")
+            items.append(ItemError("the service fails on this text", 500))
     return items
 
 

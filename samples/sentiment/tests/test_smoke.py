@@ -186,8 +186,9 @@ def test_the_probabilities_add_up_to_one(service: LocalService) -> None:
 
 
 def test_predictions_are_plain_json_text(service: LocalService) -> None:
-    (prediction,) = service.predict([{"body": TEXT}])
-    assert json.loads(json.dumps(prediction.body, allow_nan=False)) == prediction.body
+    (reply,) = service.reply([{"body": TEXT}])
+    assert reply.status == 200
+    json.loads(reply.body, parse_constant=pytest.fail)  # no NaN or Infinity, which JSON lacks
 
 
 def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
@@ -214,9 +215,11 @@ def test_pip_and_uv_install_the_same_packages() -> None:
 
 
 def git(*words: str) -> list[str]:
-    """Return the lines that git prints for this project; none outside a repository."""
+    """Return the lines that git prints for this project; skip the test where git cannot tell."""
     command = ["git", *words]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode > 1:  # 1 means that nothing was found
+        pytest.skip(result.stderr.strip())
     return result.stdout.splitlines()
 
 
