@@ -138,15 +138,62 @@ def test_requests_have_ids_and_health_has_three_paths(service: Service) -> None:
     assert (status, headers["allow"]) == (405, "GET, POST, PUT")
 
 
-def test_the_description_is_whole(service: Service) -> None:
+def test_a_full_queue_is_not_ready_and_has_started(project: Project) -> None:
+    code = """
+import asyncio, types
+from deploy.asgi.app import Service
+from deploy.asgi.web import Refusal
+def status(path, **batches):
+    service = Service(types.SimpleNamespace(**batches), None, {}, list, print)
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    sent = []
+    async def send(message):
+        sent.append(message)
+    asyncio.run(service.inference(scope, None, send))
+    return sent[0]["status"]
+for path in ("startup", "ready", "live"):
+    loading = status(f"/health/{path}", archive=None, is_full=False)
+    print(path, loading, status(f"/health/{path}", archive=1, is_full=True))
+"""
+    result = project.run("-c", code)
+    assert result.stdout.split("\n") == ["startup 503 200", "ready 503 503", "live 200 200", ""]
+
+
+def test_the_description_is_whole(project: Project, service: Service) -> None:
     status, _, body = ask(service.url, "/openapi.json")
     content = json.loads(body)
     assert (status, content["openapi"], content["info"]["version"]) == (200, "3.1.0", "1.0")
-    assert "http" not in json.dumps(content["paths"])  # it refers to nothing elsewhere
-    for path, operations in content["paths"].items():
-        for method in {"get", "post"} & operations.keys():
-            place = path.replace("{version}", "1.0")
-            assert ask(service.url, place, method.upper())[0] not in (404, 405), path
+    described: dict[str, set[str]] = {}
+    for path, item in content["paths"].items():
+        (url,) = [server["url"] for server in item.get("servers", [])] or [service.url]
+        for method in {"get", "post", "put"} & item.keys():
+            found, _, _ = ask(url, path.replace("{version}", "1.0"), method.upper())
+            assert str(found) in item[method]["responses"], (method, path, found)
+        if "{version}" in path:
+            method = "get" if "get" in item else "post"
+            assert ask(url, path.replace("{version}", "7"), method.upper())[0] == 404
+        described.setdefault(url.split("/")[2], set()).add(path)
+
+    # And all that is served is described.
+    code = (
+        "from deploy.asgi.app import Service; s = Service(None, None, {}, list, print)\n"
+        "for app in (s.inference, s.management): print(*(x[1].pattern for x in app._routes))"
+    )
+    result = project.run("-c", code)
+    for address, line in zip(described, result.stdout.splitlines(), strict=False):
+        for pattern in line.split():
+            assert any(re.fullmatch(pattern, path) for path in described[address]), pattern
+    assert "/metrics" in list(described.values())[-1]
+
+
+def test_the_description_is_a_page_that_loads_nothing(service: Service) -> None:
+    _, _, body = ask(service.url, "/openapi.json")
+    status, headers, page = ask(service.url, "/docs")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    text = page.decode()
+    assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import", text)
+    for path in json.loads(body)["paths"]:
+        assert f"{path}</code>" in text, path
 
 
 def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
