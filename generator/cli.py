@@ -639,7 +639,8 @@ def torture(
     """Serve a project under load and hostile input, and check every prediction.
 
     Hostile are damaged files of every format, bombs, other media, broken JSON, forms and HTTP, and
-    connections that are held open. The predictions for good requests must be those of predict.py, whatever is sent beside them.
+    connections that are held open. The predictions for good requests must be those of predict.py,
+    whatever is sent beside them.
 
     Example: ts-template torture my-service --requests 10000 --hostile 1000
     """
