@@ -638,8 +638,9 @@ def torture(
 ) -> None:
     """Serve a project under load and hostile input, and check every prediction.
 
-    Hostile are damaged files of every format, bombs, other media, broken JSON, forms and HTTP. The
-    predictions for good requests must be those of predict.py, whatever is sent beside them.
+    Hostile are damaged files of every format, bombs, other media, broken JSON, forms and HTTP, and
+    connections that are held open. The predictions for good requests must be those of predict.py,
+    whatever is sent beside them.
 
     Example: ts-template torture my-service --requests 10000 --hostile 1000
     """

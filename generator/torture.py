@@ -25,12 +25,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from generator import hostile
+from generator import edge, hostile
 from generator.errors import UserError
 from generator.files import in_one_step
 from generator.shared.ports import free_port
@@ -41,6 +42,7 @@ PIXELS = 0.01  # share of an image's pixels that may differ, for the same reason
 HANG = 60  # seconds without a reply
 SLOW = 20  # seconds to read one image in-process
 STARTUP = 180  # seconds
+HELD = 200  # connections that send nothing more, while the others are served
 # The statuses for hostile input; what can be read after all gets a prediction.
 REFUSALS = {400, 413, 415, 422}
 ERROR = object()  # stands for {"error": ...}, whatever the text
@@ -77,6 +79,8 @@ class Outcome:
         lost: good requests without a reply.
         hung: requests without a reply for HANG seconds.
         unexpected: statuses that the service should not have given.
+        forms: forms of HTTP that were sent, each of which has one outcome.
+        held: connections that were held open meanwhile.
         deaths: workers that died.
         peak_mb: the most memory that a worker had, in MB; 0 where that cannot be told.
         seconds: on the clock.
@@ -90,6 +94,8 @@ class Outcome:
     lost: int = 0
     hung: int = 0
     unexpected: int = 0
+    forms: int = 0
+    held: int = 0
     deaths: int = 0
     peak_mb: int = 0
     seconds: float = 0
@@ -141,7 +147,12 @@ def torture(
         watch = Watch(model_address(url, management))
         plan = planned(files, predictions, requests, hostile_requests, seed, path)
         start = time.perf_counter()
-        drive(url, plan, requests, clients, outcome, progress)
+        if hostile_requests:
+            engine = arguments[1] if arguments else edge.TORCHSERVE
+            misread(url, files[0], engine, outcome)
+            outcome.held = HELD
+        with edge.held_connections(url, outcome.held):
+            drive(url, plan, requests, clients, outcome, progress)
         outcome.seconds = time.perf_counter() - start
         outcome.deaths, outcome.peak_mb = watch.stop()
         # After all that, the service must predict as if nothing had happened.
@@ -392,6 +403,22 @@ def drive(
         todo.put(None)
     for thread in threads:
         thread.join()
+
+
+def misread(url: str, image: bytes, engine: str, outcome: Outcome) -> None:
+    """Send all forms of HTTP that servers are known to misread, and judge what comes back."""
+    forms = [form.in_engine(engine) for form in edge.forms(image, urlsplit(url).path)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda form: edge.exchange(url, form), forms))
+    outcome.forms = len(forms)
+    for form, (statuses, ended) in zip(forms, found, strict=True):
+        # The end of a connection may overtake the responses before it.
+        is_cut = ended and form.ends and statuses == form.statuses[: len(statuses)]
+        if not is_cut and (statuses, ended) != (form.statuses, form.ends):
+            outcome.unexpected += 1
+            right = f"{form.statuses}, ended: {form.ends}"
+            text = f"{form.name}: {statuses}, ended: {ended}, where {right} is expected"
+            outcome.first.setdefault("unexpected", text)
 
 
 class Reply(NamedTuple):
@@ -646,6 +673,8 @@ def report(outcome: Outcome, command: str) -> str:
         f"| hung (no reply for {HANG} s) | {outcome.hung} |",
         f"| other statuses than expected | {outcome.unexpected} |",
         f"| workers that died | {outcome.deaths} |",
+        f"| forms of HTTP that servers are known to misread, sent once each | {outcome.forms} |",
+        f"| connections held open, with nothing or half a request | {outcome.held} |",
         f"| slowest request | {outcome.slowest:.1f} s |",
         f"| most memory of a worker | {outcome.peak_mb or '?'} MB |",
         "",

@@ -33,6 +33,7 @@ from generator.torture import alike
 from generator.workers import workers_of
 
 STARTUP_SECONDS = 180
+PATH = "/predictions/image-classifier"
 BOUND = 60  # seconds within which a client must get something
 IMAGES = [hostile.encode(hostile.random_image(seed), "PNG") for seed in range(8)]
 BIN = Path(sys.executable).parent

@@ -23,15 +23,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import edge
 import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from conftest import Project, Service, build_and_save, copy_of, render, spoil_archive
-from engines import BOUND, IMAGES, Images, certificate, ready, send, wait_for
-from generator import hostile
+from engines import BOUND, IMAGES, PATH, Images, certificate, ready, send, wait_for
+from generator import edge, hostile
 from generator.errors import UserError
 from generator.shared.ports import free_port
 from generator.torture import serving
@@ -94,7 +93,7 @@ def test_torch_is_imported_once(service: Service) -> None:
 
 
 def test_requests_on_the_wire_have_one_outcome(service: Service) -> None:
-    forms = list(edge.forms(hostile.good_file(0)))
+    forms = list(edge.forms(hostile.good_file(0), PATH))
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda form: edge.exchange(service.url, form), forms))
     found = {form.name: outcome for form, outcome in zip(forms, outcomes, strict=True)}
@@ -104,7 +103,7 @@ def test_requests_on_the_wire_have_one_outcome(service: Service) -> None:
 
 def test_senders_that_are_too_slow_are_ended(service: Service) -> None:
     address = service.url.split("/")[2].split(":")
-    starts = [b"", b"\r\n", b"POST / HT", edge.post(b"Content-Length: 9", body=b"x")]
+    starts = [b"", b"\r\n", b"POST / HT", edge.post(PATH, b"Content-Length: 9", body=b"x")]
     sockets = [socket.create_connection((address[0], int(address[1]))) for _ in starts]
     for connection, start in zip(sockets, starts, strict=True):
         connection.sendall(start)
@@ -138,15 +137,62 @@ def test_requests_have_ids_and_health_has_three_paths(service: Service) -> None:
     assert (status, headers["allow"]) == (405, "GET, POST, PUT")
 
 
-def test_the_description_is_whole(service: Service) -> None:
+def test_a_full_queue_is_not_ready_and_has_started(project: Project) -> None:
+    code = """
+import asyncio, types
+from deploy.asgi.app import Service
+from deploy.asgi.web import Refusal
+def status(path, **batches):
+    service = Service(types.SimpleNamespace(**batches), None, {}, list, print)
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    sent = []
+    async def send(message):
+        sent.append(message)
+    asyncio.run(service.inference(scope, None, send))
+    return sent[0]["status"]
+for path in ("startup", "ready", "live"):
+    loading = status(f"/health/{path}", archive=None, is_full=False)
+    print(path, loading, status(f"/health/{path}", archive=1, is_full=True))
+"""
+    result = project.run("-c", code)
+    assert result.stdout.split("\n") == ["startup 503 200", "ready 503 503", "live 200 200", ""]
+
+
+def test_the_description_is_whole(project: Project, service: Service) -> None:
     status, _, body = ask(service.url, "/openapi.json")
     content = json.loads(body)
     assert (status, content["openapi"], content["info"]["version"]) == (200, "3.1.0", "1.0")
-    assert "http" not in json.dumps(content["paths"])  # it refers to nothing elsewhere
-    for path, operations in content["paths"].items():
-        for method in {"get", "post"} & operations.keys():
-            place = path.replace("{version}", "1.0")
-            assert ask(service.url, place, method.upper())[0] not in (404, 405), path
+    described: dict[str, set[str]] = {}
+    for path, item in content["paths"].items():
+        (url,) = [server["url"] for server in item.get("servers", [])] or [service.url]
+        for method in {"get", "post", "put"} & item.keys():
+            found, _, _ = ask(url, path.replace("{version}", "1.0"), method.upper())
+            assert str(found) in item[method]["responses"], (method, path, found)
+        if "{version}" in path:
+            method = "get" if "get" in item else "post"
+            assert ask(url, path.replace("{version}", "7"), method.upper())[0] == 404
+        described.setdefault(url.split("/")[2], set()).add(path)
+
+    # And all that is served is described.
+    code = (
+        "from deploy.asgi.app import Service; s = Service(None, None, {}, list, print)\n"
+        "for app in (s.inference, s.management): print(*(x[1].pattern for x in app._routes))"
+    )
+    result = project.run("-c", code)
+    for address, line in zip(described, result.stdout.splitlines(), strict=False):
+        for pattern in line.split():
+            assert any(re.fullmatch(pattern, path) for path in described[address]), pattern
+    assert "/metrics" in list(described.values())[-1]
+
+
+def test_the_description_is_a_page_that_loads_nothing(service: Service) -> None:
+    _, _, body = ask(service.url, "/openapi.json")
+    status, headers, page = ask(service.url, "/docs")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    text = page.decode()
+    assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import", text)
+    for path in json.loads(body)["paths"]:
+        assert f"{path}</code>" in text, path
 
 
 def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
@@ -174,10 +220,10 @@ def test_metrics_have_the_names_of_torchserve(service: Service) -> None:
 
     before = counted()
     refused = [
-        ask(service.url, edge.PATH, "POST", Content_Length="1000001")[0],
+        ask(service.url, PATH, "POST", Content_Length="1000001")[0],
         send(service.url + "/9.9", IMAGES[0])[0],
         send(service.url, b"", method="DELETE")[0],
-        ask(service.url, edge.PATH, "POST", Content_Encoding="gzip")[0],
+        ask(service.url, PATH, "POST", Content_Encoding="gzip")[0],
         ask(service.management, "/models/other")[0],
     ]
     assert refused == [413, 404, 405, 415, 404]
@@ -224,7 +270,7 @@ def test_traces_go_where_the_environment_says(
             for body, expected in ((IMAGES[0], 200), (b"%PDF-1.7", 415)):
                 connection = http.client.HTTPConnection(service.url.split("/")[2], timeout=BOUND)
                 headers = {"traceparent": f"00-{trace}-{parent}-01"}
-                connection.request("POST", edge.PATH, body, headers)
+                connection.request("POST", PATH, body, headers)
                 assert connection.getresponse().status == expected
         # The server has ended: all has come.
     spans = [span for found in came for scope in found.scope_spans for span in scope.spans]
@@ -232,7 +278,7 @@ def test_traces_go_where_the_environment_says(
     assert names["service.name"] == "image-classifier"
     assert {span.trace_id.hex() for span in spans} == {trace}
     requests = {span.span_id: span for span in spans if span.parent_span_id.hex() == parent}
-    assert [span.name for span in requests.values()] == [f"POST {edge.PATH}"] * 2
+    assert [span.name for span in requests.values()] == [f"POST {PATH}"] * 2
     statuses = [x.value.int_value for span in requests.values() for x in span.attributes]
     assert {200, 415} <= set(statuses)
     for own, request in requests.items():
@@ -287,7 +333,7 @@ def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
         def predict(key: str) -> int:
             connection = http.client.HTTPSConnection(place, context=context, timeout=BOUND)
             headers = {"Authorization": f"Bearer {key}"} if key else {}
-            connection.request("POST", edge.PATH, IMAGES[0], headers)
+            connection.request("POST", PATH, IMAGES[0], headers)
             return connection.getresponse().status
 
         inference, management = keys["inference"]["key"], keys["management"]["key"]
@@ -312,7 +358,10 @@ def test_keys_and_tls(project: Project, tmp_path: Path) -> None:
         assert "is taken" in again.stderr
         assert json.loads(file.read_text())["inference"]["key"] == changed
         # Whoever speaks no TLS gets nothing, and costs nobody anything.
-        assert edge.exchange(service.url, edge.Form("", edge.post(), (), ends=True)) == ((), True)
+        assert edge.exchange(service.url, edge.Form("", edge.post(PATH), (), ends=True)) == (
+            (),
+            True,
+        )
         assert predict(changed) == 200
     assert not file.exists()
 
@@ -373,7 +422,7 @@ def test_a_stop_answers_all_that_was_accepted(project: Project) -> None:
     with served(project) as service:
         address = service.url.split("/")[2].split(":")
         body = many(40)
-        request = edge.post(b"Content-Length: %d" % len(body), body=body)
+        request = edge.post(PATH, b"Content-Length: %d" % len(body), body=body)
         sockets = [socket.create_connection((address[0], int(address[1]))) for _ in range(12)]
         for connection in sockets:
             connection.sendall(request)
@@ -411,7 +460,7 @@ def test_when_too_many_wait_others_are_told_to_come_again(project: Project, tmp_
 def refused(service: Service, body: bytes) -> tuple[int, str | None, str | None]:
     """Send a request; return status, Retry-After and Connection."""
     connection = http.client.HTTPConnection(service.url.split("/")[2], timeout=BOUND)
-    connection.request("POST", edge.PATH, body)
+    connection.request("POST", PATH, body)
     reply = connection.getresponse()
     reply.read()
     return reply.status, reply.headers["retry-after"], reply.headers["connection"]

@@ -125,6 +125,16 @@ def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> No
     )
 
 
+def test_a_pod_waits_for_its_requests_before_it_ends(copy_project: Callable[..., Project]) -> None:
+    path = copy_project(**PROJECTS["plain"]).path
+    config = yaml.safe_load((path / "model-config.yaml").read_text())
+    text = (path / "deploy" / "kubernetes" / "deployment.yaml").read_text()
+    spec = yaml.safe_load(text)["spec"]["template"]["spec"]
+    stop = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert stop[0] == "sleep"
+    assert config["responseTimeout"] < int(stop[1]) < spec["terminationGracePeriodSeconds"]
+
+
 def test_the_proxy_on_kubernetes_is_that_of_docker(copy_project: Callable[..., Project]) -> None:
     project = copy_project(**PROJECTS["plain"])
     folder = project.path / "deploy" / "kubernetes"

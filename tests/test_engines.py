@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import contract
@@ -23,6 +24,7 @@ from engines import (
     compare,
     config_for,
     mixed_requests,
+    one_worker,
     ray_cluster,
     read_config,
     send,
@@ -80,6 +82,24 @@ def test_asgi_keeps_the_contracts(project: Project, torchserve: str, sample: Sam
         assert not contract.check_torchserve(base_of(url), files[0], predictions[0])
         assert not contract.check_kserve(base_of(url), files, predictions)
         assert_same(compare(torchserve, url, requests), len(requests))
+
+
+@pytest.mark.parametrize("task", ["semantic_segmentation", "object_detection"])
+def test_the_contract_is_the_same_for_other_tasks(
+    copy_project: Callable[..., Project], sample: Sample, tmp_path: Path, task: str
+) -> None:
+    answers = {"architecture": "custom", "color_mode": "RGB", "num_classes": 4}
+    answers |= {"task": task, "model_name": contract.MODEL, "label_format": "none"}
+    project = copy_project(**answers, max_request_mb=1, deploy=["asgi"])
+    build_and_save(project)
+    project.archive("--trust-outputs")
+    image = sample[0][0]
+    (tmp_path / "image").write_bytes(image)
+    (prediction,) = project.predict(tmp_path / "image")
+    one_worker(project.path)
+    for engine in ("torchserve", "asgi"):
+        with serving(project.path, "--engine", engine) as (url, _, _):
+            assert not contract.check_torchserve(base_of(url), image, prediction), engine
 
 
 def assert_same(outcome: Comparison, count: int) -> None:

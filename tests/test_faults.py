@@ -279,6 +279,32 @@ def printed(word: str) -> Callable[[int, str], bool]:
     return lambda _pid, output: word in output
 
 
+def test_a_reader_that_has_enough_ends_a_command_quietly(project: Project, tmp_path: Path) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(IMAGES[0])
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does
+    result = subprocess.run(
+        [sys.executable, "predict.py", str(image)],
+        cwd=project.path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_a_profile_without_time_has_one_request(project: Project) -> None:
+    code = (
+        "from tools.profiling import profile; "
+        f"print(all(x > 0 for x in profile([{IMAGES[0]!r}], 0).values()))"
+    )
+    result = project.run("-c", code)
+    assert result.stdout == "True\n", result.stderr
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
 @pytest.mark.parametrize("script", ["archive.py", "predict.py"])
 def test_ctrl_c_while_torch_is_imported_is_quiet(

@@ -15,12 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import edge
 import pytest
 
 from conftest import Project, Service, build_and_save, render
-from engines import BOUND, IMAGES, certificate, one_worker, send
-from generator import hostile
+from engines import BOUND, IMAGES, PATH, certificate, one_worker, send
+from generator import edge, hostile
 from generator.shared.ports import free_port
 from generator.torture import alike
 
@@ -96,10 +95,10 @@ def nginx(project: Project, upstream: str, **changes: str) -> Iterator[tuple[str
 def test_nothing_is_smuggled(project: Project, service: Service, proxy: tuple[str, int]) -> None:
     base, _ = proxy
     prediction = service.post(IMAGES[0]).json
-    status, body = send(base + edge.PATH, IMAGES[0])
+    status, body = send(base + PATH, IMAGES[0])
     assert status == 200 and alike(json.loads(body), prediction)
 
-    forms = [replace(form, ends=False) for form in edge.forms(hostile.good_file(0))]
+    forms = [replace(form, ends=False) for form in edge.forms(hostile.good_file(0), PATH)]
     with ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(lambda form: edge.exchange(base, form, 5), forms))
     for form, (statuses, _) in zip(forms, outcomes, strict=True):
@@ -107,9 +106,9 @@ def test_nothing_is_smuggled(project: Project, service: Service, proxy: tuple[st
             assert statuses == form.statuses, form.name
     # What nginx itself takes for two requests gets two responses. TorchServe never sees the second.
     logs = "".join(path.read_text() for path in (project.path / "logs").glob("access_log*"))
-    assert edge.PATH in logs
+    assert PATH in logs
     assert "smuggled" not in logs
-    status, body = send(base + edge.PATH, IMAGES[0])
+    status, body = send(base + PATH, IMAGES[0])
     assert status == 200 and alike(json.loads(body), prediction)
 
 
@@ -117,7 +116,7 @@ def test_what_is_not_for_clients_stays_inside(proxy: tuple[str, int]) -> None:
     base, secure = proxy
     for path in ("/models", "/metrics", "/api-description", "/ping/", "/smuggled"):
         assert send(base + path, b"", method="GET")[0] == 404, path
-    assert send(base + edge.PATH, b"x" * 1_000_001)[0] == 413
+    assert send(base + PATH, b"x" * 1_000_001)[0] == 413
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -125,14 +124,14 @@ def test_what_is_not_for_clients_stays_inside(proxy: tuple[str, int]) -> None:
         context.wrap_socket(connection) as secured,
     ):
         length = b"Content-Length: %d" % len(IMAGES[0])
-        secured.sendall(edge.post(length, b"X-Request-ID: mine", body=IMAGES[0]))
+        secured.sendall(edge.post(PATH, length, b"X-Request-ID: mine", body=IMAGES[0]))
         assert secured.recv(13) == b"HTTP/1.1 200 "
 
 
 def test_slow_senders_are_ended(proxy: tuple[str, int]) -> None:
     base, _ = proxy
     host, port = base.removeprefix("http://").split(":")
-    starts = [b"", b"POST / HT", edge.post(b"Content-Length: 9", body=b"x")]
+    starts = [b"", b"POST / HT", edge.post(PATH, b"Content-Length: 9", body=b"x")]
     sockets = [socket.create_connection((host, int(port)), BOUND) for _ in starts]
     for connection, start in zip(sockets, starts, strict=True):
         connection.sendall(start)
@@ -148,8 +147,8 @@ def test_a_request_that_gets_no_response_gets_one_here(
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes requests, and that is all
         upstream = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with nginx(project, upstream, proxy_read_timeout="1s") as (base, _):
-            assert send(base + edge.PATH, IMAGES[0])[0] == 504
-    assert send(proxy[0] + edge.PATH, IMAGES[0])[0] == 200
+            assert send(base + PATH, IMAGES[0])[0] == 504
+    assert send(proxy[0] + PATH, IMAGES[0])[0] == 200
 
 
 def test_the_proxy_in_compose_is_the_only_way_in(project: Project) -> None:

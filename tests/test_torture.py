@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_a_rendered_project_withstands(project: Project, tmp_path: Path) -> None
     text = report.read_text()
     for line in ("wrong predictions | 0", "lost | 0", "that died | 0", "good: afterwards | 200: "):
         assert line in text
+    assert re.search(r"once each \| [1-9]", text)
     assert "200 hostile" in text
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 

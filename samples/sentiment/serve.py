@@ -55,7 +55,7 @@ def main() -> int:
     check_archive()
     if options.tokens:
         settings["disable_token_authorization"] = "false"
-    refuse_open_doors(settings, options.open)
+    refuse_open_addresses(settings, options.open)
     if options.tune:
         from tools.tuning import tune
 
@@ -76,7 +76,7 @@ def main() -> int:
         print(f"starting TorchServe with {ARCHIVE.name} ...", flush=True)
         wait_until_ready(server, options.timeout)
         if not options.open:
-            refuse_unknown_doors(settings, server)
+            refuse_unknown_listeners(settings, server)
         announce()
         watch(server, options.timeout)
     print("stopped", flush=True)
@@ -164,7 +164,7 @@ def move(settings: Settings, name: str, options: argparse.Namespace) -> None:
     settings[key] = str(settings.address(name))
 
 
-def refuse_open_doors(settings: Settings, may_be_open: bool) -> None:
+def refuse_open_addresses(settings: Settings, may_be_open: bool) -> None:
     """Raise ProjectError if other machines could come in without a key, unless they may.
 
     Management never may: whoever reaches it can change what is served.
@@ -184,7 +184,7 @@ def refuse_open_doors(settings: Settings, may_be_open: bool) -> None:
             )
 
 
-def refuse_unknown_doors(settings: Settings, server: Server) -> None:
+def refuse_unknown_listeners(settings: Settings, server: Server) -> None:
     """Raise ProjectError if Java lets others in elsewhere, by its options or a plugin perhaps."""
     known = {settings.address(name).port for name in PORTS}
     for host, port in server.listening():

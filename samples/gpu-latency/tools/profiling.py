@@ -85,7 +85,7 @@ def profile(images: Sequence[bytes], seconds: float) -> dict[str, float]:
             known = vars(sys.modules[module])
             known |= {x: watch.timed(y, known[x]) for x, y in functions.items() if x in known}
         count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
+        while count == 0 or time.perf_counter() < end:
             service.reply([{"body": images[count % len(images)]}])
             count += 1
     return {stage: 1000 * watch.seconds[stage] / count for stage in STAGES}

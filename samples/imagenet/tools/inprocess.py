@@ -113,7 +113,7 @@ def open_archive(path: Path) -> Iterator[LocalService]:
             yield load(path, model_dir)
 
 
-def load(path: Path, model_dir: Path, gpu_id: int | None = None) -> LocalService:
+def load(path: Path, model_dir: Path) -> LocalService:
     """Load an archive that is unpacked in `model_dir`; `import` must find its modules first.
 
     Raises:
@@ -126,7 +126,7 @@ def load(path: Path, model_dir: Path, gpu_id: int | None = None) -> LocalService
         command = in_project("python archive.py")
         message = f"{path} has no manifest ({error}); run: {command}"
         raise ProjectError(message) from error
-    service = TsModelLoader().load(MODEL_NAME, str(model_dir), handler, gpu_id, batch_size=1)
+    service = TsModelLoader().load(MODEL_NAME, str(model_dir), handler, gpu_id=None, batch_size=1)
     return LocalService(service)
 
 

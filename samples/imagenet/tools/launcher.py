@@ -1,8 +1,8 @@
 # copier update rewrites this file, unless "What is yours" in README.md names it.
 """Runs TorchServe as long as its standard input is open; tools/torchserve.py starts it.
 
-Who writes anything there before its end asks for an orderly stop. However the program that holds
-the other end ends, by `kill -9` too, the system closes it: so TorchServe never goes on alone.
+Anything written there before it ends asks for an orderly stop. When the program that holds the
+other end ends, even by `kill -9`, the system closes it: so TorchServe never goes on alone.
 
     python -m tools.launcher FOLDER [option of torchserve ...]
 
@@ -22,7 +22,7 @@ import time
 import psutil
 from ts.model_server import start
 
-PATIENCE = 60  # seconds for requests that are under way
+PATIENCE = 60  # seconds for Java to end. It cuts off the requests that it has at once
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ class ServerLog:
         is_whole = any(not line.startswith(" ") for line in traceback[1:])
         return shorten("\n".join(traceback)) if is_whole else ""
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """Return what that worker said last; if none failed, the end of the whole log."""
         if not self._failed_worker:
             return "\n".join(self._end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shlex
 import shutil
 import signal
@@ -66,12 +67,17 @@ def run(main: Callable[[], int]) -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
     except KeyboardInterrupt:
-        ignore_endings()
+        ignore_stop_signals()
         raise
     except ProjectError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # the program that reads what this prints has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         sys.exit(f"error: {f'{error.filename}: {error.strerror}' if error.filename else error}")
 
@@ -81,7 +87,7 @@ def print_error(
 ) -> None:
     """Print what ended the program, unless that was Ctrl-C."""
     if issubclass(kind, KeyboardInterrupt):
-        ignore_endings()  # it may be pressed again
+        ignore_stop_signals()  # it may be pressed again
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -90,7 +96,7 @@ def print_error(
 sys.excepthook = print_error
 
 
-def ignore_endings() -> None:
+def ignore_stop_signals() -> None:
     """From now on hear no Ctrl-C, nor what else ends the program: it is ending.
 
     People press Ctrl-C twice, and Python takes its time after the last line of a program.

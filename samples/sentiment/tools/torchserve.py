@@ -32,7 +32,7 @@ from tools.project import (
     MODEL_NAME,
     ROOT,
     ProjectError,
-    ignore_endings,
+    ignore_stop_signals,
     in_project,
     uninterrupted,
 )
@@ -47,7 +47,7 @@ DIRECT = urllib.request.build_opener(
     urllib.request.ProxyHandler({}),
     urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),
 )
-SOCKETS = 75  # characters of a folder whose sockets do not get too long a path
+SOCKETS = 75  # characters; in a folder with a longer path, a socket has too long a one
 
 
 class Server:
@@ -158,7 +158,7 @@ def torchserve(settings: Settings, show_log: bool) -> Iterator[Server]:
                 )
             yield Server(process, settings["management_address"], show_log)
         except KeyboardInterrupt:
-            ignore_endings()
+            ignore_stop_signals()
             raise
         finally:
             with uninterrupted():
@@ -201,9 +201,9 @@ def wait_until_ready(server: Server, timeout: float) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise ProjectError(f"TorchServe has ended:\n{server.log.last_words()}")
+            raise ProjectError(f"TorchServe has ended:\n{server.log.last_lines()}")
         if server.log.failed:
-            reason = server.log.exception() or try_archive() or server.log.last_words()
+            reason = server.log.exception() or try_archive() or server.log.last_lines()
             raise ProjectError(
                 f"the model does not load:\n{reason}\n"
                 f"Build the archive anew with: {in_project('python archive.py')}"
@@ -211,7 +211,7 @@ def wait_until_ready(server: Server, timeout: float) -> None:
         if server.ready():
             return
         time.sleep(0.1)
-    raise ProjectError(f"no worker is ready after {timeout:g} s:\n{server.log.last_words()}")
+    raise ProjectError(f"no worker is ready after {timeout:g} s:\n{server.log.last_lines()}")
 
 
 def try_archive() -> str:
@@ -249,13 +249,13 @@ def watch(server: Server, timeout: float) -> None:
             last_ready = time.monotonic()
             server.log.clear()
         elif time.monotonic() > last_ready + timeout:
-            raise ProjectError(f"no worker was ready for {timeout:g} s:\n{server.log.last_words()}")
+            raise ProjectError(f"no worker was ready for {timeout:g} s:\n{server.log.last_lines()}")
         time.sleep(5)
-    raise ProjectError(f"TorchServe has ended:\n{server.log.last_words()}")
+    raise ProjectError(f"TorchServe has ended:\n{server.log.last_lines()}")
 
 
 def java() -> dict[str, str]:
-    """Return the environment that leads to Java: the machine's own, else the one from PyPI."""
+    """Return the environment that leads to Java: JAVA_HOME's, the PATH's, or the one from PyPI."""
     program = shutil.which("java")
     # macOS has one that may only say where to get Java.
     is_stub = sys.platform == "darwin" and program == "/usr/bin/java"
