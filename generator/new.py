@@ -39,7 +39,7 @@ from generator.inspection.transforms import (
 from generator.layouts import convert, plain_name
 from generator.making import Changes, item_of
 from generator.rendering import installing
-from generator.tasks import serving, tasks
+from generator.tasks import Task, serving, tasks
 
 MANY = 8  # lines of what differs that are printed
 # What is not asked, or means something else, once another question has another answer.
@@ -236,10 +236,24 @@ def refuse_unreadable(found: Inspection) -> None:
 
 
 WHOLE = ("pretrained", "imagenet")  # answers to `transforms` that leave nothing open
-EXAMPLE = (
-    "-d transforms=custom -d image_size=224 -d resize_mode=stretch -d mean='[0.5, 0.5, 0.5]' "
-    "-d std='[0.5, 0.5, 0.5]' -d interpolation=bilinear"
-)
+
+
+def prepares_inside(task: Task | None) -> bool:
+    """Tell whether the networks of a task scale and normalise images themselves."""
+    return task is not None and "preprocessing" in task.facts
+
+
+def example(task: Task | None) -> str:
+    """Return options that say how images are prepared, for a task."""
+    options = "-d transforms=custom -d image_size=224"
+    if not prepares_inside(task):
+        options += " -d resize_mode=stretch -d interpolation=bilinear"
+    return f"{options} -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
+
+
+def task_of(found: Inspection, answers: Mapping[str, Any]) -> Task | None:
+    """Return the task that a project will have, as far as that is known."""
+    return tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
 
 
 def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_built: bool) -> None:
@@ -268,7 +282,7 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
     if training.of_images and "transforms" not in answers:
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "
-            f"answer has; name what is the same: {EXAMPLE}"
+            f"answer has; name what is the same: {example(task_of(found, answers))}"
         )
     refuse_unread(found, answers)
 
@@ -280,8 +294,8 @@ def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
         found: What the file tells.
         answers: Those of the user.
     """
-    task = tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
-    is_inside = task is not None and "preprocessing" in task.facts  # the network does the rest
+    task = task_of(found, answers)
+    is_inside = prepares_inside(task)  # the network does the rest
     is_custom = answers.get("transforms") == "custom"
     if "transforms" in answers and not is_custom:
         return
@@ -294,14 +308,15 @@ def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
         wanted += [name for name in names if name not in answers and name not in wanted]
     if not lines:
         return
-    whole = [x for x in task.facts["transforms"] if x in WHOLE] if task is not None else []
+    usual = [x for x in task.facts["transforms"] if x in WHOLE] if task is not None else []
+    whole = [f"-d transforms={x}" for x in usual]
     raise UserError(
         printable_lines(
             f"{found.path} has settings that may tell how images are prepared, and that are not "
             "understood:",
             *(f"    {line}" for line in lines[:MANY]),
-            f"Answer {', '.join(wanted)} yourself, such as {EXAMPLE}"
-            + f"; if images are prepared as usual, -d transforms={'|'.join(whole)}" * bool(whole),
+            f"Answer {', '.join(wanted)} yourself, such as {example(task)}"
+            + f"; if images are prepared as usual, {' or '.join(whole)}" * bool(whole),
         )
     )
 
@@ -317,10 +332,16 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
     arch = catalogue.load().get(found.architecture or "")
     if is_built and arch is not None and arch.detection:
         return
-    for question, why in found.must_answer.items():
-        if question not in answers:
-            place = found.path if found.folder is None else found.folder.path
-            raise UserError(f"{place} tells {printable(why)}")
+    is_own = answers.get("architecture") == "custom"
+    missing = [
+        printable(why)
+        for question, why in found.must_answer.items()
+        # Another network of torchvision's has its own anchors as well.
+        if question not in answers or (question == "architecture" and not is_own)
+    ]
+    if missing:
+        place = found.path if found.folder is None else found.folder.path
+        raise UserError("\n".join(f"{place} tells {why}" for why in missing))
 
 
 def refuse_other_kind(found: Inspection, known: Mapping[str, Any]) -> None:

@@ -134,7 +134,7 @@ def test_a_service_scales_images_as_the_arguments_say(tmp_path: Path) -> None:
     ("settings", "message", "option"),
     [
         ({"rpn_score_thresh": 0.05}, "args.rpn_score_thresh=0.05, which no", "--model FILE"),
-        ({"anchor_sizes": ((16,), (32,))}, "args.anchor_sizes=((16,), (32,))", "--model FILE"),
+        ({"anchor_sizes": ((16,), (32,))}, "args.anchor_sizes=[[16], [32]]", "--model FILE"),
         ({"box_nms_thresh": "0.3"}, "args.box_nms_thresh='0.3'", "-d nms_threshold=N"),
         ({"min_size": 512.5}, "args.min_size=512.5", "-d transforms=pretrained"),
         ({"img_size": 512}, "images of 512 pixels, which may be", "-d transforms=pretrained"),
@@ -159,3 +159,25 @@ def test_what_holds_for_several_networks_is_named_again(tmp_path: Path) -> None:
     result = new(path, "-d", "architecture=fasterrcnn_mobilenet_v3_large_fpn")
     assert result.returncode == 1
     assert "nms_threshold is 0.3: -d nms_threshold=0.3" in result.stderr
+
+
+def test_arguments_that_are_made_to_do_harm_are_refused_like_others(tmp_path: Path) -> None:
+    pairs: Any = 1
+    for _ in range(200):
+        pairs = (pairs, pairs)
+    for settings in (
+        {"min_size": pairs, "anchor_sizes": pairs, "box_nms_thresh": pairs},
+        {"min_size": 10**5000, "anchor_sizes": ((10**5000,),), "box_score_thresh": 10**400},
+        {"min_size": float("nan"), "image_mean": float("inf"), "box_score_thresh": float("nan")},
+    ):
+        args, again = argparse.Namespace(**settings), dict(settings)
+        path = saved(tmp_path / "x.pth", args=args, hparams=again)
+        assert inspected(path)["architecture"] == "fasterrcnn_resnet50_fpn"
+
+
+def test_another_network_answers_no_anchors(tmp_path: Path) -> None:
+    args = argparse.Namespace(**SCRIPT, rpn_pre_nms_top_n_test=123)
+    path = saved(tmp_path / "x.pth", args=args)
+    result = new(path, "-d", "architecture=fasterrcnn_resnet50_fpn")
+    assert result.returncode == 1
+    assert "args.rpn_pre_nms_top_n_test=123, which no answer has" in result.stderr

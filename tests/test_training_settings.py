@@ -75,11 +75,13 @@ def described(image: Any) -> Any:
 
 
 SIZED = [T.Resize((64, 64)), T.ToTensor()]
+ALIASED = T.Resize(72)
+ALIASED.antialias = None  # as in torchvision before 0.17
 # Each with the key and the value that the message has.
 UNREAD: dict[str, tuple[dict[str, Any], str]] = {
     "one number": ({"config": {"mean": 0.5, "std": 0.5}}, "config.mean: 0.5"),
     "a tensor": ({"mean": torch.ones(3), "std": torch.ones(3)}, "mean: a tensor of shape (3,)"),
-    "an array": ({"mean": np.ones(3), "std": np.ones(3)}, "mean: numpy."),
+    "an array": ({"mean": np.ones(3), "std": np.ones(3)}, "mean: an array of numpy"),
     "text": ({"hparams": {"mean": "0.5,0.5", "std": "0.5,0.5"}}, "hparams.mean: '0.5,0.5'"),
     "mean alone": ({"config": {"mean": HALF["mean"]}}, "config.mean: [0.5, 0.5, 0.5]"),
     "negative": ({"norm": {"mean": [-1, 0, 1], "std": [1, 1, 1]}}, "norm.mean, std: [-1, 0, 1]"),
@@ -91,6 +93,10 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"config": {"img_size": "384"}}, "config.img_size: '384'"),
     "large": ({"config": {"img_size": [8192, 8192]}}, "config.img_size: [8192, 8192]"),
     "resize": ({"config": {"resize": 384}}, "config.resize: 384"),
+    "a tensor's resize": (
+        {"transform": T.Compose([T.ToTensor(), ALIASED, T.CenterCrop(64), HALVES])},
+        "transform: Resize(72) of a tensor, without antialias",
+    ),
     "function": ({"val_transform": described}, "val_transform: test_training_settings.described"),
     "padding": (
         {"transform": T.Compose([T.Pad(4), *SIZED])},
@@ -144,6 +150,38 @@ def test_settings_that_are_made_to_do_harm_are_asked_like_others(tmp_path: Path)
         assert str(found.open_questions["transforms"]).isprintable()
     save(tmp_path, config={"img_size": (large, 1), "model_kwargs": {"x": large}})
     assert inspect_file(tmp_path / "x.pth").training.unread[0].value == "[a large number, 1]"
+
+
+def test_settings_that_hold_one_another_are_read_once(tmp_path: Path) -> None:
+    pairs: Any = 1
+    many: Any = 1
+    for _ in range(200):
+        pairs = (pairs, pairs)
+    for _ in range(5):
+        many = argparse.Namespace(**{f"x{n}": many for n in range(60)})
+    groups = ("args", "cfg", "config", "hparams", "data", "dataset", "val", "transform")
+    itself = argparse.Namespace()
+    for name in groups:
+        setattr(itself, name, itself)
+    lists = [[1] * 1000] * 1000
+    wide = argparse.Namespace(**{f"x{n}": {f"y{m}": lists for m in range(50)} for n in range(50)})
+    for value in (pairs, many, itself, wide):
+        found = inspect_file(save(tmp_path, meta={"cfg": value}, **dict.fromkeys(groups, value)))
+        assert found.architecture == "resnet18"
+
+
+def test_sizes_of_other_things_are_no_sizes_of_images(tmp_path: Path) -> None:
+    for others in (
+        {"dataset": {"name": "flowers", "size": 1020}},
+        {"info": {"size": 98, "height": 32, "width": 32}, "size": 25},
+        {"config": {"model": "resnet", "size": 50}, "meta": {"size": "2.5GB"}},
+        {"dataset": {"val": {"size": 500}}, "metadata": {"height": 1080, "width": 1920}},
+        {"mean": 0.87, "std": 0.02, "info": {"mean": [0.8, 0.9, 0.9, 0.8, 0.9]}},
+    ):
+        training = inspect_file(save(tmp_path, **others)).training
+        assert (training.image_size, training.unread, training.of_images) == (None, (), ""), others
+    beside = {"size": 96, "interpolation": "bicubic"}
+    assert inspect_file(save(tmp_path, config=beside)).training.image_size == 96
 
 
 def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
@@ -235,6 +273,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "classes": {"class_to_idx": {"a": 0, "b": 1, "c": 2}, "image_size": [3, 224, 224]},
     "statistics": {"img_size": 224, "norm_mean": HALF["mean"], "norm_std": HALF["std"]},
     "metrics": {"val": {"loss": 0.3, "std": 0.1}, "metrics": {"mean": 1}, "best_loss": 0.1},
+    "sign language": {"config": {"task": "asl", "transform": "randaugment", "normalize": "pre"}},
+    "distances": {"config": {"task": "cls", "loss_type": "l1"}},
     "target": {"args": argparse.Namespace(target_transform=None, optim="sgd", normalize="batch")},
     "data sets": {"config": {"data": {"image_size": 224, "transforms": {
         "val": T.Compose([T.Resize((224, 224)), T.ToTensor(), HALVES]),
@@ -247,7 +287,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 def test_settings_of_public_scripts_raise_no_alarm(name: str, tmp_path: Path) -> None:
     found = inspect_file(save(tmp_path, **LAYOUTS[name]))
     assert found.training.unread == ()
-    assert found.training.of_images == ""
+    assert found.training.of_images == found.training.of_numbers == ""
     assert found.likely["task"] == "image_classification"
 
 

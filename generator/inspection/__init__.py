@@ -383,8 +383,8 @@ def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]
 
 
 CUSTOM = (
-    "-d transforms=custom -d image_size=PIXELS -d resize_mode=stretch -d mean='[R, G, B]' "
-    "-d std='[R, G, B]'"
+    "-d transforms=custom -d image_size=PIXELS -d mean='[R, G, B]' -d std='[R, G, B]', and where "
+    "the task asks for them resize_mode, resize_size and interpolation"
 )
 
 

@@ -59,7 +59,7 @@ def composed(value: Any) -> Composed:
     size, interpolation, is_scaled = 0, "", False
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    is_normalised = False
+    is_normalised = is_tensor = False
     for step in steps_of(value):
         if isinstance(step, Global) and step.name in TO_RGB:
             continue
@@ -72,15 +72,19 @@ def composed(value: Any) -> Composed:
             square = square_of(state.get("size"))
             resized = ("stretch", square) if square else ("crop", side(step, "size"))
             interpolation = filter_of(step)
+            if is_tensor and state.get("antialias") is not True:
+                raise UnknownStepError(f"{name}({resized[1]}) of a tensor, without antialias")
         elif name == "CenterCrop" and resized[1] and not size:
             size = square_of(state.get("size")) or side(step, "size")
         elif name == "ToTensor" or (name in ("ConvertImageDtype", "ToDtype") and scales(step)):
-            is_scaled = True
+            is_scaled = is_tensor = True
         elif name == "Normalize" and is_scaled and not is_normalised:
             mean, std, is_normalised = *statistics(step), True
         elif name == "Grayscale" and state.get("num_output_channels", 1) == 1:
             continue  # the network then takes one channel, as its weights show
-        elif name not in CONVERSIONS:
+        elif name in CONVERSIONS:
+            is_tensor = True
+        else:
             raise UnknownStepError(shown(step))
     if not is_scaled:
         raise UnknownStepError("no ToTensor in it, which would scale bytes to 1")
@@ -135,6 +139,10 @@ def shown(value: Any) -> str:
         return value.name[:MAX_SHOWN]
     if isinstance(value, Inert) and value.name.endswith("multiarray._reconstruct"):
         return "an array of numpy"
+    if isinstance(value, Inert) and value.name.endswith("multiarray.scalar"):
+        return "a number of numpy"
+    if isinstance(value, bytes) or (isinstance(value, Inert) and value.name == "_codecs.encode"):
+        return "bytes"
     if isinstance(value, Inert):
         name, state = named(value)
         plain = {
@@ -147,9 +155,14 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return f"a dict of {', '.join(map(str, [*value][:5]))}"[:MAX_SHOWN]
     if isinstance(value, list | tuple):
-        more = ", ..." * (len(value) > 5)
-        return f"[{', '.join(plain_of(x) for x in value[:5])}{more}]"[:MAX_SHOWN]
+        inner = (listed(x) if isinstance(x, list | tuple) else plain_of(x) for x in value[:5])
+        return f"[{', '.join(inner)}{', ...' * (len(value) > 5)}]"[:MAX_SHOWN]
     return plain_of(value)[:MAX_SHOWN]
+
+
+def listed(values: list[Any] | tuple[Any, ...]) -> str:
+    """Return the first numbers and texts of a list."""
+    return f"[{', '.join(map(plain_of, values[:5]))}{', ...' * (len(values) > 5)}]"
 
 
 def plain_of(value: Any) -> str:
@@ -233,8 +246,10 @@ def statistics(step: Inert) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def channels(value: Any) -> tuple[float, ...]:
     """Return one number for each channel, or one for all."""
     values = value if isinstance(value, list | tuple) else [value]
-    are_numbers = all(isinstance(x, float | int) and -LARGE < x < LARGE for x in values)
-    return tuple(map(float, values)) if are_numbers and len(values) in (1, 3) else ()
+    if len(values) not in (1, 3):
+        return ()
+    are_numbers = all(type(x) in (float, int) and -LARGE < x < LARGE for x in values)
+    return tuple(map(float, values)) if are_numbers else ()
 
 
 def is_normal(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:

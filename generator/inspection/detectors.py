@@ -6,13 +6,13 @@ Lightning hand on. Weights show none of it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generator.catalogue import Arch, load
 from generator.inspection import modules
+from generator.inspection.composed import shown
 from generator.inspection.pickles import Inert
 from generator.inspection.training import GROUPS, Training, arguments, numbers
 
@@ -21,6 +21,11 @@ LIMITS = {
     "score_thresh": "score_threshold",
     "nms_thresh": "nms_threshold",
     "detections_per_img": "max_detections",
+}
+RANGES = {
+    "score_threshold": "from 0 to below 1",
+    "nms_threshold": "above 0, at most 1",
+    "max_detections": "1 to 1000",
 }
 SCALED = {"min_size": "image_size", "max_size": "max_size"}
 NORMALISED = {"image_mean": "mean", "image_std": "std"}
@@ -46,7 +51,6 @@ NAMES = {
 COCO = re.compile(r"(\w+_Weights\.)?(COCO_V1|DEFAULT)")
 OTHER_COCO = re.compile(r"\w+_Weights\.COCO_LEGACY")
 MAX_DEPTH = 4
-MAX_SHOWN = 100  # characters of a value
 
 Found = Mapping[str, Any]
 
@@ -54,21 +58,32 @@ Found = Mapping[str, Any]
 def settings_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the arguments of a detector that a checkpoint keeps, by their place in it."""
     found: dict[str, Any] = {}
+    seen: set[int] = set()
     for group in GROUPS:
-        found |= named(group, content.get(group), 0) if group else {}
+        found |= named(group, content.get(group), 0, seen) if group else {}
     own = arguments(content).items()  # "weights" are weights there
     found |= {name: x for name, x in own if name in NAMES - {*WEIGHTS}}
     return found
 
 
-def named(where: str, value: Any, depth: int) -> dict[str, Any]:
-    """Return the arguments of a detector in a dict or a Namespace, and in those inside of it."""
+def named(where: str, value: Any, depth: int, seen: set[int]) -> dict[str, Any]:
+    """Return the arguments of a detector in a dict or a Namespace, and in those inside of it.
+
+    Args:
+        where: Its place.
+        value: The dict or Namespace.
+        depth: In how many others it is.
+        seen: The identities of what was looked at, which this adds to.
+    """
+    if id(value) in seen:
+        return {}
+    seen.add(id(value))
     entries = arguments(value)
     found = {f"{where}.{name}": x for name, x in entries.items() if name in NAMES}
     if depth < MAX_DEPTH:
         for name, x in entries.items():
             if isinstance(x, dict | Inert):
-                found |= named(f"{where}.{name}", x, depth + 1)
+                found |= named(f"{where}.{name}", x, depth + 1, seen)
     return found
 
 
@@ -91,11 +106,14 @@ def answers_to(name: str, training: Training) -> tuple[dict[str, Any], dict[str,
     for own, question in zip(arch.detection["arguments"], LIMITS.values(), strict=True):
         names = (own, own.removeprefix("box_"))
         given = at(settings, own) or at(settings, *names)
-        number = one_of(given)
-        if number is not None and is_limit(question, number):
+        number = one_of({place: x if is_limit(question, x) else None for place, x in given.items()})
+        if number is not None:
             answers[question] = number
         elif given:
-            unclear[question] = f"{written(given)}: name the one that holds with -d {question}=N"
+            unclear[question] = (
+                f"{written(given)}: name the one that holds, {RANGES[question]}, with "
+                f"-d {question}=N"
+            )
     answers |= transforms(arch, settings, unclear)
     if "transforms" not in {*answers, *unclear} and training.tells_transforms:
         add_size_of_data(arch, training, unclear)
@@ -122,14 +140,17 @@ def transforms(arch: Arch, settings: Found, unclear: dict[str, str]) -> dict[str
     own: dict[str, Any] = {"image_size": arch.input_size, "max_size": longest}
     own |= {"mean": list(arch.mean), "std": list(arch.std)}
     told: dict[str, Any] = {}
+    unread: dict[str, Any] = {}
     for name, question in (SCALED | NORMALISED).items():
         given = at(settings, name)
         value = one_of({place: plain(name, x) for place, x in given.items()})
         if value is not None:
             told[question] = value
         elif given:
-            unclear["transforms"] = f"{written(given)}: {OPTIONS}"
-    if not told or "transforms" in unclear:
+            unread |= given
+    if unread:
+        unclear["transforms"] = f"{written(unread)}: {OPTIONS}"
+    if not told or unread:
         return {}
     if not own["max_size"]:  # images become squares of one size, whatever these are
         told = {name: x for name, x in told.items() if name in ("mean", "std")}
@@ -213,7 +234,7 @@ def unlike(network: str, settings: Found) -> Iterator[str]:
         rows = wanted if isinstance(wanted, list) else []
         is_each = bool(rows) and all(row == modules.plain(value) for row in rows)
         if modules.plain(value) != wanted and not is_each:
-            yield f"{place}={shortened(value)}"
+            yield f"{place}={shown(value)}"
 
 
 def at(settings: Found, *names: str) -> dict[str, Any]:
@@ -243,15 +264,10 @@ def is_limit(question: str, value: Any) -> bool:
     """Tell whether a number can be an answer."""
     if question == "max_detections":
         return type(value) is int and 1 <= value <= 1000
-    is_number = type(value) in (int, float) and math.isfinite(value)
+    is_number = type(value) in (int, float)
     return is_number and (0 <= value < 1 if question == "score_threshold" else 0 < value <= 1)
 
 
 def written(given: Found) -> str:
     """Return arguments for people."""
-    return ", ".join(f"{place}={shortened(x)}" for place, x in given.items())
-
-
-def shortened(value: Any) -> str:
-    """Return a value as people write it."""
-    return repr(value)[:MAX_SHOWN]
+    return ", ".join(f"{place}={shown(x)}" for place, x in given.items())

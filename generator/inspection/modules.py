@@ -18,6 +18,7 @@ from generator.inspection import signatures
 from generator.rendering import HERE
 
 PATH = HERE / "modules.json.gz"
+MANY, MAX_DEPTH = 64, 4  # entries of a list, and lists in lists, that attributes have
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,19 @@ def timm_name(state: Mapping[str, Any]) -> str:
     return ""
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: Any, depth: int = 0) -> bool:
     """Tell whether a value is a number, a text, None, or a short list of these or of such lists."""
     if isinstance(value, list | tuple):
-        return len(value) <= 8 and all(x is not None and is_plain(x) for x in value)
+        is_short = len(value) <= 8 and depth < MAX_DEPTH
+        return is_short and all(x is not None and is_plain(x, depth + 1) for x in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    return [plain(x) for x in value] if isinstance(value, list | tuple) else value
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON has it; of lists no more than modules have."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [plain(x, depth + 1) for x in value[:MANY]] if depth < MAX_DEPTH else []
 
 
 # ------------------------------------------------------------------------------------- comparing

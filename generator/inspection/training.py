@@ -44,6 +44,8 @@ NESTED = (
     *("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image"),
     *(*IMAGES, *EVALUATION),
 )
+# Of these, those that tell of the data and of what came of a training, too.
+METRICS = ("", "metadata", "model_info", "info", "meta", "data", "dataset")
 MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
@@ -70,10 +72,14 @@ TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECAS
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(
     r"(sync_?|frozen_?)?(b(atch)?|l(ayer)?|g(roup)?|i(nstance)?|rms)_?n(orm)?\d?d?|"
-    r"batch|layer|group|instance|rms|l[12]",
+    r"batch|layer|group|instance|rms|l[12]|pre|post",
     re.IGNORECASE,
 )
 STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
+# What `transform` names in training alone.
+AUGMENTATIONS = re.compile(
+    r"(rand|auto|trivial|3)_?-?aug(ment(ation)?)?(wide)?|aug_?mix", re.IGNORECASE
+)
 # What tells whether the classes of an image exclude one another; tasks judge the values.
 LABELS = (
     *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
@@ -85,6 +91,7 @@ REGRESSION = re.compile(
     r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
 )
 SMALLEST, MAX_SIZE = 8, 4096  # pixels
+MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
@@ -152,6 +159,8 @@ class Training:
     @property
     def of_numbers(self) -> str:
         """The setting that names a loss of numbers, not of classes, with its value; "" if none."""
+        if any("task" in name and value.lower().startswith("cl") for name, value in self.labels):
+            return ""  # as in "classification" and "cls"
         return next(
             (
                 f"{name} = {value}"
@@ -199,11 +208,15 @@ def told_by(content: Any) -> Training:
 
 
 def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield where a checkpoint keeps arguments, and these."""
+    """Yield where a checkpoint keeps arguments, and these; an object in several places once."""
+    seen: set[int] = set()
     for group in GROUPS:
         pending = [(group, content.get(group) if group else content, 0)]
         while pending:
             where, value, depth = pending.pop(0)
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
             is_object = isinstance(value, Inert) and is_of_transforms(where.rpartition(".")[2])
             if not is_object and (entries := arguments(value)):
                 yield where, entries
@@ -294,7 +307,8 @@ def pooled_otherwise(content: Any) -> str:
 def openmmlab_config(content: Any) -> str:
     """Return the configuration that a checkpoint of OpenMMLab was trained with, "" without one."""
     meta = content.get("meta") if isinstance(content, dict) else None
-    return str(meta.get("cfg", meta.get("config", ""))) if isinstance(meta, dict) else ""
+    config = meta.get("cfg", meta.get("config")) if isinstance(meta, dict) else None
+    return config if isinstance(config, str) else ""
 
 
 def told_by_openmmlab(config: str) -> Training:
@@ -341,6 +355,8 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     is_weights = any("." in key and isinstance(x, Tensor) for key, x in entries.items())
     if is_weights:  # and what else is among them is the network's own
         return Training(where=where)
+    if not is_of_images(where, entries):
+        entries = without_metrics(where, entries)
     unread = list(unread_in(entries))
     sizes = dict(found(entries, SIZE, size_of)) or dict(found(entries, ("size",), size_of))
     for names in SIDES:
@@ -398,6 +414,33 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     )
 
 
+def is_of_images(where: str, entries: Mapping[str, Any]) -> bool:
+    """Tell whether arguments are of images alone, or have some that can be of nothing else."""
+    inner = where.rpartition(".")[2]
+    return (
+        inner in (*IMAGES, "image", "images", "img")
+        or any(is_set(entries.get(name)) for name in (*SIZE, *RESIZE, "interpolation", "crop_pct"))
+        or any(numbers(entries.get(name)) for name in (*MEAN, *STD))
+    )
+
+
+def without_metrics(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments without those that have the name of a setting of images by chance.
+
+    A size may be that of a data set or a file, a mean and its deviation those of a metric.
+    """
+    others = {"size", *SIDES[-1]}
+    if where.partition(".")[0] in METRICS:
+        others |= {name for name in ("mean", "std") if is_metric(entries.get(name))}
+    return {name: x for name, x in entries.items() if name.lower() not in others}
+
+
+def is_metric(value: Any) -> bool:
+    """Tell whether a mean or a deviation is one number, or some that are not of channels."""
+    is_other = isinstance(value, list | tuple) and len(value) not in (1, 3)
+    return is_other or isinstance(value, int | float | dict)
+
+
 def as_bytes(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -450,7 +493,7 @@ def is_of_transforms(key: str) -> bool:
 
 def is_transform(value: Any) -> bool:
     """Tell whether a value is an object or a function, or a list of such."""
-    items = value if isinstance(value, list | tuple) else [value]
+    items = value[:MANY] if isinstance(value, list | tuple) else [value]
     return any(isinstance(x, Inert | Global) for x in items)
 
 
@@ -473,16 +516,16 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
     value = entries.get("interpolation")
     if is_set(value) and not filter_name(value):
         yield Unread("interpolation", shown(value), ("interpolation",))
-    for name, value in entries.items():
-        is_read = is_transform(value) or (
+    for name in filter(is_of_transforms, entries):
+        value = entries[name]
+        if is_transform(value) or (
             isinstance(value, dict) and (name in IMAGES or any(map(is_transform, value.values())))
-        )
-        if not is_of_transforms(name) or is_read:
+        ):
             continue
         if value is False and name in NORMALISATIONS:
             yield Unread(name, "False", ("mean", "std"))
         is_usual = isinstance(value, str) and (
-            value.lower() in STANDARD or LAYERS.fullmatch(value) is not None
+            value.lower() in STANDARD or LAYERS.fullmatch(value) or AUGMENTATIONS.fullmatch(value)
         )
         if is_set(value) and not is_usual and type(value) not in (int, float):
             questions = (
@@ -632,7 +675,7 @@ def numbers(value: Any) -> tuple[float, ...]:
 
 def share(value: Any) -> float:
     """Return a share of 1."""
-    return float(value) if isinstance(value, float | int) and 0.3 <= value <= 1 else 0.0
+    return float(value) if type(value) in (float, int) and 0.3 <= value <= 1 else 0.0
 
 
 def filter_name(value: Any) -> str:

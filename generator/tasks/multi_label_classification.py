@@ -21,6 +21,9 @@ EACH = re.compile(
     r"(bce|binarycrossentropy)(with)?(logits?)?(loss)?|asl|asymmetric(loss)?(optimized|multilabel)?"
     r"|multilabel.*|sigmoid"
 )
+# What names a task, of which a part may have "multilabel" in its name, and means another.
+TASKS = ("task", "task_type", "problem_type", "classification_type")
+LABELS = re.compile(r"multilabel(classification)?")
 
 
 class MultiLabelClassification(Task):
@@ -46,7 +49,8 @@ class MultiLabelClassification(Task):
         for name, value in settings if classes != 1 else ():
             key, word = name.rpartition(".")[2], only_letters(value.rpartition(".")[2])
             is_switch = "label" in key and word == "true"
-            if is_switch or EACH.fullmatch(word):
+            each = LABELS if key in TASKS else EACH
+            if is_switch or each.fullmatch(word):
                 return f"it was trained with {name} = {value}, for each class by itself"
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
