@@ -14,7 +14,7 @@ from generator.catalogue import Arch, load
 from generator.inspection import modules
 from generator.inspection.composed import shown
 from generator.inspection.pickles import Inert
-from generator.inspection.training import GROUPS, Training, arguments, numbers
+from generator.inspection.training import GROUPS, Training, arguments, is_new, numbers
 
 # What torchvision's builders take, with the question that it answers.
 LIMITS = {
@@ -58,7 +58,7 @@ Found = Mapping[str, Any]
 def settings_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the arguments of a detector that a checkpoint keeps, by their place in it."""
     found: dict[str, Any] = {}
-    seen: set[int] = set()
+    seen: list[Any] = []
     for group in GROUPS:
         found |= named(group, content.get(group), 0, seen) if group else {}
     own = arguments(content).items()  # "weights" are weights there
@@ -66,18 +66,17 @@ def settings_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def named(where: str, value: Any, depth: int, seen: set[int]) -> dict[str, Any]:
+def named(where: str, value: Any, depth: int, seen: list[Any]) -> dict[str, Any]:
     """Return the arguments of a detector in a dict or a Namespace, and in those inside of it.
 
     Args:
         where: Its place.
         value: The dict or Namespace.
         depth: In how many others it is.
-        seen: The identities of what was looked at, which this adds to.
+        seen: What was looked at, to which this adds.
     """
-    if id(value) in seen:
+    if not is_new(value, seen):
         return {}
-    seen.add(id(value))
     entries = arguments(value)
     found = {f"{where}.{name}": x for name, x in entries.items() if name in NAMES}
     if depth < MAX_DEPTH:

@@ -92,7 +92,7 @@ REGRESSION = re.compile(
 )
 SMALLEST, MAX_SIZE = 8, 4096  # pixels
 MANY = 50  # of a list, as are looked at
-MAX_OBJECTS = 2_000  # of a pickle, that are searched for a network of timm
+MAX_OBJECTS = 2_000  # of a pickle, that are searched
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
@@ -209,20 +209,30 @@ def told_by(content: Any) -> Training:
 
 def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield where a checkpoint keeps arguments, and these; an object in several places once."""
-    seen: set[int] = set()
+    seen: list[Any] = []
     for group in GROUPS:
         pending = [(group, content.get(group) if group else content, 0)]
         while pending:
             where, value, depth = pending.pop(0)
-            if id(value) in seen:
+            if not is_new(value, seen):
                 continue
-            seen.add(id(value))
             is_object = isinstance(value, Inert) and is_of_transforms(where.rpartition(".")[2])
             if not is_object and (entries := arguments(value)):
                 yield where, entries
                 if depth < MAX_DEPTH:
                     inside = [name for name in NESTED if name in entries and (where or depth)]
                     pending += [(f"{where}.{name}", entries[name], depth + 1) for name in inside]
+
+
+def is_new(value: Any, seen: list[Any]) -> bool:
+    """Tell whether an object was not seen before, and add it to those that were.
+
+    More than a checkpoint has are not looked at.
+    """
+    if len(seen) == MAX_OBJECTS or any(value is other for other in seen):
+        return False
+    seen.append(value)
+    return True
 
 
 def with_more(first: Training, other: Training, *, is_own: bool = True) -> Training:
