@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,16 @@ def test_another_network_answers_no_anchors(tmp_path: Path) -> None:
     result = new(path, "-d", "architecture=fasterrcnn_resnet50_fpn")
     assert result.returncode == 1
     assert "args.rpn_pre_nms_top_n_test=123, which no answer has" in result.stderr
+
+
+def test_options_that_are_named_are_such_as_a_detector_takes(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.pth", config={"transform": "mine"})
+    refused = new(path, "-d", "architecture=fasterrcnn_resnet50_fpn")
+    assert refused.returncode == 1 and "config.transform: 'mine'" in refused.stderr
+    named = refused.stderr.partition("such as ")[2].partition(";")[0]
+    options = shlex.split(named)
+    refused = new(
+        path, "-d", "architecture=fasterrcnn_resnet50_fpn", "-d", "coco_eps=true", *options
+    )
+    assert "no effect" not in refused.stderr
+    assert "config.transform" not in refused.stderr

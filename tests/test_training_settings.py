@@ -190,6 +190,7 @@ def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
     refused = new(tmp_path, *words, "-d", "image_size=64")
     assert refused.returncode == 1
     assert "Answer mean, std yourself" in refused.stderr
+    assert "as usual, -d transforms=pretrained or -d transforms=imagenet" in refused.stderr
     result = new(tmp_path, *words, *ANSWERED)
     assert result.returncode == 0, result.stderr
     answers = yaml.safe_load((tmp_path / "made" / ".copier-answers.yml").read_text("utf-8"))
