@@ -195,3 +195,30 @@ def test_options_that_are_named_are_such_as_a_detector_takes(tmp_path: Path) -> 
     )
     assert "no effect" not in refused.stderr
     assert "config.transform" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"dataset": {"max_size": 500}},
+        {"replay": {"max_size": 5000}, "min_size": 32},
+        {"train": {"augmentation": {"min_size": [480, 512], "max_size": 640}}},
+        {"dataset": {"score_thresh": 0.3}},
+    ],
+)
+def test_sizes_of_something_else_are_asked_and_not_taken(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    result = new(saved(tmp_path / "x.pth", config=config), "-d", "coco_eps=true")
+    assert result.returncode == 1
+    assert "x.pth tells config." in result.stderr and "name " in result.stderr
+    inside = saved(tmp_path / "x.pth", config={"model": {"min_size": 320}, "info": [1]})
+    assert inspected(inside)["answers"]["image_size"] == 320
+
+
+def test_arguments_are_found_behind_many_others(tmp_path: Path) -> None:
+    many = {f"x{n}": {"y": n} for n in range(3000)}
+    shared = {"model": {"box_nms_thresh": 0.3}}
+    args = {"a": {"b": {"c": {"d": shared}}}}
+    path = saved(tmp_path / "x.pth", info=many, args=args, cfg=shared)
+    assert inspected(path)["answers"]["nms_threshold"] == 0.3

@@ -150,6 +150,8 @@ def test_settings_that_are_made_to_do_harm_are_asked_like_others(tmp_path: Path)
         assert str(found.open_questions["transforms"]).isprintable()
     save(tmp_path, config={"img_size": (large, 1), "model_kwargs": {"x": large}})
     assert inspect_file(tmp_path / "x.pth").training.unread[0].value == "[a large number, 1]"
+    save(tmp_path, config={"img_size": [large, 3, 224, 256]})
+    assert "a large number" in inspect_file(tmp_path / "x.pth").training.of_images
 
 
 def test_settings_that_hold_one_another_are_read_once(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ STATISTICS = re.compile(
     r"(.*\.)?_?((pixel|image|img|norm(alize)?|new)_)?(means?|stds?)", re.IGNORECASE
 )
 
+# What has a mean of its own in modules that training alone has.
+OF_TRAINING = re.compile(
+    r"(^|[._])(loss|criterion|metrics?|acc(uracy)?|perceptual|lpips|fid|teacher)[._]", re.IGNORECASE
+)
+
 # What many call the layer that gives the classes.
 LAST = re.compile(
     r"(^|\.)(\w*classifier|heads?|fc|logits|cls|out(put)?|last_linear)(\.\w+)?\.weight$"
@@ -371,7 +376,9 @@ def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]
     statistics = [
         name
         for name, tensor in reading.states[inspection.places[0].key].items()
-        if STATISTICS.fullmatch(name) and math.prod(tensor.shape) in COLOR_MODES
+        if STATISTICS.fullmatch(name)
+        and not OF_TRAINING.search(name)
+        and math.prod(tensor.shape) in COLOR_MODES
     ]
     if not statistics or (inspection.architecture and not inspection.differences):
         return {}
@@ -406,6 +413,10 @@ def told_of_detector(
     found = {name: x for name, x in found.items() if name not in told}
     unclear = {name: why for name, why in unclear.items() if name not in told}
     if match.others:  # told of what is chosen later
+        if "transforms" in found:  # all but what is told are those of one of these networks
+            unclear["transforms"] = detectors.told_sizes(reading.training)
+        for name in ("transforms", *detectors.SCALED.values(), *detectors.NORMALISED.values()):
+            found.pop(name, None)
         for name, value in found.items():
             unclear.setdefault(name, f"{name} is {value}: -d {shlex.quote(f'{name}={value}')}")
         found = {}

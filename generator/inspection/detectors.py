@@ -14,7 +14,14 @@ from generator.catalogue import Arch, load
 from generator.inspection import modules
 from generator.inspection.composed import shown
 from generator.inspection.pickles import Inert
-from generator.inspection.training import GROUPS, Training, arguments, is_new, numbers
+from generator.inspection.training import (
+    GROUPS,
+    MAX_OBJECTS,
+    Training,
+    arguments,
+    is_new,
+    numbers,
+)
 
 # What torchvision's builders take, with the question that it answers.
 LIMITS = {
@@ -51,6 +58,12 @@ NAMES = {
 COCO = re.compile(r"(\w+_Weights\.)?(COCO_V1|DEFAULT)")
 OTHER_COCO = re.compile(r"\w+_Weights\.COCO_LEGACY")
 MAX_DEPTH = 4
+# What holds arguments of a network. Elsewhere, a max_size may be that of a data set.
+OF_NETWORK = {
+    *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", "kwargs"),
+    *("model_config", "train_config", "training_args", "train_args", "model_kwargs", "model_args"),
+    *("model", "net", "network", "detector"),
+}
 
 Found = Mapping[str, Any]
 
@@ -58,32 +71,33 @@ Found = Mapping[str, Any]
 def settings_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the arguments of a detector that a checkpoint keeps, by their place in it."""
     found: dict[str, Any] = {}
-    seen: list[Any] = []
     for group in GROUPS:
-        found |= named(group, content.get(group), 0, seen) if group else {}
+        found |= named(group, content.get(group)) if group else {}
     own = arguments(content).items()  # "weights" are weights there
     found |= {name: x for name, x in own if name in NAMES - {*WEIGHTS}}
     return found
 
 
-def named(where: str, value: Any, depth: int, seen: list[Any]) -> dict[str, Any]:
-    """Return the arguments of a detector in a dict or a Namespace, and in those inside of it.
-
-    Args:
-        where: Its place.
-        value: The dict or Namespace.
-        depth: In how many others it is.
-        seen: What was looked at, to which this adds.
-    """
-    if not is_new(value, seen):
-        return {}
-    entries = arguments(value)
-    found = {f"{where}.{name}": x for name, x in entries.items() if name in NAMES}
-    if depth < MAX_DEPTH:
-        for name, x in entries.items():
-            if isinstance(x, dict | Inert):
-                found |= named(f"{where}.{name}", x, depth + 1, seen)
+def named(group: str, value: Any) -> dict[str, Any]:
+    """Return the arguments of a detector in a dict or a Namespace, and in those inside of it."""
+    found: dict[str, Any] = {}
+    seen: list[Any] = []
+    waiting = [(group, value, 0)]
+    while waiting:
+        where, value, depth = waiting.pop(0)
+        if not is_new(value, seen):
+            continue
+        entries = arguments(value)
+        found |= {f"{where}.{name}": x for name, x in entries.items() if name in NAMES}
+        if depth < MAX_DEPTH and len(waiting) < MAX_OBJECTS:
+            inside = ((name, x) for name, x in entries.items() if isinstance(x, dict | Inert))
+            waiting += [(f"{where}.{name}", x, depth + 1) for name, x in inside]
     return found
+
+
+def is_of_network(place: str) -> bool:
+    """Tell whether an argument is of a network: not of its data, its training and the like."""
+    return {*place.lower().split(".")[:-1]} <= OF_NETWORK
 
 
 def answers_to(name: str, training: Training) -> tuple[dict[str, Any], dict[str, str]]:
@@ -105,7 +119,12 @@ def answers_to(name: str, training: Training) -> tuple[dict[str, Any], dict[str,
     for own, question in zip(arch.detection["arguments"], LIMITS.values(), strict=True):
         names = (own, own.removeprefix("box_"))
         given = at(settings, own) or at(settings, *names)
-        number = one_of({place: x if is_limit(question, x) else None for place, x in given.items()})
+        number = one_of(
+            {
+                place: x if is_of_network(place) and is_limit(question, x) else None
+                for place, x in given.items()
+            }
+        )
         if number is not None:
             answers[question] = number
         elif given:
@@ -142,7 +161,9 @@ def transforms(arch: Arch, settings: Found, unclear: dict[str, str]) -> dict[str
     unread: dict[str, Any] = {}
     for name, question in (SCALED | NORMALISED).items():
         given = at(settings, name)
-        value = one_of({place: plain(name, x) for place, x in given.items()})
+        value = one_of(
+            {place: plain(name, x) if is_of_network(place) else None for place, x in given.items()}
+        )
         if value is not None:
             told[question] = value
         elif given:
@@ -166,6 +187,11 @@ OPTIONS = (
     "-d mean='[R, G, B]' -d std='[R, G, B]'; or, for all that the architecture itself has, "
     "-d transforms=pretrained"
 )
+
+
+def told_sizes(training: Training) -> str:
+    """Return what arguments tell of images, for people who are to choose a network first."""
+    return f"{written(at(training.detector, *SCALED, *NORMALISED))}: {OPTIONS}"
 
 
 def add_size_of_data(arch: Arch, training: Training, unclear: dict[str, str]) -> None:
@@ -231,8 +257,8 @@ def unlike(network: str, settings: Found) -> Iterator[str]:
         module = anchors if path == "anchor generator" else own.get(path)
         wanted = None if module is None else module.attributes.get(attribute)
         rows = wanted if isinstance(wanted, list) else []
-        is_each = bool(rows) and all(row == modules.plain(value) for row in rows)
-        if modules.plain(value) != wanted and not is_each:
+        given = modules.plain(value) if modules.is_plain(value) else ...  # more than any has
+        if given != wanted and not (rows and all(row == given for row in rows)):
             yield f"{place}={shown(value)}"
 
 

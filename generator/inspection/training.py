@@ -92,7 +92,7 @@ REGRESSION = re.compile(
 )
 SMALLEST, MAX_SIZE = 8, 4096  # pixels
 MANY = 50  # of a list, as are looked at
-MAX_OBJECTS = 2_000  # of a pickle, that are searched
+MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
@@ -209,8 +209,8 @@ def told_by(content: Any) -> Training:
 
 def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield where a checkpoint keeps arguments, and these; an object in several places once."""
-    seen: list[Any] = []
     for group in GROUPS:
+        seen: list[Any] = []
         pending = [(group, content.get(group) if group else content, 0)]
         while pending:
             where, value, depth = pending.pop(0)
@@ -457,7 +457,7 @@ def as_bytes(
     """Return mean and std of images between 0 and 1, also if they are on the scale of bytes."""
     if not (mean and std and len(mean) == len(std)):
         return (), ()
-    if max(mean) > 1 or (not any(mean) and max(std) > 1):
+    if max(mean) > 1 or (not any(mean) and min(std) > 2):
         mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
     return (mean, std) if is_normal(mean, std) else ((), ())
 
@@ -609,7 +609,7 @@ def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield settings of images that answers do not have: sides that differ, other cuts."""
     for name in (*SIZES, *RESIZE):
         if (sides := sides_of(settings.get(name))) and sides[0] != sides[1]:
-            yield f"{name}={plain_list(settings[name])}"
+            yield f"{name}={shown(settings[name])}"
     for names in SIDES:
         sides = sides_of([settings.get(name) for name in names])
         if sides and sides[0] != sides[1]:
@@ -619,11 +619,6 @@ def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}={unusual}"
     if settings.get("crop_mode") not in (None, "", "center"):
         yield f"crop_mode={text(settings['crop_mode'])}"
-
-
-def plain_list(value: Any) -> list[Any]:
-    """Return what a message has of sides."""
-    return [*value.values()] if isinstance(value, dict) else [*value]
 
 
 def sides_of(value: Any) -> tuple[int, int] | None:
