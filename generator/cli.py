@@ -666,9 +666,8 @@ def torture(
                 f"ts-template torture PROJECT --requests {requests} --hostile {hostile} "
                 f"--clients {clients} --seed {seed}"
             )
-            options = ["--engine", engine] if engine else []
-            command = " ".join([command, *options])
-            outcome = module.torture(project, requests, hostile, clients, seed, progress, options)
+            command += f" --engine {engine}" * bool(engine)
+            outcome = module.torture(project, requests, hostile, clients, seed, progress, engine)
             text, failed = module.report(outcome, command), outcome.failed
     typer.echo(text)
     if report:

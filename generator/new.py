@@ -28,6 +28,7 @@ from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
+from generator.inspection.training import example
 from generator.inspection.transforms import (
     ASKED,
     TRACED,
@@ -243,14 +244,6 @@ def prepares_inside(task: Task | None) -> bool:
     return task is not None and "preprocessing" in task.facts
 
 
-def example(task: Task | None) -> str:
-    """Return options that say how images are prepared, for a task."""
-    options = "-d transforms=custom -d image_size=224"
-    if not prepares_inside(task):
-        options += " -d resize_mode=stretch -d interpolation=bilinear"
-    return f"{options} -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
-
-
 def task_of(found: Inspection, answers: Mapping[str, Any]) -> Task | None:
     """Return the task that a project will have, as far as that is known."""
     return tasks().get(str(answers.get("task") or found.task or found.likely.get("task")))
@@ -280,9 +273,10 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             )
         )
     if training.of_images and "transforms" not in answers:
+        options = example(inside=prepares_inside(task_of(found, answers)))
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "
-            f"answer has; name what is the same: {example(task_of(found, answers))}"
+            f"answer has; name what is the same, as in {options}"
         )
     refuse_unread(found, answers)
 
@@ -315,7 +309,7 @@ def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
             f"{found.path} has settings that may tell how images are prepared, and that are not "
             "understood:",
             *(f"    {line}" for line in lines[:MANY]),
-            f"Answer {', '.join(wanted)} yourself, such as {example(task)}"
+            f"Answer {', '.join(wanted)} yourself, such as {example(inside=is_inside)}"
             + f"; if images are prepared as usual, {' or '.join(whole)}" * bool(whole),
         )
     )

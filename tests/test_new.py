@@ -157,6 +157,11 @@ def test_an_export_of_ultralytics_has_its_images_prepared_as_its_version_does(
         assert not (tmp_path / "made").exists()
     else:
         assert (likely["mean"], likely["std"]) == expected
+        found = inspect_file(tmp_path / "x")
+        known = answers_of(found, {}) | {"task": "image_classification"}
+        made = known | likely_of(found, known, tmp_path / "made")
+        assert (made["mean"], made["std"]) == expected
+        assert (made["image_size"], made["resize_size"]) == (64, 64)
 
 
 def test_an_export_of_ultralytics_for_another_task_is_refused(tmp_path: Path) -> None:

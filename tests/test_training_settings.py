@@ -154,6 +154,13 @@ def test_settings_that_are_made_to_do_harm_are_asked_like_others(tmp_path: Path)
     assert "a large number" in inspect_file(tmp_path / "x.pth").training.of_images
 
 
+def test_a_long_configuration_is_read_in_time(tmp_path: Path) -> None:
+    # No bracket is followed to the end of the text, for that would take minutes.
+    text = "mean=[" * 100_000 + "1, 2, 3]" + "type='Resize',scale=(" * 20_000
+    found = inspect_file(save(tmp_path, meta={"cfg": text}))
+    assert found.training.of_images == "mean=[1, 2, 3]"
+
+
 def test_settings_that_hold_one_another_are_read_once(tmp_path: Path) -> None:
     pairs: Any = 1
     many: Any = 1
@@ -276,6 +283,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "classes": {"class_to_idx": {"a": 0, "b": 1, "c": 2}, "image_size": [3, 224, 224]},
     "statistics": {"img_size": 224, "norm_mean": HALF["mean"], "norm_std": HALF["std"]},
     "metrics": {"val": {"loss": 0.3, "std": 0.1}, "metrics": {"mean": 1}, "best_loss": 0.1},
+    "spectral": {"config": {"normalization": "spectral"}},
     "sign language": {"config": {"task": "asl", "transform": "randaugment", "normalize": "pre"}},
     "distances": {"config": {"task": "cls", "loss_type": "l1"}},
     "target": {"args": argparse.Namespace(target_transform=None, optim="sgd", normalize="batch")},

@@ -38,7 +38,7 @@ from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
 from generator.inspection.text_folders import TextFolder, text_folder, weights_in
-from generator.inspection.training import Training
+from generator.inspection.training import Training, example
 from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
@@ -371,7 +371,7 @@ def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]
     if settings := hub.images_of(inspection.path):
         return {
             "transforms": f"in {hub.PROCESSOR} beside it how its images are prepared, which is not "
-            f"read for such a network ({settings}); name what is the same: {CUSTOM}"
+            f"read for such a network ({settings}); name what is the same, {CUSTOM}"
         }
     statistics = [
         name
@@ -384,14 +384,14 @@ def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]
         return {}
     return {
         "transforms": f"that {' and '.join(statistics)} normalise its images, it seems, and their "
-        f"numbers are not read. Name them: {CUSTOM}; where the code of the network has them, "
+        f"numbers are not read. Name them, {CUSTOM}; where the code of the network has them, "
         "-d mean='[0, 0, 0]' -d std='[1, 1, 1]'"
     }
 
 
 CUSTOM = (
-    "-d transforms=custom -d image_size=PIXELS -d mean='[R, G, B]' -d std='[R, G, B]', and where "
-    "the task asks for them resize_mode, resize_size and interpolation"
+    f"as in {example()}, "
+    "and where the task asks for them resize_mode, resize_size and interpolation"
 )
 
 

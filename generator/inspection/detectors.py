@@ -19,6 +19,7 @@ from generator.inspection.training import (
     MAX_OBJECTS,
     Training,
     arguments,
+    example,
     is_new,
     numbers,
 )
@@ -72,13 +73,13 @@ def settings_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the arguments of a detector that a checkpoint keeps, by their place in it."""
     found: dict[str, Any] = {}
     for group in GROUPS:
-        found |= named(group, content.get(group)) if group else {}
+        found |= arguments_in(group, content.get(group)) if group else {}
     own = arguments(content).items()  # "weights" are weights there
     found |= {name: x for name, x in own if name in NAMES - {*WEIGHTS}}
     return found
 
 
-def named(group: str, value: Any) -> dict[str, Any]:
+def arguments_in(group: str, value: Any) -> dict[str, Any]:
     """Return the arguments of a detector in a dict or a Namespace, and in those inside of it."""
     found: dict[str, Any] = {}
     seen: list[Any] = []
@@ -183,9 +184,8 @@ def transforms(arch: Arch, settings: Found, unclear: dict[str, str]) -> dict[str
 
 
 OPTIONS = (
-    "name what holds with -d transforms=custom -d image_size=PIXELS -d max_size=PIXELS "
-    "-d mean='[R, G, B]' -d std='[R, G, B]'; or, for all that the architecture itself has, "
-    "-d transforms=pretrained"
+    f"name what holds, as in {example(inside=True)}, with max_size where the architecture takes "
+    "it; or, for all that the architecture itself has, -d transforms=pretrained"
 )
 
 
@@ -200,11 +200,11 @@ def add_size_of_data(arch: Arch, training: Training, unclear: dict[str, str]) ->
     A detector scales and normalises images itself, and many scale them once more before it.
     """
     size, mean = training.image_size or training.resize_size, training.mean
-    shown = [f"images of {size} pixels"] * bool(size and size != arch.input_size)
-    shown += [f"a mean of {[*mean]}"] * bool(mean and mean != tuple(arch.mean))
-    if shown:
+    others = [f"images of {size} pixels"] * bool(size and size != arch.input_size)
+    others += [f"a mean of {[*mean]}"] * bool(mean and mean != tuple(arch.mean))
+    if others:
         unclear["transforms"] = (
-            f"{' and '.join(shown)}, which may be as the network makes them, or as they were made "
+            f"{' and '.join(others)}, which may be as the network makes them, or as they were made "
             f"before it: {OPTIONS}"
         )
 
@@ -233,9 +233,9 @@ def add_eps(settings: Found, answers: dict[str, Any], unclear: dict[str, str]) -
     if len(told) == 1:
         answers["coco_eps"] = told.pop()
     elif before or len(told) > 1:
-        shown = written({**given, **before})
+        weights = written({**given, **before})
         unclear["coco_eps"] = (
-            f"{shown}, which does not show whether the network was built with torchvision's COCO "
+            f"{weights}, which does not show whether the network was built with torchvision's COCO "
             "weights, whose normalisations have eps=0: -d coco_eps=true if it was, else "
             "-d coco_eps=false"
         )

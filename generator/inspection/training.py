@@ -72,7 +72,7 @@ TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECAS
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(
     r"(sync_?|frozen_?)?(b(atch)?|l(ayer)?|g(roup)?|i(nstance)?|rms)_?n(orm)?\d?d?|"
-    r"batch|layer|group|instance|rms|l[12]|pre|post",
+    r"batch|layer|group|instance|rms|spectral|weight|l[12]|pre|post",
     re.IGNORECASE,
 )
 STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
@@ -270,25 +270,32 @@ def contradictions(first: Training, other: Training) -> Iterator[str]:
             )
 
 
-def of_pickled_timm(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what timm keeps in each of its networks that is pickled, and where."""
-    waiting: list[tuple[str, Any, int]] = [("", content, 0)]
-    for _ in range(MAX_OBJECTS):
-        if not waiting:
-            return
-        where, value, depth = waiting.pop(0)
-        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
+def pickled_timm(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place of each network of timm that is pickled, and its attributes."""
+    seen: list[Any] = []
+    waiting = [("", content)]
+    while waiting:
+        where, value = waiting.pop(0)
+        if not is_new(value, seen):
+            continue
         if isinstance(value, Inert) and value.name.startswith("timm."):
-            for key in ("pretrained_cfg", "default_cfg"):
-                if settings := arguments(value).get(key):
-                    yield f"{where}.{key}".lstrip("."), arguments(settings)
-                    return
-        if depth < MAX_DEPTH and isinstance(inside, dict):
+            yield where, arguments(value)
+        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
+        if isinstance(inside, dict) and len(waiting) < MAX_OBJECTS:
             waiting += [
-                (f"{where}.{key}".lstrip("."), x, depth + 1)
+                (f"{where}.{key}".lstrip("."), x)
                 for key, x in inside.items()
                 if isinstance(key, str) and isinstance(x, dict | Inert)
             ]
+
+
+def of_pickled_timm(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what timm keeps of how images are prepared, for the outermost network, and where."""
+    for where, attributes in pickled_timm(content):
+        for key in ("pretrained_cfg", "default_cfg"):
+            if settings := attributes.get(key):
+                yield f"{where}.{key}".lstrip("."), arguments(settings)
+                return
 
 
 def told_by_timm(where: str, settings: Mapping[str, Any]) -> Training:
@@ -299,19 +306,8 @@ def told_by_timm(where: str, settings: Mapping[str, Any]) -> Training:
 
 def pooled_otherwise(content: Any) -> str:
     """Return how a pickled network of timm pools, if that is not by averages; else ""."""
-    waiting = [content]
-    for _ in range(MAX_OBJECTS):
-        if not waiting:
-            break
-        value = waiting.pop(0)
-        if isinstance(value, Inert) and value.name.startswith("timm."):
-            pooling = text(arguments(value).get("pool_type"))
-            if "max" in pooling:
-                return f"global_pool={pooling!r}"
-        inside = value if isinstance(value, dict) else getattr(value, "_modules", None)
-        if isinstance(inside, dict):
-            waiting += [x for x in inside.values() if isinstance(x, dict | Inert)]
-    return ""
+    poolings = (text(attributes.get("pool_type")) for _, attributes in pickled_timm(content))
+    return next((f"global_pool={pooling!r}" for pooling in poolings if "max" in pooling), "")
 
 
 def openmmlab_config(content: Any) -> str:
@@ -328,19 +324,19 @@ def told_by_openmmlab(config: str) -> Training:
     """
     network = re.findall(r"GeneralizedMeanPooling", config)
     for name, usual in (("strides", [1, 2, 2, 2]), ("dilations", [1, 1, 1, 1])):
-        for text in re.findall(rf"\b{name}\s*=\s*[(\[]([\d,\s]+)[)\]]", config):
-            if [int(x) for x in re.findall(r"\d{1,9}", text)] != usual:
-                network.append(f"{name}=({text})")
+        for shape in re.findall(rf"\b{name}\s*=\s*[(\[]([\d,\s]+)[)\]]", config):
+            if [int(x) for x in re.findall(r"\d{1,9}", shape)] != usual:
+                network.append(f"{name}=({shape})")
     images = re.findall(r"to_rgb\s*=\s*False", config)
     for name, expected in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-        for text in re.findall(rf"\b{name}\s*=\s*\[([^\]]*)\]", config):
-            if tuple(round(float(x) / 255, 3) for x in NUMBER.findall(text)) != expected:
-                images.append(f"{name}=[{text}]")
+        for values in re.findall(rf"\b{name}\s*=\s*\[([^\[\]]*)\]", config):
+            if tuple(round(float(x) / 255, 3) for x in NUMBER.findall(values)) != expected:
+                images.append(f"{name}=[{values}]")
     sizes = re.findall(r"\bcrop_size\s*=\s*(\d+)", config)
     images += [f"crop_size={size}" for size in sizes if size != "224"]
-    resizes = re.findall(r"type='(Resize(?:Edge)?)',\s*(\w+)=(\([^)]*\)|\w+)", config)
+    resizes = re.findall(r"type='(Resize(?:Edge)?)',\s*(\w+)=(\([^()]*\)|\w+)", config)
     images += [f"{kind} {name}={value}" for kind, name, value in resizes if value not in SHORTER]
-    images += [f"img_scale={x}" for x in re.findall(r"\bimg_scale\s*=\s*(\([^)]*\))", config)]
+    images += [f"img_scale={x}" for x in re.findall(r"\bimg_scale\s*=\s*(\([^()]*\))", config)]
     head = re.search(r"\bMultiLabel\w*Head\b", config)
     return Training(
         where="meta.cfg",
@@ -562,6 +558,18 @@ def unread_statistics(entries: Mapping[str, Any]) -> Iterator[Unread]:
             ", ".join(map(shown, [*means.values(), *stds.values()])),
             ("mean", "std"),
         )
+
+
+def example(*, inside: bool | None = None) -> str:
+    """Return options that say how images are prepared.
+
+    Args:
+        inside: Whether the network itself scales and normalises them; None if that is not known.
+    """
+    options = "-d transforms=custom -d image_size=224"
+    if inside is False:
+        options += " -d resize_mode=stretch -d interpolation=bilinear"
+    return f"{options} -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
 
 
 def is_set(value: Any) -> bool:
