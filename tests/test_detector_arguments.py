@@ -136,7 +136,7 @@ def test_a_service_scales_images_as_the_arguments_say(tmp_path: Path) -> None:
     [
         ({"rpn_score_thresh": 0.05}, "args.rpn_score_thresh=0.05, which no", "--model FILE"),
         ({"anchor_sizes": ((16,), (32,))}, "args.anchor_sizes=[[16], [32]]", "--model FILE"),
-        ({"box_nms_thresh": "0.3"}, "args.box_nms_thresh='0.3'", "-d nms_threshold=N"),
+        ({"box_nms_thresh": "low"}, "args.box_nms_thresh='low'", "-d nms_threshold=N"),
         ({"min_size": 512.5}, "args.min_size=512.5", "-d transforms=pretrained"),
         ({"img_size": 512}, "images of 512 pixels, which may be", "-d transforms=pretrained"),
         ({"mean": [0.5] * 3, "std": [0.5] * 3}, "a mean of [0.5, 0.5, 0.5]", "-d transforms="),

@@ -79,10 +79,11 @@ ALIASED = T.Resize(72)
 ALIASED.antialias = None  # as in torchvision before 0.17
 # Each with the key and the value that the message has.
 UNREAD: dict[str, tuple[dict[str, Any], str]] = {
-    "one number": ({"config": {"mean": 0.5, "std": 0.5}}, "config.mean: 0.5"),
+    "random numbers": ({"config": {"mean": 0.0, "std": 0.1}}, "config.mean: 0.0"),
     "a tensor": ({"mean": torch.ones(3), "std": torch.ones(3)}, "mean: a tensor of shape (3,)"),
-    "an array": ({"mean": np.ones(3), "std": np.ones(3)}, "mean: an array of numpy"),
-    "text": ({"hparams": {"mean": "0.5,0.5", "std": "0.5,0.5"}}, "hparams.mean: '0.5,0.5'"),
+    "an array": ({"mean": np.ones((3, 2)), "std": np.ones(3)}, "mean: an array of numpy"),
+    "text": ({"hparams": {"mean": "0.5,0.5", "std": "0.5,0.5"}}, "hparams.mean: [0.5, 0.5]"),
+    "words": ({"hparams": {"mean": "clip", "std": "clip"}}, "hparams.mean: 'clip'"),
     "mean alone": ({"config": {"mean": HALF["mean"]}}, "config.mean: [0.5, 0.5, 0.5]"),
     "negative": ({"norm": {"mean": [-1, 0, 1], "std": [1, 1, 1]}}, "norm.mean, std: [-1, 0, 1]"),
     "lanczos": ({"config": {"interpolation": "lanczos"}}, "config.interpolation: 'lanczos'"),
@@ -90,7 +91,7 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
     "not normalised": ({"config": {"normalize": False}}, "config.normalize: False"),
     "a name": ({"config": {"normalization": "inception"}}, "config.normalization: 'inception'"),
     "named": ({"hyper_parameters": {"transform": "mine"}}, "hyper_parameters.transform: 'mine'"),
-    "size": ({"config": {"img_size": "384"}}, "config.img_size: '384'"),
+    "size": ({"config": {"img_size": "large"}}, "config.img_size: 'large'"),
     "large": ({"config": {"img_size": [8192, 8192]}}, "config.img_size: [8192, 8192]"),
     "resize": ({"config": {"resize": 384}}, "config.resize: 384"),
     "a tensor's resize": (
@@ -208,8 +209,33 @@ def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_inspect_names_what_is_not_understood(tmp_path: Path) -> None:
-    found = inspect_file(save(tmp_path, config={"mean": 0.5, "std": 0.5}))
-    assert "config.mean (0.5)" in found.open_questions["transforms"]
+    found = inspect_file(save(tmp_path, config={"mean": "half", "std": "half"}))
+    assert "config.mean ('half')" in found.open_questions["transforms"]
+
+
+# Each is 64 pixels, and a mean of 0.5 with a std of 0.25 in each channel, or in all of them.
+WRITTEN: dict[str, dict[str, Any]] = {
+    "numbers": {"mean": 0.5, "std": 0.25, "img_size": 64},
+    "texts": {"mean": "0.5, 0.5, 0.5", "std": "[0.25 0.25 0.25]", "img_size": "64"},
+    "text of sides": {"mean": "0.5", "std": "0.25", "input_size": "3x64x64"},
+    "of numpy": {"mean": np.float64(0.5), "std": np.float32(0.25), "img_size": np.int64(64)},
+    "arrays": {"mean": np.full(3, 0.5), "std": np.full(3, 0.25, ">f4"), "img_size": np.full(2, 64)},
+    "lists of numpy": {
+        "mean": [np.float16(0.5)] * 3, "std": [np.float64(0.25)] * 3, "img_size": [np.uint8(64)] * 2
+    },
+    "in capitals": {"MEAN": [0.5] * 3, "STD": [0.25] * 3, "IMG_SIZE": 64},
+    "a transform": {"transform": T.Compose(
+        [T.Resize((64, 64)), T.ToTensor(), T.Normalize(np.full(3, 0.5), [np.float64(0.25)] * 3)]
+    )},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_numbers_are_read_as_people_write_them(name: str, tmp_path: Path) -> None:
+    found = inspect_file(save(tmp_path, config=WRITTEN[name]))
+    training = found.training
+    assert (training.image_size, {*training.mean}, {*training.std}) == (64, {0.5}, {0.25})
+    assert (training.unread, training.of_images) == ((), "")
 
 
 def test_places_that_tell_otherwise_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.inspection.pickles import Global, Inert, Tensor
+from generator.inspection.values import as_python
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow
@@ -123,6 +124,7 @@ def named(step: Any) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(step, Inert) or not step.name.startswith("torchvision.transforms."):
         return "", {}
     state = step.state if isinstance(step.state, dict) else {}
+    state = {key: as_python(x) for key, x in state.items()}
     return step.name.rpartition(".")[2], state
 
 

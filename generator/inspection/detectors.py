@@ -279,7 +279,7 @@ def plain(name: str, value: Any) -> Any:
     Of several smaller sides, training takes each and prediction the last.
     """
     if name in NORMALISED:
-        return [*numbers(value)] or None
+        return [*numbers(value)] or None if isinstance(value, list | tuple) else None
     if isinstance(value, list | tuple) and value and name == "min_size":
         value = value[-1]
     return value if type(value) is int and 1 <= value < 100_000 else None

@@ -25,6 +25,7 @@ from generator.inspection.composed import (
     statistics,
 )
 from generator.inspection.pickles import Global, Inert, Tensor
+from generator.inspection.values import as_python
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 # Under what the arguments for images are kept, at any depth.
@@ -352,8 +353,9 @@ def arguments(value: Any) -> dict[str, Any]:
         value = value.state
     if not isinstance(value, dict):
         return {}
-    entries = {key: x for key, x in value.items() if isinstance(key, str)}
-    return {key.lower(): x for key, x in entries.items()} | entries  # IMG_SIZE is as good
+    entries = {key: as_python(x) for key, x in value.items() if isinstance(key, str)}
+    own = {key: x for key, x in entries.items() if key == key.lower()}
+    return {key.lower(): x for key, x in entries.items()} | own  # IMG_SIZE is as good
 
 
 def told_in(where: str, entries: Mapping[str, Any]) -> Training:
@@ -426,7 +428,7 @@ def is_of_images(where: str, entries: Mapping[str, Any]) -> bool:
     return (
         inner in (*IMAGES, "image", "images", "img")
         or any(is_set(entries.get(name)) for name in (*SIZE, *RESIZE, "interpolation", "crop_pct"))
-        or any(numbers(entries.get(name)) for name in (*MEAN, *STD))
+        or any(isinstance(x, list) and numbers(x) for x in map(entries.get, (*MEAN, *STD)))
     )
 
 
@@ -682,8 +684,11 @@ def size_of(value: Any) -> int:
 
 
 def numbers(value: Any) -> tuple[float, ...]:
-    """Return one number for each channel."""
-    return channels(value) if isinstance(value, list | tuple) else ()
+    """Return one number for each channel, or one for all.
+
+    A single 0 is none of those: it may as well be the mean of random numbers.
+    """
+    return channels(value) if isinstance(value, list | tuple) or value else ()
 
 
 def share(value: Any) -> float:
