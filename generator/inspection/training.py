@@ -77,9 +77,12 @@ LAYERS = re.compile(
     re.IGNORECASE,
 )
 STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
-# What `transform` names in training alone.
+# What `transform` names in training alone, or for nobody but its own code.
 AUGMENTATIONS = re.compile(
-    r"(rand|auto|trivial|3)_?-?aug(ment(ation)?)?(wide)?|aug_?mix", re.IGNORECASE
+    r"(rand|auto|trivial|3)_?-?aug(ment(ation)?)?(wide)?|aug_?mix|color_?jitter|mix_?up|cut_?(mix|out)"
+    r"|(random_?)?((horizontal_?|vertical_?|[hv]_?)?flips?|(resized_?)?crop|rotat(e|ion)|eras(e|ing))"
+    r"|default|basic|simple|light|strong",
+    re.IGNORECASE,
 )
 # What tells whether the classes of an image exclude one another; tasks judge the values.
 LABELS = (
@@ -532,14 +535,21 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
             continue
         if value is False and name in NORMALISATIONS:
             yield Unread(name, "False", ("mean", "std"))
-        is_usual = isinstance(value, str) and (
-            value.lower() in STANDARD or LAYERS.fullmatch(value) or AUGMENTATIONS.fullmatch(value)
-        )
-        if is_set(value) and not is_usual and type(value) not in (int, float):
+        if is_set(value) and not is_usual(value) and type(value) not in (int, float):
             questions = (
                 ("mean", "std") if name.startswith("norm") else ("image_size", "mean", "std")
             )
             yield Unread(name, shown(value), questions)
+
+
+def is_usual(value: Any) -> bool:
+    """Tell whether names, or a name, say nothing of how images are prepared for a prediction."""
+    names = value if isinstance(value, list | tuple) else [value]
+    return all(
+        isinstance(name, str)
+        and (name.lower() in STANDARD or LAYERS.fullmatch(name) or AUGMENTATIONS.fullmatch(name))
+        for name in names
+    )
 
 
 def unread_statistics(entries: Mapping[str, Any]) -> Iterator[Unread]:
