@@ -28,7 +28,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from conftest import Project, Service, build_and_save, copy_of, render, spoil_archive
+from conftest import REPOSITORY, Project, Service, build_and_save, copy_of, render, spoil_archive
 from engines import BOUND, IMAGES, PATH, Images, certificate, ready, send, wait_for
 from generator import edge, hostile
 from generator.errors import UserError
@@ -518,3 +518,21 @@ def run(project: Project, before: str = "pass") -> str:
     )
     assert result.returncode == 1, result.stdout
     return result.stderr
+
+
+def test_the_table_of_what_comes_on_the_wire_is_true() -> None:
+    text = (REPOSITORY / "docs" / "production.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.+) \|$", text, re.MULTILINE))
+    for form in edge.forms(b"", PATH):
+        ours, theirs = rows[form.name].split(" | ")
+        other = form.in_engine(edge.TORCHSERVE)
+        assert ours == written(form), form.name
+        if theirs == "the same":
+            assert other == form, form.name
+        elif other.statuses or other.ends:  # else TorchServe says nothing, as the row tells
+            assert theirs.partition(" (")[0] == written(other), form.name
+
+
+def written(form: edge.Form) -> str:
+    """Return an outcome as the table has it."""
+    return ", ".join([*map(str, form.statuses), *["end"] * form.ends])

@@ -386,7 +386,10 @@ def test_the_image_without_java_serves(
     copy_project: Callable[..., Project], tmp_path: Path
 ) -> None:
     project = copy_project(
-        architecture="custom", num_classes=4, model_name="digits", deploy=["docker", "asgi"]
+        architecture="custom",
+        num_classes=4,
+        model_name="digits",
+        deploy=["docker", "asgi", "monitoring"],
     )
     build_and_save(project)
     project.archive()
@@ -403,6 +406,11 @@ def test_the_image_without_java_serves(
         url = f"http://127.0.0.1:{ports['inference']}/predictions/digits"
         service = Service(url, f"http://127.0.0.1:{ports['management']}", process)
         assert service.post(encode(noise(0))).status == 200
+        address = f"http://127.0.0.1:{ports['inference']}/openapi.json"
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            paths = json.load(reply)["paths"]
+        # It listens on every network, and is described where this client finds it.
+        assert paths["/metrics"]["servers"] == [{"url": f"http://127.0.0.1:{ports['metrics']}"}]
     assert process.returncode == 0
 
 
