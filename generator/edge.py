@@ -192,7 +192,11 @@ def exchange(url: str, form: Form, seconds: float = 30) -> tuple[tuple[int, ...]
     """Send a form; return the statuses that came, and whether the server ended the connection."""
     place = urlsplit(url)
     received, ended = b"", False
-    with socket.create_connection((place.hostname, place.port), timeout=seconds) as connection:
+    try:
+        made = socket.create_connection((place.hostname, place.port), timeout=seconds)
+    except OSError:
+        return (), True
+    with made as connection:
         try:
             connection.sendall(form.data)
             if form.half:

@@ -148,7 +148,7 @@ def torture(
         plan = planned(files, predictions, requests, hostile_requests, seed, path)
         start = time.perf_counter()
         if hostile_requests:
-            misread(url, files[0], engine or edge.TORCHSERVE, outcome)
+            send_misread_forms(url, files[0], engine or edge.TORCHSERVE, outcome)
             outcome.held = HELD
         with edge.held_connections(url, outcome.held) as refused:
             if refused:
@@ -409,7 +409,7 @@ def drive(
         thread.join()
 
 
-def misread(url: str, image: bytes, engine: str, outcome: Outcome) -> None:
+def send_misread_forms(url: str, image: bytes, engine: str, outcome: Outcome) -> None:
     """Send all forms of HTTP that servers are known to misread, and judge what comes back."""
     forms = [form.in_engine(engine) for form in edge.forms(image, urlsplit(url).path)]
     with ThreadPoolExecutor(8) as pool:
