@@ -102,6 +102,17 @@ def inspect_labels(
         raise LabelError(f"{printable(str(error))}{advice_on(error, path)}") from error
 
 
+def written_down(labels: Labels) -> Labels:
+    """Return the names of folders as those of a file that a project has.
+
+    Read from the folders each time, all names would shift when one of these comes, goes or is
+    renamed, and there would be none on another machine.
+    """
+    if labels.format != "folders":
+        return labels
+    return replace(labels, answers={"label_format": WRITTEN}, is_written=True)
+
+
 def of_checkpoint(lists: Sequence[ClassNames], num_classes: int | None) -> Labels:
     """Return the names that a checkpoint brings.
 

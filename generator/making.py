@@ -303,11 +303,15 @@ def make(
         if tuned is not None:
             making.tune(tuned)
     name = next((destination / "model-store").glob("*.mar")).stem
+    engines = [path.parent.name for path in sorted(destination.glob("deploy/*/server.py"))]
+    others = "".join(
+        f"    # or, after pip install -r deploy/{x}/requirements.txt: --engine {x}" for x in engines
+    )
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
         f"    cd {shlex.quote(str(destination))}\n"
         '    git init && git add -A && git commit -m "Start"\n'
-        f"    {runner()}python serve.py\n"
+        f"    {runner()}python serve.py{others}\n"
         f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,12 @@ from generator.inspection.answers import conversion, is_without_bias
 from generator.inspection.class_names import ClassNames, agreed
 from generator.inspection.frameworks import without_labels
 from generator.inspection.heads import UNKNOWN, answered, as_answer
-from generator.inspection.hub import Hub
+from generator.inspection.hub import Hub, read_json
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.inspection.report import as_text
 from generator.inspection.text_folders import needed
-from generator.inspection.training import example
+from generator.inspection.training import example, together, told_by
 from generator.inspection.transforms import (
     ASKED,
     TRACED,
@@ -172,6 +172,7 @@ def what_is_told(
     """
     weights = found.path if found.folder is None else found.folder.path
     refuse_unreadable(found)
+    found = with_settings_in(found, labels)
     hub = found.hub if model is None else None
     if hub is not None:
         labels = labels or hub.labels
@@ -224,6 +225,21 @@ def what_is_told(
     return Told(known, likely, labels, names, hub)
 
 
+def with_settings_in(found: Inspection, labels: Path | None) -> Inspection:
+    """Add what a label file tells of images, where the names of the classes are a part of it."""
+    if labels is None or labels.suffix != ".json" or not labels.is_file():
+        return found
+    content = read_json(labels)
+    has_parts = any(isinstance(x, dict | list) for x in content.values())  # else keys are classes
+    if not has_parts or "model_type" in content:  # of transformers, which hub.py reads
+        return found
+    told = replace(told_by({"metadata": content}), network="", labels=())
+    if not (told.tells_transforms or told.unread or told.of_images):
+        return found
+    where = told.where.replace("metadata", labels.name, 1)
+    return replace(found, training=together(found.training, replace(told, where=where)))
+
+
 def refuse_unreadable(found: Inspection) -> None:
     """Raise UserError with the lines that convert a file that archive.py could not read."""
     if found.unreadable:
@@ -273,7 +289,8 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             )
         )
     if training.of_images and "transforms" not in answers:
-        options = example(inside=prepares_inside(task_of(found, answers)))
+        inside = prepares_inside(task_of(found, answers))
+        options = example(inside=inside, size=training.image_size)
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "
             f"answer has; name what is the same, as in {options}"
@@ -309,8 +326,10 @@ def refuse_unread(found: Inspection, answers: Mapping[str, Any]) -> None:
             f"{found.path} has settings that may tell how images are prepared, and that are not "
             "understood:",
             *(f"    {line}" for line in lines[:MANY]),
-            f"Answer {', '.join(wanted)} yourself, such as {example(inside=is_inside)}"
-            + f"; if images are prepared as usual, {' or '.join(whole)}" * bool(whole),
+            f"Answer {', '.join(wanted)} yourself, such as "
+            f"{example(inside=is_inside, size=found.training.image_size)}"
+            + f"; if images are prepared as usual, {' or '.join(whole)}"
+            * bool(whole),
         )
     )
 
@@ -330,8 +349,10 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
     missing = [
         printable(why)
         for question, why in found.must_answer.items()
-        # Another network of torchvision's has its own anchors as well.
-        if question not in answers or (question == "architecture" and not is_own)
+        # Another network of torchvision's has its own anchors as well. Where the network comes with
+        # a file, that says what becomes of its scores.
+        if (question not in answers or (question == "architecture" and not is_own))
+        and not (is_built and question == "task")
     ]
     if missing:
         place = found.path if found.folder is None else found.folder.path
@@ -490,6 +511,8 @@ def likely_of(found: Inspection, known: Mapping[str, Any], destination: Path) ->
         likely |= task.answers_for(1)
     if "checkpoint_key" in found.open_questions:
         likely["checkpoint_key"] = found.places[0].key
+    if "state_dict_prefix" in found.open_questions:
+        likely["state_dict_prefix"] = found.places[0].prefix
     # What the file itself tells of its images comes before what its network is mostly fed.
     likely = likely_transforms(found, {**likely, **known}) | likely
     return {name: value for name, value in likely.items() if name not in known}
@@ -613,17 +636,21 @@ TRANSFORMS = {
 def other_answers(found: Inspection, answers: Mapping[str, Any]) -> dict[str, str]:
     """Return questions that predictions depend on, each with other answers to it."""
     task = tasks()[answers["task"]]
-    kinds = [x.value for x in serving(found.network_kind) if x.value != answers["task"]]
+    same = [x for x in serving(found.network_kind) if x.facts["input"] == task.facts["input"]]
+    kinds = [x.value for x in same if x is not task]
     outputs = [
         x["value"] for x in task.facts["outputs"] if x["value"] != answers.get("model_output")
     ]
     chosen = answers.get("checkpoint_key")  # empty where there is one place alone
     keys = [place.key for place in found.places if chosen and place.key != chosen]
+    prefix = answers.get("state_dict_prefix")
+    prefixes = [place.prefix for place in found.places if prefix and place.prefix != prefix]
     others = {
         "task": "|".join(kinds),
         "num_classes": "N",
         "color_mode": "L" if answers.get("color_mode") == "RGB" else "RGB",
         "checkpoint_key": "|".join(dict.fromkeys(keys)),
+        "state_dict_prefix": "|".join(dict.fromkeys(prefixes)),
         "transform_input": "false" if answers.get("transform_input") else "true",
         "model_output": "|".join(outputs),
         **task.decisive,
@@ -665,7 +692,7 @@ def names_for(
         own: Names that the checkpoint brings.
         order: What the keys of the label file are, as `inspect_labels` has it.
     """
-    from generator.labels import inspect_labels
+    from generator.labels import inspect_labels, written_down
 
     if labels is None and not agreed(own, num_classes):
         return None
@@ -679,7 +706,7 @@ def names_for(
         raise UserError(f"{found.problem}; {advice}")
     for note in found.notes:
         console.print(f"   {printable(note)}")
-    return found
+    return written_down(found)
 
 
 def put_files(

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -208,3 +209,12 @@ def test_two_lists_that_differ_are_not_chosen_from(tmp_path: Path) -> None:
     labels(tmp_path, "a.txt", "dog\ncat\nno\n")
     result = ts_template("inspect", "w.pth", "--labels", "a.txt", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("kind", ["U3", object])
+def test_names_in_an_array_of_numpy_are_read(kind: Any, tmp_path: Path) -> None:
+    names = np.array(["a", "bcd", "猫"], dtype=kind)
+    content = {"state_dict": torchvision.models.resnet18(num_classes=3).state_dict()}
+    torch.save({**content, "encoder": {"classes": names}}, tmp_path / "x.pth")
+    (found,) = inspect_file(tmp_path / "x.pth").class_names
+    assert (found.place, found.names) == ("encoder.classes", ("a", "bcd", "猫"))

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,7 +268,7 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
         "num_classes": 3,
         "weights": "checkpoint",
         "state_dict_prefix": "module.",
-        "label_format": "folders",
+        "label_format": "index_to_name",
         "top_k": 2,
     }
     assert expected.items() <= answers.items()
@@ -278,6 +279,61 @@ def test_a_training_checkpoint_and_the_training_data_make_a_service(tmp_path: Pa
     assert [entry["index"] for entry in answer] == scores.topk(2).indices.tolist()
     # The pixels are right within one grey level.
     assert abs(answer[0]["probability"] - scores.max()) < 1e-3
+
+
+HEADS: dict[str, nn.Module] = {  # as Udacity's course has people write and save them
+    "names": nn.Sequential(
+        OrderedDict(
+            fc1=nn.Linear(512, 16), relu=nn.ReLU(), drop=nn.Dropout(0.2), fc2=nn.Linear(16, 3),
+            output=nn.LogSoftmax(dim=1),
+        )
+    ),
+    "tanh": nn.Sequential(nn.Linear(512, 16), nn.Tanh(), nn.Linear(16, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_last_layers_that_lie_pickled_beside_the_weights_are_read(
+    name: str, tmp_path: Path
+) -> None:
+    network = torchvision.models.resnet18()
+    network.fc = HEADS[name]
+    save_random_weights(network, tmp_path / "x.pth")
+    content = {"arch": "resnet18", "fc": network.fc, "state_dict": network.state_dict()}
+    torch.save(content | {"class_to_idx": {"a": 0, "b": 1, "c": 2}}, tmp_path / "x.pth")
+    noise(0).save(tmp_path / "image.png")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults", "--picture", "image.png")
+    assert result.returncode == 0, result.stderr
+    (answer,) = Project(tmp_path / "made").predict(tmp_path / "image.png")
+    transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
+    with torch.inference_mode():
+        scores = network(transforms(noise(0))[None]).softmax(dim=1)[0]
+    assert [entry["index"] for entry in answer] == scores.argsort(descending=True).tolist()
+    assert abs(answer[0]["probability"] - scores.max()) < 2e-3  # pixels within one grey level
+
+
+def test_names_that_folders_had_stay_when_folders_change(tmp_path: Path) -> None:
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
+    save_random_weights(network, tmp_path / "x.pth")
+    for name in ("cat", "dog", "fox"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    result = new(tmp_path, "made", "--weights", "x.pth", "--labels", "train", "--defaults")
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "train" / "cat").rename(tmp_path / "train" / "wolf")
+    result = Project(tmp_path / "made").run("archive.py")
+    assert "3 classes: cat, dog, fox" in result.stdout
+
+
+def test_one_of_two_copies_in_a_checkpoint_is_taken_and_named(tmp_path: Path) -> None:
+    state = torchvision.models.shufflenet_v2_x0_5(num_classes=3).state_dict()
+    both = {
+        f"{place}.{key}": x for place in ("online_model", "ema_model") for key, x in state.items()
+    }
+    torch.save(both, tmp_path / "x.pth")  # as lucidrains' ema-pytorch
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 0, result.stderr
+    said = "state_dict_prefix: online_model. (assumed; another: -d state_dict_prefix=ema_model.)"
+    assert said in result.stdout
 
 
 def test_a_network_of_ones_own_brings_its_file(tmp_path: Path, own_model: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import timm
 import torch
@@ -79,6 +82,22 @@ ALIASED = T.Resize(72)
 ALIASED.antialias = None  # as in torchvision before 0.17
 # Each with the key and the value that the message has.
 UNREAD: dict[str, tuple[dict[str, Any], str]] = {
+    "metrics perhaps": ({"mean": 0.1307, "std": 0.3081}, "mean, std: 0.1307, 0.3081"),
+    "of each channel": (
+        {"metadata": {"mean": {"r": 0.5}, "std": {"r": 0.5}}},
+        "metadata.mean, std: a dict of r, a dict of r",
+    ),
+    "of a data set perhaps": (
+        {"data": {"height": 384, "width": 384}},
+        "data.height, width: 384, 384",
+    ),
+    "of validation": ({"hparams": {"val_transform": "crop"}}, "hparams.val_transform: 'crop'"),
+    "preprocessing": ({"config": {"preprocess": "basic"}}, "config.preprocess: 'basic'"),
+    "by default": ({"config": {"transform": "default"}}, "config.transform: 'default'"),
+    "its own preprocessing": (
+        {"preprocess": {"resize_short": 180, "center_crop": 160, **HALF}},
+        "preprocess.resize_short: 180",
+    ),
     "random numbers": ({"config": {"mean": 0.0, "std": 0.1}}, "config.mean: 0.0"),
     "a tensor": ({"mean": torch.ones(3), "std": torch.ones(3)}, "mean: a tensor of shape (3,)"),
     "an array": ({"mean": np.ones((3, 2)), "std": np.ones(3)}, "mean: an array of numpy"),
@@ -184,15 +203,19 @@ def test_settings_that_hold_one_another_are_read_once(tmp_path: Path) -> None:
 def test_sizes_of_other_things_are_no_sizes_of_images(tmp_path: Path) -> None:
     for others in (
         {"dataset": {"name": "flowers", "size": 1020}},
-        {"info": {"size": 98, "height": 32, "width": 32}, "size": 25},
+        {"info": {"size": 98, "height": 32, "width": 48}, "size": 25},
         {"config": {"model": "resnet", "size": 50}, "meta": {"size": "2.5GB"}},
         {"dataset": {"val": {"size": 500}}, "metadata": {"height": 1080, "width": 1920}},
-        {"mean": 0.87, "std": 0.02, "info": {"mean": [0.8, 0.9, 0.9, 0.8, 0.9]}},
+        {"mean": 0.87, "info": {"mean": [0.8, 0.9, 0.9, 0.8, 0.9], "std": [0.1] * 5}},
     ):
         training = inspect_file(save(tmp_path, **others)).training
         assert (training.image_size, training.unread, training.of_images) == (None, (), ""), others
     beside = {"size": 96, "interpolation": "bicubic"}
     assert inspect_file(save(tmp_path, config=beside)).training.image_size == 96
+    for alone in ({"height": 96, "width": 96}, {"size": [96, 96]}):
+        assert inspect_file(save(tmp_path, hparams=alone)).training.image_size == 96
+    found = inspect_file(save(tmp_path, args={"height": 96, "width": 64}))
+    assert found.training.of_images == "height=96, width=64"
 
 
 def test_what_is_answered_is_not_asked(tmp_path: Path) -> None:
@@ -221,6 +244,7 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "text of sides": {"mean": "0.5", "std": "0.25", "input_size": "3x64x64"},
     "of numpy": {"mean": np.float64(0.5), "std": np.float32(0.25), "img_size": np.int64(64)},
     "arrays": {"mean": np.full(3, 0.5), "std": np.full(3, 0.25, ">f4"), "img_size": np.full(2, 64)},
+    "rows": {"mean": np.full((3, 1, 1), 0.5), "std": np.array(0.25), "img_size": np.array([64])},
     "lists of numpy": {
         "mean": [np.float16(0.5)] * 3, "std": [np.float64(0.25)] * 3, "img_size": [np.uint8(64)] * 2
     },
@@ -229,6 +253,114 @@ WRITTEN: dict[str, dict[str, Any]] = {
         [T.Resize((64, 64)), T.ToTensor(), T.Normalize(np.full(3, 0.5), [np.float64(0.25)] * 3)]
     )},
 }  # fmt: skip
+
+
+PLACES: dict[str, dict[str, Any]] = {
+    "in a section": {"hyperparams": {"data": {"input_size": 64}}},
+    "as a resolution": {"config": {"resolution": 64}},
+    "as a shape of TensorFlow": {"config": {"input_shape": (64, 64, 3)}},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_sizes_are_found_where_people_keep_them(name: str, tmp_path: Path) -> None:
+    training = inspect_file(save(tmp_path, **PLACES[name])).training
+    assert (training.image_size, training.unread, training.of_images) == (64, (), "")
+
+
+def test_containers_of_omegaconf_are_read_as_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As omegaconf pickles them, which is not installed here: each value is an object of its own.
+    made = {}
+    for name in ("dictconfig.DictConfig", "listconfig.ListConfig", "nodes.AnyNode"):
+        module, _, cls = f"omegaconf.{name}".rpartition(".")
+        made[cls] = type(cls, (), {"__module__": module})
+        monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+        setattr(sys.modules[module], cls, made[cls])
+    monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+
+    def wrapped(value: Any, parent: Any = None) -> Any:
+        kinds = {dict: "DictConfig", list: "ListConfig"}
+        one: Any = made[kinds.get(type(value), "AnyNode")]()
+        content = value
+        if isinstance(value, dict):
+            content = {key: wrapped(x, one) for key, x in value.items()}
+        elif isinstance(value, list):
+            content = [wrapped(x, one) for x in value]
+        place = "_content" if isinstance(value, dict | list) else "_val"
+        vars(one).update({"_metadata": None, "_parent": parent, place: content})
+        return one
+
+    content = {"data": {"img_size": 64, **HALF}, "name": "${model.name}", "loss": "bce"}
+    found = inspect_file(save(tmp_path, hyper_parameters=wrapped(content)))
+    assert (found.training.image_size, [*found.training.mean]) == (64, HALF["mean"])
+    assert found.likely["task"] == "multi_label_classification"
+
+
+def test_colours_in_the_order_of_opencv_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, preprocessing={"input_space": "BGR", "img_size": 64, **HALF})
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "input_space=BGR" in result.stderr
+    assert "-d image_size=64" in result.stderr
+
+
+@pytest.mark.parametrize("told", [{"temperature": 3.0}, {"info": {"platt": {"a": 1.5, "b": 0.1}}}])
+def test_scores_that_are_calibrated_are_not_served_as_they_are(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
+    save(tmp_path, **told)
+    words = ("made", "--weights", "x.pth", "--defaults")
+    result = new(tmp_path, *words)
+    assert result.returncode == 1
+    assert "behind its network" in result.stderr
+    assert "-d task=image_classification" in result.stderr
+    assert new(tmp_path, *words, "-d", "task=image_classification").returncode == 0
+
+
+def test_thresholds_of_a_checkpoint_are_those_of_the_service(tmp_path: Path) -> None:
+    for told, expected in [([0.2, 0.5, 0.9], [0.2, 0.5, 0.9]), (0.3, [0.3]), ([0.2, 0.3], None)]:
+        found = inspect_file(save(tmp_path, hyper_parameters={"loss": "bce"}, thresholds=told))
+        assert found.likely.get("thresholds") == expected
+
+
+def test_metadata_beside_weights_are_read_as_a_checkpoint_is(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    texts = {"format": "pt", "image_size": "64", "mean": "[0.5, 0.5, 0.5]", "std": "0.25"}
+    save_file(state, tmp_path / "x.safetensors", texts)
+    # As doctr and the mixins of huggingface_hub lay it beside the weights.
+    (tmp_path / "hub").mkdir()
+    torch.save(state, tmp_path / "hub" / "pytorch_model.bin")
+    config = {"input_shape": [3, 64, 64], "mean": [0.5] * 3, "std": [0.25] * 3}
+    config["classes"] = ["a", "b", "c"]
+    (tmp_path / "hub" / "config.json").write_text(json.dumps(config))
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.onnx.export(network.eval(), (torch.zeros(1, 3, 64, 64),), tmp_path / "x.onnx")
+    model = onnx.load(tmp_path / "x.onnx")
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, tmp_path / "x.onnx")
+    for name in ("x.safetensors", "hub/pytorch_model.bin", "x.onnx"):
+        found = inspect_file(tmp_path / name)
+        told = found.training
+        assert (told.image_size, {*told.mean}, {*told.std}) == (64, {0.5}, {0.25}), name
+    names = inspect_file(tmp_path / "hub" / "pytorch_model.bin").class_names
+    assert [one.names for one in names] == [("a", "b", "c")]
+
+
+def test_a_label_file_may_tell_how_images_are_prepared(tmp_path: Path) -> None:
+    save(tmp_path)
+    content = {"classes": ["a", "b", "c"], "image_size": 64, "normalization": {**HALF}}
+    (tmp_path / "metadata.json").write_text(json.dumps(content))
+    words = ("--weights", "x.pth", "--labels", "metadata.json", "--defaults")
+    result = new(tmp_path, "made", *words)
+    assert result.returncode == 0, result.stderr
+    answers = yaml.safe_load((tmp_path / "made" / ".copier-answers.yml").read_text("utf-8"))
+    assert (answers["image_size"], answers["mean"]) == (64, HALF["mean"])
+    (tmp_path / "metadata.json").write_text(json.dumps({**content, "normalization": "own"}))
+    result = new(tmp_path, "other", *words)
+    assert result.returncode == 1
+    assert "normalization: 'own'" in result.stderr
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -310,9 +442,13 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "classes": {"class_to_idx": {"a": 0, "b": 1, "c": 2}, "image_size": [3, 224, 224]},
     "statistics": {"img_size": 224, "norm_mean": HALF["mean"], "norm_std": HALF["std"]},
     "metrics": {"val": {"loss": 0.3, "std": 0.1}, "metrics": {"mean": 1}, "best_loss": 0.1},
-    "spectral": {"config": {"normalization": "spectral", "transform": "default"}},
+    "pretrainedmodels": {"preprocessing": {
+        "input_space": "RGB", "input_size": [3, 224, 224], "input_range": [0, 1], **HALF,
+    }},
+    "a loss's temperature": {"args": {"temperature": 0.07}, "temperature": 1.0},
+    "spectral": {"config": {"normalization": "spectral"}},
     "augmentation": {"config": {"transforms": ["hflip", "RandomRotation", "random_resized_crop"]}},
-    "sign language": {"config": {"task": "asl", "transform": "randaugment", "normalize": "pre"}},
+    "sign language": {"config": {"task": "asl", "transforms": "randaugment", "normalize": "pre"}},
     "distances": {"config": {"task": "cls", "loss_type": "l1"}},
     "target": {"args": argparse.Namespace(target_transform=None, optim="sgd", normalize="batch")},
     "data sets": {"config": {"data": {"image_size": 224, "transforms": {

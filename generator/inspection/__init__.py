@@ -38,7 +38,7 @@ from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
 from generator.inspection.text_folders import TextFolder, text_folder, weights_in
-from generator.inspection.training import Training, example
+from generator.inspection.training import Training, example, together, told_by
 from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
@@ -185,13 +185,22 @@ def inspect_file(path: Path) -> Inspection:
     reading = read(path)
     if (training := hub.timm_training(path)).script:
         reading = replace(reading, training=training, class_names=hub.names_beside(path))
+    elif config := hub.other_config(path):
+        told = told_by({hub.CONFIG: config})
+        names = reading.class_names or hub.names_beside(path)
+        reading = replace(reading, training=together(reading.training, told), class_names=names)
+    heads = {
+        key: (reading.states[key], modules)
+        for key, modules in reading.modules.items()
+        if key in reading.states and modules[""].name == "Sequential"
+    }
     found = [
         (key, match)
         for key, state in reading.states.items()
         for match in (
             recognise_onnx(state)
             if reading.kind == "onnx"
-            else recognise(state, reading.modules.get(key))
+            else recognise(state, reading.modules.get(key), heads)
         )
     ]
     found.sort(key=lambda item: copied(item[0], item[1].prefix))
@@ -201,6 +210,14 @@ def inspect_file(path: Path) -> Inspection:
         names = with_background(reading.class_names, inspection.classes)
         reading = replace(reading, class_names=names)
     inspection = with_task(inspection, reading)
+    if calibration := reading.training.calibration:
+        task = inspection.task or inspection.likely.get("task")
+        why = (
+            f"that scores go through {calibration} behind its network, which the service does not "
+            "do: bring a file with build_model(num_classes) whose forward does it, with --model "
+            f"FILE. For predictions without it: -d task={task}"
+        )
+        inspection = replace(inspection, must_answer={**inspection.must_answer, "task": why})
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     advice = reading.advice or advice_on_graph(inspection, reading)
@@ -298,6 +315,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
             "task": proposed.value,
             **likely,
             **likely_outputs(proposed, inspection, likely),
+            **proposed.answers_on_thresholds(reading.training.thresholds, classes),
         },
         evidence=evidence,
     )
@@ -679,6 +697,11 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
         )
     if head.described is not None and head.described.end:
         notes.append(f"the last layer, {head.described.end}, is left out: the service computes it")
+    if head.described is not None and head.described.layers == ["linear"] and not head.is_shown:
+        notes.append(
+            f"{head.source} is of a Sequential, in which a layer without weights may follow: a "
+            "softmax, or a sigmoid, for task=multi_label_classification"
+        )
     if match.auxiliary:
         names = ", ".join(f"{name}*" for name in match.auxiliary)
         notes.append(f"{names} is left out: only training needs this auxiliary head")

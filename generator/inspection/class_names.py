@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from generator.inspection.pickles import Inert
+from generator.inspection.values import texts_of_numpy
 
 # Keys, in small letters and without underscores. What is called otherwise may be names of anything.
 KEYS = re.compile(
@@ -95,8 +96,10 @@ def entries_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 def ordered(value: Any) -> list[str] | None:
     """Return names in the order of the network's outputs; None if this is something else."""
-    if isinstance(value, Inert):  # such as fastai's CategoryMap, which is a list of its own
-        return ordered(dict(entries_of(value)).get("items"))
+    if isinstance(value, Inert):
+        texts = texts_of_numpy(value)
+        # As fastai's CategoryMap, which is a list of its own.
+        return ordered(dict(entries_of(value)).get("items") if texts is None else texts)
     if isinstance(value, list | tuple):
         are_names = 0 < len(value) <= MAX_CLASSES and all(isinstance(x, str) for x in value)
         return [*value] if are_names else None

@@ -16,6 +16,7 @@ MAX_STEPS = 50  # of one preparation
 MAX_SIZE = 4096  # pixels
 LARGE = 1e6  # no mean of channels is as large
 MAX_SHOWN = 100  # characters of a value
+MAX_LISTED = 1000  # characters of several
 # From the values of bytes to those between 0 and 1, or nothing at all.
 CONVERSIONS = ("PILToTensor", "ToImage", "ToImageTensor", "ToPureTensor")
 # Functions that make an image RGB, which the service does, too.
@@ -162,6 +163,11 @@ def shown(value: Any) -> str:
     return plain_of(value)[:MAX_SHOWN]
 
 
+def shortened(text: str) -> str:
+    """Return a text that is made of many keys and values, as much of it as people read."""
+    return text if len(text) <= MAX_LISTED else f"{text[:MAX_LISTED]} ..."
+
+
 def listed(values: list[Any] | tuple[Any, ...]) -> str:
     """Return the first numbers and texts of a list."""
     return f"[{', '.join(map(plain_of, values[:5]))}{', ...' * (len(values) > 5)}]"
@@ -238,7 +244,7 @@ def statistics(step: Inert) -> tuple[tuple[float, ...], tuple[float, ...]]:
     Raises:
         UnknownStepError: They are not numbers for 1 or 3 channels, as ToTensor makes them.
     """
-    mean, std = (channels(state_of(step).get(name)) for name in ("mean", "std"))
+    mean, std = paired(*(channels(state_of(step).get(name)) for name in ("mean", "std")))
     if not is_normal(mean, std):
         given = ", ".join(f"{key}={shown(state_of(step).get(key))}" for key in ("mean", "std"))
         raise UnknownStepError(f"{step.name.rpartition('.')[2]}({given})")
@@ -252,6 +258,15 @@ def channels(value: Any) -> tuple[float, ...]:
         return ()
     are_numbers = all(type(x) in (float, int) and -LARGE < x < LARGE for x in values)
     return tuple(map(float, values)) if are_numbers else ()
+
+
+def paired(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std with one number for each channel, if one of them has that."""
+    if {len(mean), len(std)} == {1, 3}:
+        mean, std = (values * (3 // len(values)) for values in (mean, std))
+    return mean, std
 
 
 def is_normal(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:

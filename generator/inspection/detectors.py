@@ -12,7 +12,7 @@ from typing import Any
 
 from generator.catalogue import Arch, load
 from generator.inspection import modules
-from generator.inspection.composed import shown
+from generator.inspection.composed import shortened, shown
 from generator.inspection.pickles import Inert
 from generator.inspection.training import (
     GROUPS,
@@ -279,7 +279,9 @@ def plain(name: str, value: Any) -> Any:
     Of several smaller sides, training takes each and prediction the last.
     """
     if name in NORMALISED:
-        return [*numbers(value)] or None if isinstance(value, list | tuple) else None
+        values = [*numbers(value)] if isinstance(value, list | tuple) else []
+        are_within = all(0 <= x <= 1 for x in values) and (name != "image_std" or all(values))
+        return values or None if are_within else None
     if isinstance(value, list | tuple) and value and name == "min_size":
         value = value[-1]
     return value if type(value) is int and 1 <= value < 100_000 else None
@@ -295,4 +297,4 @@ def is_limit(question: str, value: Any) -> bool:
 
 def written(given: Found) -> str:
     """Return arguments for people."""
-    return ", ".join(f"{place}={shown(x)}" for place, x in given.items())
+    return shortened(", ".join(f"{place}={shown(x)}" for place, x in given.items()))

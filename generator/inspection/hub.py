@@ -148,6 +148,16 @@ def timm_training(weights: Path) -> Training:
     )
 
 
+def other_config(weights: Path) -> dict[str, Any]:
+    """Return the config.json beside weights, if it is of neither transformers nor timm; else {}.
+
+    So doctr and the mixins of huggingface_hub keep what a network was built and trained with.
+    """
+    config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
+    is_known = {"model_type", "architectures", "pretrained_cfg"} & config.keys()
+    return {} if is_known else config
+
+
 def names_beside(weights: Path) -> tuple[ClassNames, ...]:
     """Return the names of the classes in the config.json of timm beside weights."""
     found = find_names(read_json(weights.with_name(CONFIG)))

@@ -30,6 +30,8 @@ from generator.shared.heads import HEADS
 
 State = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
+# Pickled modules, each with the names and shapes of its weights.
+Heads = Mapping[str, tuple[State, Modules]]
 
 MAX_PREFIX = 10  # parts of a prefix
 MIN_SHARE = 0.2  # of a network's weights, for it to count as near
@@ -283,12 +285,15 @@ def fits(shape: tuple[int, ...], wanted: Shape) -> bool:
 # ------------------------------------------------------------------------------------ recognising
 
 
-def recognise(state: State, modules: Modules | None = None) -> list[Match]:
+def recognise(
+    state: State, modules: Modules | None = None, heads: Heads | None = None
+) -> list[Match]:
     """Return the networks in a state_dict: plain ones first, then copies such as EMA's.
 
     Args:
         state: names and shapes.
         modules: those of the pickled network that it is of, if it is.
+        heads: pickled modules that lie beside it, of which one may be its last layers, by name.
     """
     networks = known()
     complete = [
@@ -299,7 +304,7 @@ def recognise(state: State, modules: Modules | None = None) -> list[Match]:
     found = [
         match
         for network, prefix in complete[:MAX_MATCHES]
-        if (match := verify(network, state, prefix, modules)) is not None
+        if (match := verify(network, state, prefix, modules, heads or {})) is not None
     ]
     found = with_outer_heads(together(without_backbones(found)), state)
     if not found:
@@ -346,7 +351,9 @@ def shared_weights(state: State) -> Counter[tuple[str, str]]:
     return counts
 
 
-def verify(network: Known, state: State, prefix: str, modules: Modules | None) -> Match | None:
+def verify(
+    network: Known, state: State, prefix: str, modules: Modules | None, heads: Heads
+) -> Match | None:
     """Return the match if the network is there as a whole, with nothing unknown beside it."""
     arch = network.arch
     own = network.own(state, prefix)
@@ -363,7 +370,7 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
     if shown is not None and not is_timm:  # the classes tell that it is none of timm's
         timm = []
     if is_classifier:
-        head = head_of(network, own, prefix, shown)
+        head = head_of(network, own, prefix, shown or head_beside(network, own, heads))
     else:
         head = head_by_rows(network, own, prefix)
     differences: list[str] = []
@@ -398,6 +405,17 @@ def verify(network: Known, state: State, prefix: str, modules: Modules | None) -
         wrapper=modules[""].cls if modules and prefix else "",
         told=told,
     )
+
+
+def head_beside(network: Known, own: Shapes, heads: Heads) -> Modules | None:
+    """Return the modules of the last layers that lie pickled beside the weights, by their paths."""
+    for start in (*network.region, f"{network.arch.classifier}."):
+        name = start.removesuffix(".")
+        state, modules = heads.get(name, ({}, {}))
+        shapes = {f"{start}{key}": tensor.shape for key, tensor in state.items()}
+        if shapes and shapes == {key: x for key, x in own.items() if key.startswith(start)}:
+            return {f"{name}.{path}".removesuffix("."): x for path, x in modules.items()}
+    return None
 
 
 def counts(state: State, prefix: str) -> bool:

@@ -335,6 +335,23 @@ def _build(machine: Machine, _: Any) -> None:
     target = machine.stack[-1]
     if isinstance(target, Inert):
         target.state = state
+    elif isinstance(state, dict) and state.keys() >= {"_content", "_parent"}:
+        _fill(machine, target, state["_content"])
+
+
+def _fill(machine: Machine, target: Any, content: Any) -> None:
+    """Put what a container of OmegaConf holds into the dict or the list that stands for it."""
+
+    def value_of(node: Any) -> Any:
+        is_node = isinstance(node, Inert) and node.name.startswith("omegaconf.nodes.")
+        return node.state.get("_val") if is_node and isinstance(node.state, dict) else node
+
+    if isinstance(target, dict) and isinstance(content, dict):
+        machine.spend(len(content))
+        target.update({key: value_of(node) for key, node in content.items()})
+    elif isinstance(target, list) and isinstance(content, list):
+        machine.spend(len(content))
+        target.extend(map(value_of, content))
 
 
 def _persistent(machine: Machine, _: Any) -> None:
@@ -429,6 +446,8 @@ def _instance(cls: Any) -> Any:
     if isinstance(cls, Global):
         if cls.name in DICTS:
             return {}
+        if cls.name == "omegaconf.listconfig.ListConfig":
+            return []
         return Inert(cls.name)
     return Inert("an unknown class")
 
@@ -511,7 +530,7 @@ def _dtype_of(value: Any) -> str:
 SUBCLASS = "torch._tensor._rebuild_from_type_v2"
 DICTS = {
     "collections.OrderedDict", "collections.Counter", "collections.defaultdict",
-    "builtins.dict", "__builtin__.dict",
+    "builtins.dict", "__builtin__.dict", "omegaconf.dictconfig.DictConfig",
 }  # fmt: skip
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from generator.inspection import onnx
-from generator.inspection.class_names import ClassNames, find_names, names_in_texts
+from generator.inspection.class_names import ClassNames, find_names, names_in_texts, parsed
 from generator.inspection.detectors import settings_in
 from generator.inspection.frameworks import (
     SERVE,
@@ -403,6 +403,12 @@ def training_of(content: Any) -> Training:
     return replace(told_by(content), detector=detector)
 
 
+def told_in_texts(texts: Mapping[str, Any]) -> Training:
+    """Return what the metadata of a file tell: texts, some of which hold JSON."""
+    read = {key: parsed(x) if isinstance(x, str) else None for key, x in texts.items()}
+    return told_by({"metadata": {key: texts[key] if x is None else x for key, x in read.items()}})
+
+
 def pickled_networks(content: Any, place: str = "") -> dict[str, Inert]:
     """Return the pickled networks by their place, as `find_states` has it."""
     if isinstance(content, Inert):
@@ -574,6 +580,7 @@ def read_safetensors(path: Path, file: BinaryIO) -> Reading:
         what,
         is_bare=True,
         class_names=named,
+        training=told_in_texts(texts),
         advice=advice_on(path, states, (), None),
     )
 
@@ -753,6 +760,7 @@ def read_onnx(path: Path) -> Reading:
         output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
         notes=notes,
         class_names=names_in_texts(model.metadata),
+        training=Training() if likely else told_in_texts(model.metadata),
         likely=likely,
         must_answer=must_answer,
         advice=advice_on_export(model.metadata) or advice_on_inputs(list(model.inputs)),

@@ -15,12 +15,16 @@ from typing import Any
 
 from generator.inspection.composed import (
     LARGE,
+    MAX_SHOWN,
+    MAX_SIZE,
     Composed,
     UnknownStepError,
     channels,
     composed,
     interpolation,
     is_normal,
+    paired,
+    shortened,
     shown,
     statistics,
 )
@@ -35,6 +39,8 @@ IMAGES = (
 )
 # Under what arguments are kept; "" is the checkpoint itself.
 GROUPS = (
+    "config.json",
+    *("hyperparams", "hyperparameters", "hyper_params", "configs", "model_args", "model_params"),
     *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
     *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
     *("data", "dataset", "train_config", "training_args", "train_args", *IMAGES),
@@ -51,7 +57,10 @@ MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
-SIZE = ("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size")
+SIZE = (
+    *("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size"),
+    *("input_shape", "resolution", "image_resolution", "img_res", "img_dim"),
+)
 SIZES = (*SIZE, "size")  # the last may be another's, so that it counts as a number of pixels alone
 SIDES = (
     ("img_height", "img_width"),
@@ -60,6 +69,15 @@ SIDES = (
     ("height", "width"),
 )
 RESIZE = ("resize_size", "val_resize_size")
+ORDERS = (
+    "input_space",
+    "color_space",
+    "color_order",
+    "channel_order",
+    "color_mode",
+    "color_format",
+)
+PAIR = ("mean", "std")  # as questions and as the shortest names of arguments
 MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
 STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
 # Under what a transform is kept, or several by what they are for.
@@ -69,6 +87,14 @@ TRANSFORMS = re.compile(
     re.IGNORECASE,
 )
 NORMALISATIONS = ("normalize", "normalization")
+# Under what all that stands there prepares images, and which of it is read, or changes nothing.
+PREPARATIONS = ("preprocess", "preprocessing", "preprocessor")
+KNOWN = {
+    *(*SIZES, *RESIZE, *MEAN, *STD, *(name for pair in SIDES for name in pair), "interpolation"),
+    *("crop_pct", "crop_mode", "resize", "resize_mode", "resize_to", "bgr", "to_rgb"),
+    *("num_classes", "classes", "class_names", "in_chans", "in_channels", "channels", "name"),
+    *("num_channels", "train", "training", *EVALUATION, *IMAGES),
+}
 TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECASE)
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(
@@ -77,11 +103,11 @@ LAYERS = re.compile(
     re.IGNORECASE,
 )
 STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
-# What `transform` names in training alone, or for nobody but its own code.
+# Under what such names are those of training alone, and the names.
+OF_TRAINING = re.compile(r"((image|img|data|input)_)?(transforms?|tfms)", re.IGNORECASE)
 AUGMENTATIONS = re.compile(
     r"(rand|auto|trivial|3)_?-?aug(ment(ation)?)?(wide)?|aug_?mix|color_?jitter|mix_?up|cut_?(mix|out)"
-    r"|(random_?)?((horizontal_?|vertical_?|[hv]_?)?flips?|(resized_?)?crop|rotat(e|ion)|eras(e|ing))"
-    r"|default|basic|simple|light|strong",
+    r"|(random_?)?((horizontal_?|vertical_?|[hv]_?)?flips?|(resized_?)?crop|rotat(e|ion)|eras(e|ing))",
     re.IGNORECASE,
 )
 # What tells whether the classes of an image exclude one another; tasks judge the values.
@@ -90,11 +116,20 @@ LABELS = (
     *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
 )
+# What scores go through behind the network, and from which probability on a class is predicted.
+CALIBRATION = (
+    *("temperature", "calibration_temperature", "temperature_scaling", "calibration"),
+    *("calibrator", "platt", "platt_scaling"),
+)
+THRESHOLDS = (
+    *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
+    *("best_threshold", "optimal_threshold"),
+)
 # Losses of numbers, not of classes.
 REGRESSION = re.compile(
     r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
 )
-SMALLEST, MAX_SIZE = 8, 4096  # pixels
+SMALLEST = 8  # pixels
 MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 # Of what is told, what several places cannot tell otherwise.
@@ -139,6 +174,8 @@ class Training:
         detector: arguments that torchvision's detectors are built with, by their place.
         resize_mode: "crop" or "stretch", if a transform in it shows that; else "".
         unread: settings of how images are prepared whose values are not understood.
+        calibration: what scores went through behind the network, for people.
+        thresholds: from which probability on a class was predicted: one, or one for each class.
         labels: settings that may tell whether the classes of an image exclude one another: what the
             setting is called, and its value.
     """
@@ -159,6 +196,8 @@ class Training:
     resize_mode: str = ""
     unread: tuple[Unread, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    calibration: str = ""
+    thresholds: tuple[float, ...] = ()
 
     @property
     def of_numbers(self) -> str:
@@ -190,13 +229,15 @@ def told_by(content: Any) -> Training:
     """
     known = told_by_openmmlab(openmmlab_config(content))
     if known.head or known.of_network or known.of_images:
-        return known
+        return replace(known, of_images=shortened(known.of_images))
     entries_by_place = places(content) if isinstance(content, dict) else ()
     found = [told_in(where, entries) for where, entries in entries_by_place]
     pretrained = [told_by_timm(where, settings) for where, settings in of_pickled_timm(content)]
     found += pretrained
     unread = {x.name: x for place in found for x in place.unread}
     labels = {name: (name, value) for place in found for name, value in place.labels}
+    calibration = next((x.calibration for x in found if x.calibration), "")
+    thresholds = next((x.thresholds for x in found if x.thresholds), ())
     telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
     first, *others = telling or [Training()]
     for other in others:
@@ -205,9 +246,26 @@ def told_by(content: Any) -> Training:
             first = with_more(first, other, is_own=is_own)
     return replace(
         first,
-        of_network=first.of_network or pooled_otherwise(content),
-        unread=tuple(unread.values()),
+        of_network=shortened(first.of_network or pooled_otherwise(content)),
+        of_images=shortened(first.of_images),
+        unread=tuple(unread.values())[:MANY],
+        calibration=calibration,
+        thresholds=thresholds,
         labels=tuple(labels.values()),
+    )
+
+
+def together(first: Training, other: Training) -> Training:
+    """Return what a file tells, and what another beside it does of what the first does not."""
+    if first.script or other == Training():
+        return first
+    return replace(
+        with_more(first, other),
+        network=first.network or other.network,
+        unread=(*first.unread, *other.unread)[:MANY],
+        labels=(*first.labels, *other.labels),
+        calibration=first.calibration or other.calibration,
+        thresholds=first.thresholds or other.thresholds,
     )
 
 
@@ -366,9 +424,17 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     is_weights = any("." in key and isinstance(x, Tensor) for key, x in entries.items())
     if is_weights:  # and what else is among them is the network's own
         return Training(where=where)
+    unread: list[Unread] = []
     if not is_of_images(where, entries):
-        entries = without_metrics(where, entries)
-    unread = list(unread_in(entries))
+        unread += doubtful_in(where, entries)
+        entries = without_others(where, entries)
+    unread += unread_in(entries)
+    if where.rpartition(".")[2] in PREPARATIONS:
+        unread += (
+            Unread(key, shown(value), ("image_size", "mean", "std"))
+            for key, value in entries.items()
+            if key.lower() not in KNOWN and not is_of_transforms(key) and changes(key, value)
+        )
     sizes = dict(found(entries, SIZE, size_of)) or dict(found(entries, ("size",), size_of))
     for names in SIDES:
         if size := size_of([entries.get(name) for name in names]):
@@ -394,6 +460,9 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         elif not sizes and name not in NORMALISATIONS:
             problem = "without a Resize, so that it does not tell the size"
             unread.append(Unread(name, f"{shown(value)} {problem}", ("image_size",)))
+    for name in filter(is_of_transforms, entries):
+        if isinstance(entries[name], str) and entries[name].lower() in STANDARD:
+            means[name], stds[name] = IMAGENET_MEAN, IMAGENET_STD
     mean, std = as_bytes(first(means), first(stds))
     if not mean and {"eval_crop_ratio", "imagenet_default_mean_and_std"} & entries.keys():
         # So the scripts of DeiT, BEiT and ConvNeXt, whatever network they begin with.
@@ -418,11 +487,48 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
             [*unlike_images(entries), *unlike(sizes, resizes, means, stds, filters, modes)]
         ),
         resize_mode=first(modes) or "",
-        unread=tuple(replace(one, name=prefix + one.name) for one in unread),
+        calibration=calibration_in(where, entries),
+        thresholds=next((x for _, x in found(entries, THRESHOLDS, shares)), ()),
+        unread=tuple(replace(one, name=(prefix + one.name)[:MAX_SHOWN]) for one in unread),
         labels=tuple(
             (prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))
         ),
     )
+
+
+def calibration_in(where: str, entries: Mapping[str, Any]) -> str:
+    """Return what a checkpoint says beside its weights that scores go through; "" if nothing.
+
+    Among the arguments of a training, a temperature is that of a loss.
+    """
+    if where.partition(".")[0] not in METRICS:
+        return ""
+    given = {name: entries[name] for name in CALIBRATION if entries.get(name) not in (None, 1, {})}
+    told = {name: x for name, x in given.items() if not isinstance(x, str | bool)}
+    prefix = f"{where}." * bool(where)
+    return shortened(", ".join(f"{prefix}{name}={shown(x)}" for name, x in told.items()))
+
+
+def shares(value: Any) -> tuple[float, ...]:
+    """Return one probability, or one for each class; () for anything else."""
+    values = value if isinstance(value, list | tuple) else [value]
+    are_shares = all(type(x) is float and 0 < x < 1 for x in values)
+    return tuple(values) if values and are_shares else ()
+
+
+def changes(key: str, value: Any) -> bool:
+    """Tell whether a setting, among those of how images are prepared, may change them."""
+    if isinstance(value, dict | Inert | Tensor) or value is None or value is False or value == "":
+        return False
+    is_range = key == "input_range" and numbers_in(value) == [0, 1]
+    is_order = key in ORDERS and text(value).lower() in ("rgb", "bgr", "l")  # BGR is told already
+    return not (is_range or is_order)
+
+
+def numbers_in(value: Any) -> list[float]:
+    """Return a list of numbers, [] for anything else."""
+    is_list = isinstance(value, list | tuple) and all(type(x) in (int, float) for x in value)
+    return [*value] if is_list else []
 
 
 def is_of_images(where: str, entries: Mapping[str, Any]) -> bool:
@@ -435,15 +541,27 @@ def is_of_images(where: str, entries: Mapping[str, Any]) -> bool:
     )
 
 
-def without_metrics(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+def without_others(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments without those that have the name of a setting of images by chance.
 
-    A size may be that of a data set or a file, a mean and its deviation those of a metric.
+    A size may be that of a data set or a file, a mean that of a metric.
     """
-    others = {"size", *SIDES[-1]}
+    others = set() if sides_of(entries.get("size")) else {"size"}
     if where.partition(".")[0] in METRICS:
-        others |= {name for name in ("mean", "std") if is_metric(entries.get(name))}
+        others |= {*SIDES[-1], *(name for name in PAIR if is_metric(entries.get(name)))}
     return {name: x for name, x in entries.items() if name.lower() not in others}
+
+
+def doubtful_in(where: str, entries: Mapping[str, Any]) -> Iterator[Unread]:
+    """Yield those of them that may as well be of the images that a network takes."""
+    if where.partition(".")[0] not in METRICS:
+        return
+    pair = [entries.get(name) for name in PAIR]
+    if all(isinstance(x, int | float | dict) and is_set(x) for x in pair):
+        yield Unread(", ".join(PAIR), ", ".join(map(shown, pair)), PAIR)
+    sides = [entries.get(name) for name in SIDES[-1]]
+    if size_of(sides):
+        yield Unread(", ".join(SIDES[-1]), ", ".join(map(shown, sides)), ("image_size",))
 
 
 def is_metric(value: Any) -> bool:
@@ -456,7 +574,8 @@ def as_bytes(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std of images between 0 and 1, also if they are on the scale of bytes."""
-    if not (mean and std and len(mean) == len(std)):
+    mean, std = paired(mean or (), std or ())
+    if not mean or len(mean) != len(std):
         return (), ()
     if max(mean) > 1 or (not any(mean) and min(std) > 2):
         mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
@@ -535,19 +654,20 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
             continue
         if value is False and name in NORMALISATIONS:
             yield Unread(name, "False", ("mean", "std"))
-        if is_set(value) and not is_usual(value) and type(value) not in (int, float):
+        if is_set(value) and not is_usual(name, value) and type(value) not in (int, float):
             questions = (
                 ("mean", "std") if name.startswith("norm") else ("image_size", "mean", "std")
             )
             yield Unread(name, shown(value), questions)
 
 
-def is_usual(value: Any) -> bool:
-    """Tell whether names, or a name, say nothing of how images are prepared for a prediction."""
+def is_usual(key: str, value: Any) -> bool:
+    """Tell whether a name, or names, under a key say nothing more than is read elsewhere."""
     names = value if isinstance(value, list | tuple) else [value]
+    usual = [LAYERS] * (key in NORMALISATIONS) + [AUGMENTATIONS] * bool(OF_TRAINING.fullmatch(key))
     return all(
         isinstance(name, str)
-        and (name.lower() in STANDARD or LAYERS.fullmatch(name) or AUGMENTATIONS.fullmatch(name))
+        and (name.lower() in STANDARD or any(pattern.fullmatch(name) for pattern in usual))
         for name in names
     )
 
@@ -572,13 +692,14 @@ def unread_statistics(entries: Mapping[str, Any]) -> Iterator[Unread]:
         )
 
 
-def example(*, inside: bool | None = None) -> str:
+def example(*, inside: bool | None = None, size: int | None = None) -> str:
     """Return options that say how images are prepared.
 
     Args:
         inside: Whether the network itself scales and normalises them; None if that is not known.
+        size: Of the image in pixels, if that is known.
     """
-    options = "-d transforms=custom -d image_size=224"
+    options = f"-d transforms=custom -d image_size={size or 224}"
     if inside is False:
         options += " -d resize_mode=stretch -d interpolation=bilinear"
     return f"{options} -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
@@ -637,6 +758,9 @@ def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
     for name, unusual in (("bgr", True), ("to_rgb", False)):
         if settings.get(name) is unusual:
             yield f"{name}={unusual}"
+    for name in ORDERS:
+        if text(settings.get(name)).lower() == "bgr":
+            yield f"{name}={settings[name]}"
     if settings.get("crop_mode") not in (None, "", "center"):
         yield f"crop_mode={text(settings['crop_mode'])}"
 
@@ -647,7 +771,8 @@ def sides_of(value: Any) -> tuple[int, int] | None:
         value = [value["height"], value["width"]]
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= 4:
         return None
-    height, width = value[-2:]
+    is_last = len(value) == 3 and value[2] in (1, 3) and value[0] not in (1, 3)  # of channels
+    height, width = value[:2] if is_last else value[-2:]
     are_lengths = all(type(x) is int and abs(x) < LARGE for x in (height, width))
     return (height, width) if are_lengths else None
 

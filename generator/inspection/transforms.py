@@ -236,7 +236,7 @@ def same(one: Transforms, other: Transforms | None) -> bool:
 
 def average(values: tuple[float, ...]) -> float:
     """Return the mean of numbers, as the template has it for one channel."""
-    return round(sum(values) / len(values), 3)
+    return round(sum(values) / len(values), 3) if len(values) > 1 else values[0]
 
 
 def as_answered(answers: Mapping[str, Any]) -> Transforms | None:

@@ -16,6 +16,7 @@ FORMATS = {
     "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
     "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
 }  # fmt: skip
+DIGITS = {"e": 3, "f": 6}  # that a number of fewer bits than Python's keeps, whatever it is
 NUMBER = r"[-+]?(?:\d{1,9}(?:\.\d{0,20})?|\.\d{1,20})(?:e[-+]?\d{1,2})?"
 WRITTEN = re.compile(rf"[\[(]? ?{NUMBER}(?:(?: ?[,x] ?| ){NUMBER})* ?,? ?[\])]?", re.IGNORECASE)
 
@@ -23,7 +24,7 @@ WRITTEN = re.compile(rf"[\[(]? ?{NUMBER}(?:(?: ?[,x] ?| ){NUMBER})* ?,? ?[\])]?"
 def as_python(value: Any) -> Any:
     """Return numbers of numpy, and those in a text, as Python's, and anything else as it is.
 
-    An array of one dimension becomes a list, as does a text of several numbers; of more than
+    An array of a row of numbers becomes a list, as does a text of several; of more than
     `MAX_NUMBERS` neither does.
     """
     if isinstance(value, Inert):
@@ -36,25 +37,52 @@ def as_python(value: Any) -> Any:
 
 
 def number_of_numpy(value: Inert) -> Any:
-    """Return what an array of one dimension holds, or a number of numpy; else the same object."""
+    """Return what an array or a number of numpy holds; else the same object."""
     match value.name.rpartition(".")[2], value.arguments, value.state:
         case "scalar", (Inert() as dtype, data), _:
-            count: int | None = None
-        case "_reconstruct", _, (_, (int() as count,), Inert() as dtype, _, data):
+            shape: tuple[Any, ...] = ()
+        case "_reconstruct", _, (_, tuple() as shape, Inert() as dtype, _, data):
             pass
         case _:
             return value
-    kind = format_of(dtype)
-    content = bytes_of(data)
-    if not kind or content is None or not (count is None or 0 < count <= MAX_NUMBERS):
+    kind, content = format_of(dtype), bytes_of(data)
+    long = [side for side in shape if side != 1]  # (3, 1, 1) is as good as (3,)
+    count = long[0] if long else 1
+    is_row = len(long) < 2 and type(count) is int and 0 < count <= MAX_NUMBERS
+    if not kind or content is None or not is_row:
         return value
     try:
-        numbers = list(struct.unpack(kind[0] + kind[1] * (count or 1), content))
+        numbers = list(struct.unpack(kind[0] + kind[1] * count, content))
     except struct.error:
         return value
     if not all(map(math.isfinite, numbers)):
         return value
-    return numbers if count else numbers[0]
+    if kind[1] in DIGITS:  # as numpy writes them, and not 0.30000001192092896
+        numbers = [float(f"{x:.{DIGITS[kind[1]]}g}") for x in numbers]
+    return numbers if shape else numbers[0]
+
+
+def texts_of_numpy(value: Inert) -> list[str] | None:
+    """Return the texts of an array of one dimension; None for anything else."""
+    match value.name.rpartition(".")[2], value.state:
+        case "_reconstruct", (_, (int() as count,), Inert() as dtype, _, data):
+            pass
+        case _:
+            return None
+    name = dtype.arguments[0] if dtype.arguments else None
+    if isinstance(data, list):  # of objects
+        return data if all(isinstance(x, str) for x in data) else None
+    content = bytes_of(data)
+    if content is None or not isinstance(name, str) or not re.fullmatch(r"U\d{1,4}", name):
+        return None
+    size = 4 * int(name[1:])
+    if not size or len(content) != size * count:
+        return None
+    try:
+        texts = [content[i : i + size].decode("utf-32-le") for i in range(0, len(content), size)]
+    except UnicodeDecodeError:
+        return None
+    return [text.rstrip("\0") for text in texts]
 
 
 def format_of(dtype: Inert) -> str:

@@ -119,6 +119,10 @@ class Task:
             return {"num_classes": outputs + 1, "model_output": kind}
         return {"num_classes": outputs}
 
+    def answers_on_thresholds(self, told: tuple[float, ...], classes: int | None) -> dict[str, Any]:
+        """Return the answers that follow from thresholds in a checkpoint: one, or one a class."""
+        return {}
+
     def evidence_in_weights(
         self,
         names: Collection[str],

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from generator.source import Source, called, calls_of
 from generator.tables import Row, doubts_on, names_in, parted, rows_of
@@ -56,6 +56,10 @@ class MultiLabelClassification(Task):
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
         return ""
+
+    def answers_on_thresholds(self, told: tuple[float, ...], classes: int | None) -> dict[str, Any]:
+        """Return the probabilities from which on a class is returned, one or one for each."""
+        return {"thresholds": [*told]} if len(told) in (1, classes) else {}
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
         """Return the place of a sigmoid, and of a threshold."""
