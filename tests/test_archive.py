@@ -138,7 +138,7 @@ LABELS: dict[str, tuple[str, str | None]] = {
     "gap": ('{"0": "a", "1": "b", "3": "d"}', "lacks 2"),
     "one-based": ('{"1": "a", "2": "b", "3": "c", "4": "d"}', None),
     "odd one": ('{"0": "a", "1": "b", "2": "c", "7": "d"}', "lacks 3 and should not have 7 (d)"),
-    "more": ('{"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"}', "num_classes=5"),
+    "more": ('{"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"}', "as its weights show"),
     "twice": ('{"0": "a", "1": "b", "2": "c", "2": "d"}', "more than once: 2"),
     "no string": ('{"0": "a", "1": 2, "2": "c", "3": "d"}', "class 1 is 2"),
     "inverted": ('{"cat": 0, "dog": 1, "emu": 2, "fox": 3}', "-d label_format=class_to_idx"),

@@ -612,7 +612,7 @@ def test_a_folder_is_no_file_and_a_file_no_folder(
     (tmp_path / "a").mkdir()
     for label_format in SAMPLES:
         (outcome,) = read(projects(label_format), [(tmp_path, 1)])
-        assert "directory" in outcome
+        assert "is a folder" in outcome and "-d label_format=folders" in outcome
     missing, file = tmp_path / "b", tmp_path / "c"
     file.write_text("a")
     for outcome in read(projects("folders"), [(missing, 1), (file, 1)]):

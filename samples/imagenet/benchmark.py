@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def main() -> int:
         if not options.json:
             print(f"{url}\n\nclients  requests/s   p50 ms   p99 ms  errors", flush=True)
         for clients in map(int, options.clients.split(",")):
-            load = asyncio.run(send_load(url, images, clients, options.seconds))
+            try:
+                load = asyncio.run(send_load(url, images, clients, options.seconds))
+            except OSError as error:
+                raise ProjectError(f"{url}: nothing answers there ({error})") from error
             if not load.latencies:
                 raise ProjectError(f"{url} gave no reply within {options.seconds:g} s")
             rows.append(figures(clients, load))
@@ -84,6 +88,8 @@ def figures(clients: int, load: Load) -> dict[str, Any]:
 
 def show_profile(images: list[bytes], seconds: float, as_json: bool) -> None:
     """Print the milliseconds of each stage of a request, and of the server around them."""
+    # As the servers have it: threads that spin would make the stages beside them longer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tools.profiling import operators, profile  # imports torch
 
     stages = profile(images, seconds)

@@ -42,6 +42,7 @@ from tools.torchserve import (
 )
 
 TORCHSERVE = "torchserve"
+ENGINES = (TORCHSERVE, "asgi")
 
 
 def main() -> int:
@@ -113,8 +114,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--engine",
         default=TORCHSERVE,
-        metavar="NAME",
-        help="what serves: torchserve (default), or what the answer deploy has added",
+        choices=ENGINES,
+        help="what serves; all but torchserve (default) belong to the answer deploy",
     )
     parser.add_argument(
         "--timeout", type=float, default=120, metavar="SECONDS", help="until ready (default: 120)"
@@ -135,7 +136,7 @@ def find_engine(name: str) -> ModuleType:
         answers = yaml.safe_load((ROOT / ANSWERS_FILE).read_text(encoding="utf-8"))
         deploy = ", ".join([*answers.get("deploy", []), name])
         raise ProjectError(
-            f"this project has no --engine {name}; if the template has one, this adds it: "
+            f"this project has no engine {name}; this adds it: "
             f"{change_answer(deploy=f'[{deploy}]')}"
         )
     try:

@@ -45,6 +45,8 @@ def with_command(error: LabelFileError, path: Path) -> str:
         commands = "".join(f"\n    {shlex.join(words)} {x}".rstrip() for x in error.conversions)
         which = " one of" if len(error.conversions) > 1 else ""
         return f"{error}. In a clone of the template, run{which}:{commands}"
+    if "num_classes" in error.answers:  # which the weights have confirmed
+        return f"{error}, as its weights show: the names are those of another network"
     if not error.answers:
         return str(error)
     text = f"{error}. Run: {change_answer(**error.answers)}"

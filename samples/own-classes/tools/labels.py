@@ -28,6 +28,8 @@ def read_labels(num_classes: int, path: Path = LABELS) -> tuple[list[str], list[
 
 def with_command(error: LabelFileError) -> str:
     """Return what is wrong with a label file and, if an answer fixes it, the command for that."""
+    if "num_classes" in error.answers:  # which the weights have confirmed
+        return f"{error}, as its weights show: the names are those of another network"
     if not error.answers:
         return str(error)
     return f"{error}. Run: {change_answer(**error.answers)}"

@@ -57,6 +57,12 @@ def read_any_text(path: Path) -> str:
         raise LabelFileError(
             f"there is no label file {path}; README.md shows its form, --labels names another"
         ) from None
+    except IsADirectoryError:
+        raise LabelFileError(
+            f"{path} is a folder; its sub-folders may be the classes, as ImageFolder has them",
+            label_format="folders",
+            label_folder=path.resolve().as_posix(),
+        ) from None
     except OSError as error:
         raise LabelFileError(f"{path} cannot be read as a label file: {error.strerror}") from error
     head = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -55,8 +55,7 @@ def in_order(path: Path, labels: Labels, num_classes: int) -> tuple[list[str], l
     surplus = sorted(names.keys() - range(num_classes))
     if surplus and not missing and surplus == list(range(num_classes, count)):
         raise LabelFileError(
-            f"{path} names {count} classes, the network has {num_classes}; if the file is right, "
-            "num_classes is not",
+            f"{path} names {count} classes, the network has {num_classes}",
             num_classes=count,
         )
     if missing or surplus:
