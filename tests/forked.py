@@ -76,6 +76,7 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    tempfile.tempdir = None  # which the process before may have asked for, with another TMPDIR
     # By plumbum Copier runs git, with what both were at its import.
     local.env.clear()
     local.env.update(environment)

@@ -700,7 +700,7 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
     if head.described is not None and head.described.layers == ["linear"] and not head.is_shown:
         notes.append(
             f"{head.source} is of a Sequential, in which a layer without weights may follow: a "
-            "softmax, or a sigmoid, for task=multi_label_classification"
+            "softmax, or a sigmoid, which tells each class by itself"
         )
     if match.auxiliary:
         names = ", ".join(f"{name}*" for name in match.auxiliary)
