@@ -14,15 +14,8 @@ from generator.catalogue import Arch, load
 from generator.inspection import modules
 from generator.inspection.composed import shortened, shown
 from generator.inspection.pickles import Inert
-from generator.inspection.training import (
-    GROUPS,
-    MAX_OBJECTS,
-    Training,
-    arguments,
-    example,
-    is_new,
-    numbers,
-)
+from generator.inspection.settings import GROUPS, MAX_OBJECTS, arguments, is_new, numbers
+from generator.inspection.training import Training, example
 
 # What torchvision's builders take, with the question that it answers.
 LIMITS = {

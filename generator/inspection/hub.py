@@ -16,16 +16,10 @@ from typing import Any
 
 from generator.inspection.class_names import ClassNames, find_names
 from generator.inspection.refusals import RefusedFileError
+from generator.inspection.settings import numbers, size_of, text
 from generator.inspection.signatures import timm_transforms
-from generator.inspection.training import (
-    Training,
-    numbers,
-    size_of,
-    text,
-    timm_network,
-    unlike_images,
-    unread_in,
-)
+from generator.inspection.training import Training, timm_network, unlike_images
+from generator.inspection.unread import unread_in
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"

@@ -14,143 +14,75 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from generator.inspection.composed import (
-    LARGE,
     MAX_SHOWN,
-    MAX_SIZE,
     Composed,
     UnknownStepError,
-    channels,
     composed,
-    interpolation,
-    is_normal,
-    paired,
     shortened,
     shown,
     statistics,
 )
-from generator.inspection.pickles import Global, Inert, Tensor
-from generator.inspection.values import as_python
+from generator.inspection.pickles import Inert, Tensor
+from generator.inspection.settings import (
+    CALIBRATION,
+    EVALUATION,
+    GROUPS,
+    KNOWN,
+    LABELS,
+    MANY,
+    MAX_OBJECTS,
+    MEAN,
+    METRICS,
+    NESTED,
+    NETWORK,
+    NORMALISATIONS,
+    ORDERS,
+    PREPARATIONS,
+    RESIZE,
+    SIDES,
+    SIZE,
+    SIZES,
+    STANDARD,
+    STD,
+    THRESHOLDS,
+    TRAINING_TRANSFORMS,
+    arguments,
+    as_bytes,
+    filter_name,
+    first,
+    found,
+    is_new,
+    is_of_transforms,
+    is_transform,
+    name_of,
+    numbers,
+    share,
+    shares,
+    sides_of,
+    size_of,
+    text,
+)
+from generator.inspection.unread import (
+    Unread,
+    changes,
+    doubtful_in,
+    is_of_images,
+    unread_in,
+    without_others,
+)
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
-# Under what the arguments for images are kept, at any depth.
-IMAGES = (
-    *("data_config", "preprocessing", "preprocess", "normalize", "normalization", "settings"),
-    *("norm", "norm_stats", "transform", "transforms"),
-)
-# Under what arguments are kept; "" is the checkpoint itself.
-GROUPS = (
-    "config.json",
-    *("hyperparams", "hyperparameters", "hyper_params", "configs", "model_args", "model_params"),
-    *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
-    *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
-    *("data", "dataset", "train_config", "training_args", "train_args", *IMAGES),
-)
-# Under what these have more of them.
-EVALUATION = ("val", "valid", "validation", "test", "eval", "inference")
-NESTED = (
-    *("args", "cfg", "config", "hparams", "data", "dataset", "datamodule", "image"),
-    *(*IMAGES, *EVALUATION),
-)
-# Of these, those that tell of the data and of what came of a training, too.
-METRICS = ("", "metadata", "model_info", "info", "meta", "data", "dataset")
 MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
-NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
-SIZE = (
-    *("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size"),
-    *("input_shape", "resolution", "image_resolution", "img_res", "img_dim"),
-)
-SIZES = (*SIZE, "size")  # the last may be another's, so that it counts as a number of pixels alone
-SIDES = (
-    ("img_height", "img_width"),
-    ("image_height", "image_width"),
-    ("input_height", "input_width"),
-    ("height", "width"),
-)
-RESIZE = ("resize_size", "val_resize_size")
-ORDERS = (
-    "input_space",
-    "color_space",
-    "color_order",
-    "channel_order",
-    "color_mode",
-    "color_format",
-)
-PAIR = ("mean", "std")  # as questions and as the shortest names of arguments
-MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
-STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
-# Under what a transform is kept, or several by what they are for.
-TRANSFORMS = re.compile(
-    r"((val|valid|validation|test|eval|inference|image|img|data|input)_)?(transforms?|tfms)"
-    r"|preprocess(ing|or)?",
-    re.IGNORECASE,
-)
-NORMALISATIONS = ("normalize", "normalization")
-# Under what all that stands there prepares images, and which of it is read, or changes nothing.
-PREPARATIONS = ("preprocess", "preprocessing", "preprocessor")
-KNOWN = {
-    *(*SIZES, *RESIZE, *MEAN, *STD, *(name for pair in SIDES for name in pair), "interpolation"),
-    *("crop_pct", "crop_mode", "resize", "resize_mode", "resize_to", "bgr", "to_rgb"),
-    *("num_classes", "classes", "class_names", "in_chans", "in_channels", "channels", "name"),
-    *("num_channels", "train", "training", *EVALUATION, *IMAGES),
-}
-TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECASE)
-# What such a key may name, and that is no preparation of images.
-LAYERS = re.compile(
-    r"(sync_?|frozen_?)?(b(atch)?|l(ayer)?|g(roup)?|i(nstance)?|rms)_?n(orm)?\d?d?|"
-    r"batch|layer|group|instance|rms|spectral|weight|l[12]|pre|post",
-    re.IGNORECASE,
-)
-STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
-# Under what such names are those of training alone, and the names.
-OF_TRAINING = re.compile(r"((image|img|data|input)_)?(transforms?|tfms)", re.IGNORECASE)
-AUGMENTATIONS = re.compile(
-    r"(rand|auto|trivial|3)_?-?aug(ment(ation)?)?(wide)?|aug_?mix|color_?jitter|mix_?up|cut_?(mix|out)"
-    r"|(random_?)?((horizontal_?|vertical_?|[hv]_?)?flips?|(resized_?)?crop|rotat(e|ion)|eras(e|ing))",
-    re.IGNORECASE,
-)
-# What tells whether the classes of an image exclude one another; tasks judge the values.
-LABELS = (
-    *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
-    *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
-    *("task", "task_type", "classification_type", "final_activation", "output_activation"),
-)
-# What scores go through behind the network, and from which probability on a class is predicted.
-CALIBRATION = (
-    *("temperature", "calibration_temperature", "temperature_scaling", "calibration"),
-    *("calibrator", "platt", "platt_scaling"),
-)
-THRESHOLDS = (
-    *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
-    *("best_threshold", "optimal_threshold"),
-)
 # Losses of numbers, not of classes.
 REGRESSION = re.compile(
     r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
 )
-SMALLEST = 8  # pixels
-MANY = 50  # of a list, as are looked at
-MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
 SAME = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate", "proj_drop_rate")
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A setting that seems to tell how images are prepared, and is not understood.
-
-    Attributes:
-        name: the key, with those around it, as in "hyper_parameters.mean".
-        value: what it holds, or the part of that which is not understood, for people.
-        questions: whose answers it may be.
-    """
-
-    name: str
-    value: str
-    questions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -286,17 +218,6 @@ def places(content: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                     pending += [(f"{where}.{name}", entries[name], depth + 1) for name in inside]
 
 
-def is_new(value: Any, seen: list[Any]) -> bool:
-    """Tell whether an object was not seen before, and add it to those that were.
-
-    More than a checkpoint has are not looked at.
-    """
-    if len(seen) == MAX_OBJECTS or any(value is other for other in seen):
-        return False
-    seen.append(value)
-    return True
-
-
 def with_more(first: Training, other: Training, *, is_own: bool = True) -> Training:
     """Return what one place tells of images, and another of what the first does not tell.
 
@@ -408,17 +329,6 @@ def told_by_openmmlab(config: str) -> Training:
     )
 
 
-def arguments(value: Any) -> dict[str, Any]:
-    """Return arguments by name, from a dict or from what stands for an argparse.Namespace."""
-    if isinstance(value, Inert):
-        value = value.state
-    if not isinstance(value, dict):
-        return {}
-    entries = {key: as_python(x) for key, x in value.items() if isinstance(key, str)}
-    own = {key: x for key, x in entries.items() if key == key.lower()}
-    return {key.lower(): x for key, x in entries.items()} | own  # IMG_SIZE is as good
-
-
 def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     """Return what some arguments tell."""
     is_weights = any("." in key and isinstance(x, Tensor) for key, x in entries.items())
@@ -509,79 +419,6 @@ def calibration_in(where: str, entries: Mapping[str, Any]) -> str:
     return shortened(", ".join(f"{prefix}{name}={shown(x)}" for name, x in told.items()))
 
 
-def shares(value: Any) -> tuple[float, ...]:
-    """Return one probability, or one for each class; () for anything else."""
-    values = value if isinstance(value, list | tuple) else [value]
-    are_shares = all(type(x) is float and 0 < x < 1 for x in values)
-    return tuple(values) if values and are_shares else ()
-
-
-def changes(key: str, value: Any) -> bool:
-    """Tell whether a setting, among those of how images are prepared, may change them."""
-    if isinstance(value, dict | Inert | Tensor) or value is None or value is False or value == "":
-        return False
-    is_range = key == "input_range" and numbers_in(value) == [0, 1]
-    is_order = key in ORDERS and text(value).lower() in ("rgb", "bgr", "l")  # BGR is told already
-    return not (is_range or is_order)
-
-
-def numbers_in(value: Any) -> list[float]:
-    """Return a list of numbers, [] for anything else."""
-    is_list = isinstance(value, list | tuple) and all(type(x) in (int, float) for x in value)
-    return [*value] if is_list else []
-
-
-def is_of_images(where: str, entries: Mapping[str, Any]) -> bool:
-    """Tell whether arguments are of images alone, or have some that can be of nothing else."""
-    inner = where.rpartition(".")[2]
-    return (
-        inner in (*IMAGES, "image", "images", "img")
-        or any(is_set(entries.get(name)) for name in (*SIZE, *RESIZE, "interpolation", "crop_pct"))
-        or any(isinstance(x, list) and numbers(x) for x in map(entries.get, (*MEAN, *STD)))
-    )
-
-
-def without_others(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments without those that have the name of a setting of images by chance.
-
-    A size may be that of a data set or a file, a mean that of a metric.
-    """
-    others = set() if sides_of(entries.get("size")) else {"size"}
-    if where.partition(".")[0] in METRICS:
-        others |= {*SIDES[-1], *(name for name in PAIR if is_metric(entries.get(name)))}
-    return {name: x for name, x in entries.items() if name.lower() not in others}
-
-
-def doubtful_in(where: str, entries: Mapping[str, Any]) -> Iterator[Unread]:
-    """Yield those of them that may as well be of the images that a network takes."""
-    if where.partition(".")[0] not in METRICS:
-        return
-    pair = [entries.get(name) for name in PAIR]
-    if all(isinstance(x, int | float | dict) and is_set(x) for x in pair):
-        yield Unread(", ".join(PAIR), ", ".join(map(shown, pair)), PAIR)
-    sides = [entries.get(name) for name in SIDES[-1]]
-    if size_of(sides):
-        yield Unread(", ".join(SIDES[-1]), ", ".join(map(shown, sides)), ("image_size",))
-
-
-def is_metric(value: Any) -> bool:
-    """Tell whether a mean or a deviation is one number, or some that are not of channels."""
-    is_other = isinstance(value, list | tuple) and len(value) not in (1, 3)
-    return is_other or isinstance(value, int | float | dict)
-
-
-def as_bytes(
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std of images between 0 and 1, also if they are on the scale of bytes."""
-    mean, std = paired(mean or (), std or ())
-    if not mean or len(mean) != len(std):
-        return (), ()
-    if max(mean) > 1 or (not any(mean) and min(std) > 2):
-        mean, std = (tuple(round(x / 255, 6) for x in values) for values in (mean, std))
-    return (mean, std) if is_normal(mean, std) else ((), ())
-
-
 def read_transform(value: Any) -> Composed:
     """Return what a transform does.
 
@@ -616,82 +453,6 @@ def transforms_in(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return mine or of_training
 
 
-def is_of_transforms(key: str) -> bool:
-    """Tell whether a transform is kept under a key."""
-    return TRANSFORMS.fullmatch(key) is not None or key in NORMALISATIONS
-
-
-def is_transform(value: Any) -> bool:
-    """Tell whether a value is an object or a function, or a list of such."""
-    items = value[:MANY] if isinstance(value, list | tuple) else [value]
-    return any(isinstance(x, Inert | Global) for x in items)
-
-
-def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
-    """Yield the arguments that seem to tell how images are prepared, and are not understood."""
-    yield from unread_statistics(entries)
-    for name in (*SIZES, *RESIZE):
-        value = entries.get(name)
-        is_small = type(value) is int and value < SMALLEST and name in ("input_size", "size")
-        is_other = name == "size" and (type(value) in (int, float) or is_word(value))
-        is_unlike = len(set(sides_of(value) or ())) == 2  # which is told of otherwise
-        if is_set(value) and not (size_of(value) or is_small or is_other or is_unlike):
-            yield Unread(name, shown(value), ("image_size",))
-    for name in ("resize", "resize_mode", "resize_to"):
-        if is_set(value := entries.get(name)):
-            yield Unread(name, shown(value), ("image_size", "resize_mode"))
-    crop = entries.get("crop_pct")
-    if is_set(crop) and not share(crop):
-        yield Unread("crop_pct", shown(crop), ("resize_size",))
-    value = entries.get("interpolation")
-    if is_set(value) and not filter_name(value):
-        yield Unread("interpolation", shown(value), ("interpolation",))
-    for name in filter(is_of_transforms, entries):
-        value = entries[name]
-        if is_transform(value) or (
-            isinstance(value, dict) and (name in IMAGES or any(map(is_transform, value.values())))
-        ):
-            continue
-        if value is False and name in NORMALISATIONS:
-            yield Unread(name, "False", ("mean", "std"))
-        if is_set(value) and not is_usual(name, value) and type(value) not in (int, float):
-            questions = (
-                ("mean", "std") if name.startswith("norm") else ("image_size", "mean", "std")
-            )
-            yield Unread(name, shown(value), questions)
-
-
-def is_usual(key: str, value: Any) -> bool:
-    """Tell whether a name, or names, under a key say nothing more than is read elsewhere."""
-    names = value if isinstance(value, list | tuple) else [value]
-    usual = [LAYERS] * (key in NORMALISATIONS) + [AUGMENTATIONS] * bool(OF_TRAINING.fullmatch(key))
-    return all(
-        isinstance(name, str)
-        and (name.lower() in STANDARD or any(pattern.fullmatch(name) for pattern in usual))
-        for name in names
-    )
-
-
-def unread_statistics(entries: Mapping[str, Any]) -> Iterator[Unread]:
-    """Yield the means and standard deviations of channels that are not understood."""
-    given = [{n: entries[n] for n in names if is_set(entries.get(n))} for names in (MEAN, STD)]
-    means, stds = given
-    if not means and all(isinstance(x, int | float) for x in stds.values()):
-        return  # as of random weights
-    for name, value in [*means.items(), *stds.items()]:
-        if not numbers(value):
-            yield Unread(name, shown(value), ("mean", "std"))
-            return
-    several = any(len({numbers(x) for x in values.values()}) > 1 for values in given)
-    pair = [next((numbers(x) for x in values.values()), ()) for values in given]
-    if (means or stds) and not several and not as_bytes(pair[0], pair[1])[0]:
-        yield Unread(
-            ", ".join([*means, *stds]),
-            ", ".join(map(shown, [*means.values(), *stds.values()])),
-            ("mean", "std"),
-        )
-
-
 def example(*, inside: bool | None = None, size: int | None = None) -> str:
     """Return options that say how images are prepared.
 
@@ -703,26 +464,6 @@ def example(*, inside: bool | None = None, size: int | None = None) -> str:
     if inside is False:
         options += " -d resize_mode=stretch -d interpolation=bilinear"
     return f"{options} -d mean='[0.5, 0.5, 0.5]' -d std='[0.5, 0.5, 0.5]'"
-
-
-def is_set(value: Any) -> bool:
-    """Tell whether an argument has a value, beyond a switch."""
-    is_empty = isinstance(value, str | list | tuple | dict) and not value
-    return not (value is None or isinstance(value, bool) or is_empty)
-
-
-def is_word(value: Any) -> bool:
-    """Tell whether a text has no digits, as the name of a size has."""
-    return isinstance(value, str) and not re.match(r"\s*[(\[]?\s*\d", value)
-
-
-def name_of(value: Any) -> str:
-    """Return a name, or that of a class or function, or what a switch says."""
-    if isinstance(value, dict):  # as hydra and OpenMMLab have classes
-        value = next((value[key] for key in ("_target_", "type", "name") if key in value), "")
-    if isinstance(value, Inert | Global):
-        return value.name.rpartition(".")[2]
-    return str(value) if isinstance(value, bool) else text(value)
 
 
 def unlike(*found: Mapping[str, Any]) -> Iterator[str]:
@@ -765,18 +506,6 @@ def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"crop_mode={text(settings['crop_mode'])}"
 
 
-def sides_of(value: Any) -> tuple[int, int] | None:
-    """Return the last two of up to four lengths, or a height and a width."""
-    if isinstance(value, dict) and value.keys() == {"height", "width"}:
-        value = [value["height"], value["width"]]
-    if not isinstance(value, list | tuple) or not 2 <= len(value) <= 4:
-        return None
-    is_last = len(value) == 3 and value[2] in (1, 3) and value[0] not in (1, 3)  # of channels
-    height, width = value[:2] if is_last else value[-2:]
-    are_lengths = all(type(x) is int and abs(x) < LARGE for x in (height, width))
-    return (height, width) if are_lengths else None
-
-
 def script_of(where: str, entries: Mapping[str, Any]) -> str:
     """Return whose training script keeps such arguments, "" if that is not known."""
     if {"model", "img_size", "crop_pct", "mean", "std", "interpolation"} <= entries.keys():
@@ -786,51 +515,3 @@ def script_of(where: str, entries: Mapping[str, Any]) -> str:
     if not where and {"epoch", "arch", "state_dict", "best_acc1"} <= entries.keys():
         return "imagenet"
     return ""
-
-
-def found(
-    entries: Mapping[str, Any], names: tuple[str, ...], read: Any
-) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments of these names that have a value of the right kind."""
-    for name in names:
-        value = read(entries.get(name))
-        if value:
-            yield name, value
-
-
-def first(values: Mapping[str, Any]) -> Any:
-    """Return the value; None if there is none, or if several contradict one another."""
-    each = set(values.values())
-    return each.pop() if len(each) == 1 else None
-
-
-def text(value: Any) -> str:
-    """Return a name."""
-    return value if isinstance(value, str) and value.isprintable() and len(value) < 200 else ""
-
-
-def size_of(value: Any) -> int:
-    """Return the side of a square image, 0 if there is none: 224, [224, 224] or [3, 224, 224]."""
-    if isinstance(value, list | tuple) and len(value) == 1:
-        value = value[0]
-    elif sides := sides_of(value):
-        value = sides[0] if sides[0] == sides[1] else None
-    return value if type(value) is int and SMALLEST <= value <= MAX_SIZE else 0
-
-
-def numbers(value: Any) -> tuple[float, ...]:
-    """Return one number for each channel, or one for all.
-
-    A single 0 is none of those: it may as well be the mean of random numbers.
-    """
-    return channels(value) if isinstance(value, list | tuple) or value else ()
-
-
-def share(value: Any) -> float:
-    """Return a share of 1."""
-    return float(value) if type(value) in (float, int) and 0.3 <= value <= 1 else 0.0
-
-
-def filter_name(value: Any) -> str:
-    """Return an answer to `interpolation`; Pillow's numbers are others than OpenCV's."""
-    return "" if type(value) is int else interpolation(value)
