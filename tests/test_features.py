@@ -148,6 +148,17 @@ def test_weights_of_training_without_labels_are_served_as_features(tmp_path: Pat
     assert "backend: onnxruntime, which predicts as eager does" in result.stdout
 
 
+def test_weights_of_two_networks_that_teach_one_another_are_no_classifier(tmp_path: Path) -> None:
+    state = torchvision.models.resnet50().state_dict()
+    body = {f"module.backbone.{name}": x for name, x in state.items() if "fc." not in name}
+    head = {"module.head.mlp.0.weight": torch.ones(8, 2048)}
+    head |= {f"module.head.last_layer.weight_{x}": torch.ones(16, 8) for x in "gv"}
+    torch.save({"student": {**body, **head}, "teacher": {**body, **head}}, tmp_path / "dino.pth")
+    refused = ts_template("new", "found", "--weights", "dino.pth", "--defaults", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "it was trained without labels" in refused.stderr
+
+
 def test_what_gives_no_embedding_is_refused(tmp_path: Path) -> None:
     network = torchvision.models.resnet18(num_classes=3).eval()
     torch.jit.trace(network, torch.zeros(1, 3, 64, 64)).save(str(tmp_path / "net.pt"))

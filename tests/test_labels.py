@@ -260,6 +260,7 @@ CASES: dict[str, Case] = {
     "commas": case(
         "a.txt", "tench, Tinca tinca\nb, c, d\n", "text", ["tench, Tinca tinca", "b, c, d"]
     ),
+    "one line": case("a.txt", "a, b,c\n", "text", "tr , '.n' < .*/a.txt > .*/a-lines.txt"),
     "spaces around": case("a.txt", "  a \n\tb\n", "text", AB),
     "index first": case("a.txt", "1 b\n0 a\n", "text", AB),
     "index and colon": case("a.txt", "0: a\n1: b\n", "text", AB),

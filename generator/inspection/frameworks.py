@@ -28,8 +28,11 @@ TRACE = (
 SERVE = "and serve what that writes: --weights model.pt"
 NORMS = re.compile(r"(^|\.)(weight_[gv]|parametrizations\..+)")
 OBSERVER = re.compile(r"(^|\.)(fake_quant_enabled|observer_enabled)")
-# Training without labels, as MoCo's and BYOL's: two networks that learn from each other.
-UNLABELLED = re.compile(r"(^|\.)(encoder_[qk]|(base|momentum)_encoder|(online|target)_encoder)\.")
+# Training without labels, as MoCo's, BYOL's and DINO's: two networks that learn from each other.
+UNLABELLED = re.compile(
+    r"(^|\.)((encoder_[qk]|(base|momentum)_encoder|(online|target)_encoder)\."
+    r"|head\.last_layer\.(weight_[gv]|parametrizations))"
+)
 # The version of Ultralytics since which its classifiers get bytes over 255 (its #1368).
 SCALED_ALONE = (8, 0, 53)
 ADAPTER = re.compile(r"(^|\.)lora_[AB]\.")
@@ -190,10 +193,11 @@ def preparation_in(
 
 
 def without_labels() -> str:
-    """Return the advice for weights of MoCo, BYOL and the like."""
+    """Return the advice for weights of MoCo, BYOL, DINO and the like."""
     headless = "|".join(task.value for task in tasks().values() if task.facts["is_headless"])
     return (
-        "it was trained without labels (as by MoCo or BYOL), and its last layer gives features to "
-        "compare, not classes. Train a classifier on it, and serve the checkpoint of that; or "
+        "it was trained without labels (as by MoCo, BYOL or DINO), and its last layer gives "
+        "features to compare, not classes. Train a classifier on it, and serve the checkpoint of "
+        "that; or "
         f"serve what comes before that layer: -d task={headless}"
     )

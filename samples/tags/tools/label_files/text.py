@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,12 @@ def parse_labels(path: Path) -> tuple[Labels, list[str]]:
     names differ without them; else they are part of the names, as in "1 dollar".
     """
     whole = [line.strip() for line in read_lines(path)]
+    if len(whole) == 1 and whole[0].count(",") > 1:
+        target = shlex.quote(str(path.with_name(f"{path.stem}-lines{path.suffix}")))
+        raise LabelFileError(
+            f"{path} is one line with commas; expected each name on a line of its own: "
+            f"tr , '\\n' < {shlex.quote(str(path))} > {target}"
+        )
     lines, notes = without_wordnet_ids(path, whole)
     if all(map(SYNTAX.fullmatch, lines)):
         raise ForeignFileError(f"{path} has signs of JSON or YAML around its names: {lines[0]}")
