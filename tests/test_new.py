@@ -312,6 +312,18 @@ def test_last_layers_that_lie_pickled_beside_the_weights_are_read(
     assert abs(answer[0]["probability"] - scores.max()) < 2e-3  # pixels within one grey level
 
 
+def test_a_last_layer_that_others_follow_is_asked_about(tmp_path: Path) -> None:
+    network = torchvision.models.shufflenet_v2_x0_5()
+    network.fc = nn.Sequential(nn.Linear(1024, 14), nn.Sigmoid())  # as CheXNet's state_dict
+    torch.save(network.state_dict(), tmp_path / "x.pth")
+    words = ("made", "--weights", "x.pth", "--defaults")
+    result = new(tmp_path, *words)
+    assert result.returncode == 1
+    assert "fc.0.weight is alone in a Sequential" in result.stderr
+    result = new(tmp_path, *words, "-d", "task=multi_label_classification")
+    assert result.returncode == 0, result.stderr
+
+
 def test_names_that_folders_had_stay_when_folders_change(tmp_path: Path) -> None:
     network = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
     save_random_weights(network, tmp_path / "x.pth")

@@ -17,7 +17,7 @@ from typing import Any
 
 from generator import catalogue, facts
 from generator.inspection import detectors, hub
-from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of
+from generator.inspection.answers import COLOR_MODES, SERVED_HEADS, answers_of, meanings_of
 from generator.inspection.class_names import ClassNames, with_background
 from generator.inspection.heads import Described
 from generator.inspection.hub import Hub
@@ -351,7 +351,7 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         architecture=match.name,
         others=match.others,
         told=told,
-        must_answer={**reading.must_answer, **must_answer},
+        must_answer={**hidden_end(reading, match), **reading.must_answer, **must_answer},
         timm=match.timm,
         classes=match.head.classes or classes_of(reading),
         channels=match.channels or channels_of(reading),
@@ -380,6 +380,20 @@ def recognised(path: Path, reading: Reading, found: list[tuple[str, Match]]) -> 
         ),
         likely=dict(reading.likely),
     )
+
+
+def hidden_end(reading: Reading, match: Match) -> dict[str, str]:
+    """Return what people have to answer where a layer without weights follows the last one."""
+    head = match.head
+    is_alone = head.described is not None and head.described.layers == ["linear"]
+    if not is_alone or head.is_shown or reading.training.labels:
+        return {}
+    possible = serving(match.kind)
+    return {
+        "task": f"that {head.source} is alone in a Sequential, so that a layer without weights "
+        f"follows, it seems, and not which: {meanings_of(possible)}. Name the task, such as "
+        f"-d task={possible[0].value}"
+    }
 
 
 def doubts_on_images(inspection: Inspection, reading: Reading) -> dict[str, str]:
@@ -697,11 +711,6 @@ def notes_on(reading: Reading, match: Match | None, place: str = "") -> list[str
         )
     if head.described is not None and head.described.end:
         notes.append(f"the last layer, {head.described.end}, is left out: the service computes it")
-    if head.described is not None and head.described.layers == ["linear"] and not head.is_shown:
-        notes.append(
-            f"{head.source} is of a Sequential, in which a layer without weights may follow: a "
-            "softmax, or a sigmoid, which tells each class by itself"
-        )
     if match.auxiliary:
         names = ", ".join(f"{name}*" for name in match.auxiliary)
         notes.append(f"{names} is left out: only training needs this auxiliary head")
