@@ -346,6 +346,9 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
     if is_built and arch is not None and arch.detection:
         return
     is_own = answers.get("architecture") == "custom"
+    task = task_of(found, answers)
+    others = {x for one in tasks().values() for x in one.facts["questions"]}
+    others -= {*task.facts["questions"]} if task is not None else set()
     missing = [
         printable(why)
         for question, why in found.must_answer.items()
@@ -353,6 +356,7 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
         # a file, that says what becomes of its scores.
         if (question not in answers or (question == "architecture" and not is_own))
         and not (is_built and question == "task")
+        and question not in others  # of another task than that which was named
     ]
     if missing:
         place = found.path if found.folder is None else found.folder.path

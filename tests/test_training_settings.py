@@ -323,6 +323,18 @@ def test_thresholds_of_a_checkpoint_are_those_of_the_service(tmp_path: Path) -> 
     for told, expected in [([0.2, 0.5, 0.9], [0.2, 0.5, 0.9]), (0.3, [0.3]), ([0.2, 0.3], None)]:
         found = inspect_file(save(tmp_path, hyper_parameters={"loss": "bce"}, thresholds=told))
         assert found.likely.get("thresholds") == expected
+    # As a classifier of chest X-rays keeps them, and one of proteins.
+    for told in ({"a": 0.2, "b": 0.5, "c": 0.9}, torch.tensor([0.2, 0.5, 0.9]), [0.2, 0.3]):
+        save(tmp_path, labels=["a", "b", "c"], thresholds=told)
+        words = ("made", "--weights", "x.pth", "--defaults")
+        result = new(tmp_path, *words)
+        assert result.returncode == 1
+        assert "-d 'thresholds=[0.3, 0.5]'" in result.stderr
+    assert inspect_file(tmp_path / "x.pth").likely["task"] == "multi_label_classification"
+    assert new(tmp_path, *words, "-d", "task=image_classification").returncode == 0
+    for place in ("args", "hyper_parameters", "config"):  # of a schedule, or of pseudo-labels
+        content = {"loss": "bce", "threshold": 1e-4}
+        assert "thresholds" not in inspect_file(save(tmp_path, **{place: content})).likely
 
 
 def test_metadata_beside_weights_are_read_as_a_checkpoint_is(tmp_path: Path) -> None:

@@ -308,14 +308,24 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")
+    must_answer = dict(inspection.must_answer)
+    told, unread = reading.training.thresholds, reading.training.unread_thresholds
+    limits = proposed.answers_on_thresholds(told, classes)
+    if unread or (told and not limits):
+        for question in proposed.answers_on_thresholds((0.5,), classes):
+            must_answer[question] = (
+                f"{unread or [*told]}, which is not one number for each class in their order: "
+                f"-d '{question}=[0.3, 0.5]'"
+            )
     return replace(
         inspection,
+        must_answer=must_answer,
         notes=tuple(notes),
         likely={
             "task": proposed.value,
             **likely,
             **likely_outputs(proposed, inspection, likely),
-            **proposed.answers_on_thresholds(reading.training.thresholds, classes),
+            **limits,
         },
         evidence=evidence,
     )

@@ -27,7 +27,6 @@ from generator.inspection.settings import (
     CALIBRATION,
     EVALUATION,
     GROUPS,
-    KNOWN,
     LABELS,
     MANY,
     MAX_OBJECTS,
@@ -37,7 +36,6 @@ from generator.inspection.settings import (
     NETWORK,
     NORMALISATIONS,
     ORDERS,
-    PREPARATIONS,
     RESIZE,
     SIDES,
     SIZE,
@@ -53,6 +51,7 @@ from generator.inspection.settings import (
     found,
     is_new,
     is_of_transforms,
+    is_set,
     is_transform,
     name_of,
     numbers,
@@ -64,9 +63,9 @@ from generator.inspection.settings import (
 )
 from generator.inspection.unread import (
     Unread,
-    changes,
     doubtful_in,
     is_of_images,
+    unknown_in,
     unread_in,
     without_others,
 )
@@ -108,6 +107,7 @@ class Training:
         unread: settings of how images are prepared whose values are not understood.
         calibration: what scores went through behind the network, for people.
         thresholds: from which probability on a class was predicted: one, or one for each class.
+        unread_thresholds: likewise, if they are kept otherwise than in a list, for people.
         labels: settings that may tell whether the classes of an image exclude one another: what the
             setting is called, and its value.
     """
@@ -130,6 +130,7 @@ class Training:
     labels: tuple[tuple[str, str], ...] = ()
     calibration: str = ""
     thresholds: tuple[float, ...] = ()
+    unread_thresholds: str = ""
 
     @property
     def of_numbers(self) -> str:
@@ -170,6 +171,7 @@ def told_by(content: Any) -> Training:
     labels = {name: (name, value) for place in found for name, value in place.labels}
     calibration = next((x.calibration for x in found if x.calibration), "")
     thresholds = next((x.thresholds for x in found if x.thresholds), ())
+    unread_thresholds = next((x.unread_thresholds for x in found if x.unread_thresholds), "")
     telling = [x for x in found if x.script or x.tells_transforms or x.network or x.of_images]
     first, *others = telling or [Training()]
     for other in others:
@@ -183,6 +185,7 @@ def told_by(content: Any) -> Training:
         unread=tuple(unread.values())[:MANY],
         calibration=calibration,
         thresholds=thresholds,
+        unread_thresholds=unread_thresholds,
         labels=tuple(labels.values()),
     )
 
@@ -198,6 +201,7 @@ def together(first: Training, other: Training) -> Training:
         labels=(*first.labels, *other.labels),
         calibration=first.calibration or other.calibration,
         thresholds=first.thresholds or other.thresholds,
+        unread_thresholds=first.unread_thresholds or other.unread_thresholds,
     )
 
 
@@ -339,12 +343,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         unread += doubtful_in(where, entries)
         entries = without_others(where, entries)
     unread += unread_in(entries)
-    if where.rpartition(".")[2] in PREPARATIONS:
-        unread += (
-            Unread(key, shown(value), ("image_size", "mean", "std"))
-            for key, value in entries.items()
-            if key.lower() not in KNOWN and not is_of_transforms(key) and changes(key, value)
-        )
+    unread += unknown_in(where, entries)
     sizes = dict(found(entries, SIZE, size_of)) or dict(found(entries, ("size",), size_of))
     for names in SIDES:
         if size := size_of([entries.get(name) for name in names]):
@@ -382,6 +381,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
     if script == "torchvision" and "val_crop_size" in sizes:
         sizes = {"val_crop_size": sizes["val_crop_size"]}
     prefix = f"{where}." * bool(where)
+    limits = thresholds_in(where, entries)
     return Training(
         where=where,
         script=script,
@@ -398,10 +398,14 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         ),
         resize_mode=first(modes) or "",
         calibration=calibration_in(where, entries),
-        thresholds=next((x for _, x in found(entries, THRESHOLDS, shares)), ()),
+        thresholds=next((x for _, x in found(limits, THRESHOLDS, shares)), ()),
+        unread_thresholds=", ".join(
+            f"{prefix}{key}={shown(x)}" for key, x in limits.items() if not shares(x)
+        ),
         unread=tuple(replace(one, name=(prefix + one.name)[:MAX_SHOWN]) for one in unread),
-        labels=tuple(
-            (prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))
+        labels=(
+            *((prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))),
+            *((prefix + key, shown(x)) for key, x in limits.items() if len(shares(x)) != 1),
         ),
     )
 
@@ -417,6 +421,18 @@ def calibration_in(where: str, entries: Mapping[str, Any]) -> str:
     told = {name: x for name, x in given.items() if not isinstance(x, str | bool)}
     prefix = f"{where}." * bool(where)
     return shortened(", ".join(f"{prefix}{name}={shown(x)}" for name, x in told.items()))
+
+
+def thresholds_in(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says beside its weights from which probability on a class is there.
+
+    Among the arguments of a training, a threshold is that of a schedule or of pseudo-labels. One
+    number may be any, if it is no probability.
+    """
+    if where.partition(".")[0] not in METRICS:
+        return {}
+    given = {key: entries[key] for key in THRESHOLDS if is_set(entries.get(key))}
+    return {key: x for key, x in given.items() if shares(x) or not isinstance(x, str | int | float)}
 
 
 def read_transform(value: Any) -> Composed:

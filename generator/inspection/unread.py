@@ -14,11 +14,13 @@ from generator.inspection.composed import shown
 from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
     IMAGES,
+    KNOWN,
     MEAN,
     METRICS,
     NORMALISATIONS,
     ORDERS,
     PAIR,
+    PREPARATIONS,
     RESIZE,
     SIDES,
     SIZE,
@@ -67,6 +69,15 @@ class Unread:
     name: str
     value: str
     questions: tuple[str, ...]
+
+
+def unknown_in(where: str, entries: Mapping[str, Any]) -> Iterator[Unread]:
+    """Yield what stands among settings that all prepare images, and is none that is known."""
+    if where.rpartition(".")[2] not in PREPARATIONS:
+        return
+    for key, value in entries.items():
+        if key not in KNOWN and not is_of_transforms(key) and changes(key, value):
+            yield Unread(key, shown(value), ("image_size", "mean", "std"))
 
 
 def changes(key: str, value: Any) -> bool:

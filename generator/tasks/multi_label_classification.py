@@ -52,6 +52,9 @@ class MultiLabelClassification(Task):
             each = LABELS if key in TASKS else EACH
             if is_switch or each.fullmatch(word):
                 return f"it was trained with {name} = {value}, for each class by itself"
+        for name, value in settings if classes != 1 else ():
+            if "threshold" in name.rpartition(".")[2]:
+                return f"it has {name} = {value}, which tell each class by itself"
         for name in names:
             if name.rpartition(".")[2] == "pos_weight" and classes != 1:
                 return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
