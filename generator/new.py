@@ -40,7 +40,7 @@ from generator.inspection.transforms import (
 from generator.layouts import convert, plain_name
 from generator.making import Changes, item_of
 from generator.rendering import installing
-from generator.tasks import Task, serving, tasks
+from generator.tasks import Task, only_asked_by_others, serving, tasks
 
 MANY = 8  # lines of what differs that are printed
 # What is not asked, or means something else, once another question has another answer.
@@ -346,9 +346,7 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
     if is_built and arch is not None and arch.detection:
         return
     is_own = answers.get("architecture") == "custom"
-    task = task_of(found, answers)
-    others = {x for one in tasks().values() for x in one.facts["questions"]}
-    others -= {*task.facts["questions"]} if task is not None else set()
+    others = only_asked_by_others(task_of(found, answers))
     missing = [
         printable(why)
         for question, why in found.must_answer.items()
@@ -356,7 +354,7 @@ def refuse_unanswered(found: Inspection, answers: Mapping[str, Any], is_built: b
         # a file, that says what becomes of its scores.
         if (question not in answers or (question == "architecture" and not is_own))
         and not (is_built and question == "task")
-        and question not in others  # of another task than that which was named
+        and question not in others
     ]
     if missing:
         place = found.path if found.folder is None else found.folder.path

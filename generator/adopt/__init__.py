@@ -37,6 +37,7 @@ from generator.layouts import convert, plain_name
 from generator.new import put_files
 from generator.rendering import render
 from generator.source import read_source
+from generator.tasks import only_asked_by_others, tasks
 
 SERVICE = "service/"  # the folder of a project that has its modules
 MODEL = f"{SERVICE}model.py"
@@ -240,10 +241,13 @@ def refuse_to_guess(reading: Reading) -> None:
         if name in findings.unknown and findings.answer(name) is None
     ]
     if (inspection := reading.inspection) is not None:
+        others = only_asked_by_others(tasks().get(str(findings.answer("task"))))
         lines += [
             f"\n    {name}: {inspection.path} tells {printable(why)}"
             for name, why in inspection.must_answer.items()
-            if findings.answer(name) is None and findings.answer("architecture") != "custom"
+            if name not in others
+            and findings.answer(name) is None
+            and findings.answer("architecture") != "custom"
         ]
     if lines:
         raise UserError(

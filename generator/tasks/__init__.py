@@ -242,6 +242,14 @@ def tasks() -> dict[str, Task]:
     return found
 
 
+def only_asked_by_others(task: Task | None) -> set[str]:
+    """Return the questions that belong to other tasks; none if the task is not known."""
+    if task is None:
+        return set()
+    every = {question for one in tasks().values() for question in one.facts["questions"]}
+    return every - {*task.facts["questions"]}
+
+
 def serving(kind: str | None) -> list[Task]:
     """Return the tasks that take a kind of network; all, if the kind is not known."""
     return [task for task in tasks().values() if kind in (None, task.networks)]
