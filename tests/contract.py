@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import ways
+from ways import IMAGES, Kind
 
 from conftest import announce
 from engines import send
@@ -44,29 +43,27 @@ class Case:
     words: str = ""
 
 
-def torchserve_cases(image: bytes, prediction: Any) -> Iterator[Case]:
-    """Yield what an engine answers that has TorchServe's URLs; the image's prediction is given."""
-    for name, (body, kind) in ways.right(image).items():
-        yield Case(name, PREDICT, "POST", body, kind, 200, prediction)
-    for name, (body, kind, status, words) in ways.wrong(image).items():
-        yield Case(name, PREDICT, "POST", body, kind, status, words=words)
-    instances = [{"data": base64.b64encode(image).decode()}, {"data": "no image"}] * 2
+def torchserve_cases(item: bytes, prediction: Any, kind: Kind) -> Iterator[Case]:
+    """Yield what an engine answers that has TorchServe's URLs; the item's prediction is given."""
+    for name, (body, content_type) in kind.right(item).items():
+        yield Case(name, PREDICT, "POST", body, content_type, 200, prediction)
+    for name, (body, content_type, status, words) in kind.wrong(item).items():
+        yield Case(name, PREDICT, "POST", body, content_type, status, words=words)
+    instances = [kind.in_json(item), kind.no_item[0]] * 2
     many = json.dumps({"instances": instances}).encode()
     healthy = {"status": "Healthy"}
     for path, method, body, status, content in [
         ("/ping", "GET", b"", 200, healthy),
-        (PREDICT, "PUT", image, 200, prediction),
+        (PREDICT, "PUT", item, 200, prediction),
         (PREDICT, "GET", b"", 400, None),
-        (f"{PREDICT}/1.0", "POST", image, 200, prediction),
-        (f"{PREDICT}/7", "POST", image, 404, None),
-        ("/predictions/nobody", "POST", image, 404, None),
-        ("/v1/models/nobody:predict", "POST", image, 404, None),
-        (f"/v1/models/{MODEL}:predict", "POST", image, 200, prediction),
+        (f"{PREDICT}/1.0", "POST", item, 200, prediction),
+        (f"{PREDICT}/7", "POST", item, 404, None),
+        ("/predictions/nobody", "POST", item, 404, None),
+        ("/v1/models/nobody:predict", "POST", item, 404, None),
+        (f"/v1/models/{MODEL}:predict", "POST", item, 200, prediction),
         ("/nowhere", "GET", b"", 404, None),
         (PREDICT, "POST", b"", 400, None),
-        (PREDICT, "POST", b"\xff\xd8\xff\xe0 no JPEG", 400, None),
-        (PREDICT, "POST", b"%PDF-1.7", 415, None),
-        (PREDICT, "POST", hostile.blank_png(20_000, 20_000), 413, None),
+        *((PREDICT, "POST", body, status, None) for body, status in kind.bad),
         (PREDICT, "POST", many, 200, None),
     ]:
         yield Case(f"{method} {path}", path, method, body, hostile.BINARY, status, content)
@@ -84,16 +81,18 @@ def check(base: str, case: Case) -> str:
     return ""
 
 
-def check_torchserve(base: str, image: bytes, prediction: Any) -> list[str]:
+def check_torchserve(base: str, item: bytes, prediction: Any, kind: Kind = IMAGES) -> list[str]:
     """Return what an engine with TorchServe's URLs answers wrongly, one request after another."""
-    found = [check(base, case) for case in torchserve_cases(image, prediction)]
-    return [*filter(None, found), *check_batches(base, image, prediction), *check_length(base)]
+    found = [check(base, case) for case in torchserve_cases(item, prediction, kind)]
+    batches = check_batches(base, item, prediction, kind)
+    return [*filter(None, found), *batches, *check_length(base)]
 
 
-def check_batches(base: str, image: bytes, prediction: Any) -> list[str]:
+def check_batches(base: str, item: bytes, prediction: Any, kind: Kind) -> list[str]:
     """Return what is wrong where bad requests come among good ones, 16 at once."""
-    good = Case("good", PREDICT, "POST", image, hostile.BINARY, 200, prediction)
-    bad = Case("bad", PREDICT, "POST", b"no image", hostile.BINARY, 400)
+    good = Case("good", PREDICT, "POST", item, hostile.BINARY, 200, prediction)
+    body, status = kind.bad[0]
+    bad = Case("bad", PREDICT, "POST", body, hostile.BINARY, status)
     with ThreadPoolExecutor(16) as pool:
         return [*filter(None, pool.map(lambda case: check(base, case), [good, bad] * 24))]
 
@@ -119,11 +118,16 @@ def check_length(base: str) -> list[str]:
     return found
 
 
-def check_kserve(base: str, files: list[bytes], predictions: list[Any]) -> list[str]:
+def check_kserve(
+    base: str, items: list[bytes], predictions: list[Any], kind: Kind = IMAGES
+) -> list[str]:
     """Return what an engine with KServe's v1 and v2 answers wrongly."""
     found = []
-    texts = [base64.b64encode(content).decode() for content in files]
-    texts.insert(2, "no image")
+    no_item, reason = kind.no_item
+    instances = [kind.in_json(item) for item in items]
+    instances.insert(2, no_item)
+    texts = [kind.in_tensor(item) for item in items]
+    texts.insert(2, no_item)
 
     def post(path: str, body: Any) -> tuple[int, Any]:
         status, text = send(base + path, json.dumps(body).encode(), hostile.JSON)
@@ -132,13 +136,13 @@ def check_kserve(base: str, files: list[bytes], predictions: list[Any]) -> list[
     def are_right(answers: list[Any]) -> bool:
         refused = answers.pop(2)
         right = zip(answers, predictions, strict=True)
-        return "base64" in refused["error"] and all(alike(one, two) for one, two in right)
+        return reason in refused["error"] and all(alike(one, two) for one, two in right)
 
     v1, v2 = f"/v1/models/{MODEL}:predict", f"/v2/models/{MODEL}/infer"
-    status, content = post(v1, {"instances": [{"data": text} for text in texts]})
+    status, content = post(v1, {"instances": instances})
     if status != 200 or not are_right(content["predictions"]):
         found.append(f"v1: {status} {content}")
-    tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+    tensor = {"name": "items", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
     status, content = post(v2, {"id": "seven", "inputs": [tensor]})
     (output,) = content["outputs"]
     shape = (output["name"], output["datatype"], output["shape"])
@@ -149,16 +153,16 @@ def check_kserve(base: str, files: list[bytes], predictions: list[Any]) -> list[
     ):
         found.append(f"v2: {status} {content}")
 
-    named = ways.in_base64(files[0])
-    status, content = post(v1, {"instances": [{"data": text} for text in named.values()]})
+    named = kind.forms(items[0])
+    status, content = post(v1, {"instances": [*named.values()]})
     for name, prediction in zip(named, content["predictions"], strict=True):
         if not alike(prediction, predictions[0]):
-            found.append(f"v1, base64 {name}: {prediction}")
+            found.append(f"v1, {name}: {prediction}")
 
     numbers = {**tensor, "datatype": "FP32", "data": [0.5] * 6}
     for path, body, expected in [
         (v1, {"images": []}, 400),
-        (v1, {"instances": [{"data": texts[0]}] * 65}, 413),
+        (v1, {"instances": [instances[0]] * 65}, 413),
         (v2, {"inputs": [numbers]}, 400),
         ("/v1/models/nobody:predict", {"instances": []}, 404),
     ]:

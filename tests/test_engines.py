@@ -14,7 +14,9 @@ from typing import Any
 
 import contract
 import pytest
+import text_folders
 import torch
+import ways
 import yaml
 
 from conftest import Project, build_and_save, render
@@ -111,14 +113,52 @@ def test_the_contract_is_the_same_for_other_tasks(
         path.write_bytes(content)
     predictions = project.predict(*paths)
     assert all(predictions)
+    assert_contract(project, engines, files, predictions, ways.IMAGES)
+
+
+@pytest.mark.parametrize("engines", [("torchserve", "asgi"), IN_RAY_AND_KSERVE])
+@pytest.mark.parametrize(
+    ("task", "of_task"),
+    [
+        ("text_classification", {"num_classes": 3}),
+        pytest.param("text_embedding", {"num_classes": 32}, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_the_contract_is_the_same_for_texts(
+    copy_project: Callable[..., Project],
+    tmp_path: Path,
+    task: str,
+    of_task: dict[str, Any],
+    engines: tuple[str, ...],
+) -> None:
+    answers = {"task": task, "model_name": contract.MODEL, "max_tokens": 64, **of_task}
+    project = copy_project(**answers, max_request_mb=1, deploy=["asgi", "ray_serve", "kserve"])
+    network = text_folders.bert(tmp_path / "bert")
+    if task == "text_embedding":
+        network.bert.save_pretrained(tmp_path / "bert")
+    project.archive("--weights", str(tmp_path / "bert"))
+    texts = ["This is good, déjà vu 猫", "THE DOG and the cat!", "[x]", "who are you?", "a+b=c"]
+    result = project.run("predict.py", "--json", *texts)
+    predictions = json.loads(result.stdout)
+    assert_contract(project, engines, [text.encode() for text in texts], predictions, ways.TEXTS)
+
+
+def assert_contract(
+    project: Project,
+    engines: tuple[str, ...],
+    items: list[bytes],
+    predictions: Any,
+    kind: ways.Kind,
+) -> None:
+    """Check what engines answer that serve the same archive."""
     one_worker(project.path)
     for engine in engines:
         with answering(project, engine) as base:
             if engine != "kserve":
-                found = contract.check_torchserve(base, files[0], predictions[0])
+                found = contract.check_torchserve(base, items[0], predictions[0], kind)
                 assert not found, engine
             if engine in ("asgi", "kserve"):
-                assert not contract.check_kserve(base, files, predictions), engine
+                assert not contract.check_kserve(base, items, predictions, kind), engine
 
 
 def make_sure(weights: Path) -> None:

@@ -33,7 +33,9 @@ FORMS = (
     'send a text as text/plain, JSON {"text": "..."} as application/json, or a form with the field '
     'text; several as {"instances": [...]}'
 )
+ESCAPE = '{"text": "..."}'  # where a text is text, whatever it looks like
 JSON = re.compile(r'\s*(\{|\[\s*(["{\[]|\]))')  # and no text that begins with a [
+FORM = re.compile(r"(?i)--[^\n]+\ncontent-disposition: *form-data")  # which no server has read
 
 
 class ItemError(ValueError):
@@ -86,6 +88,9 @@ def read_body(body: Any) -> dict[str, Any]:
     if isinstance(body, (bytes, bytearray)):
         refuse_long(len(body), MAX_BODY)
         body = decode(body)
+        if FORM.match(body):
+            problem = "this is a form without Content-Type: multipart/form-data; boundary=..."
+            raise ItemError(f"{problem}; a text that looks like one goes into {ESCAPE}", 415)
         if JSON.match(body):
             body = parse_json(body)
     if isinstance(body, list):
@@ -134,7 +139,7 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        advice = 'a text that looks like JSON goes into {"text": "..."}'
+        advice = f"a text that looks like JSON goes into {ESCAPE}"
         raise ItemError(f"the JSON cannot be read: {error}; {advice}") from None
 
 
