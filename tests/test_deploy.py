@@ -125,14 +125,35 @@ def test_the_manifests_fit_the_image(copy_project: Callable[..., Project]) -> No
     )
 
 
-def test_a_pod_waits_for_its_requests_before_it_ends(copy_project: Callable[..., Project]) -> None:
-    path = copy_project(**PROJECTS["plain"]).path
+@pytest.mark.parametrize(
+    "answers", [{}, {"task": "object_detection", "max_pictures": 64}], ids=["plain", "detector"]
+)
+def test_nothing_ends_a_request_before_the_server_would(
+    copy_project: Callable[..., Project], answers: dict[str, Any]
+) -> None:
+    targets = {"deploy": ["docker", "kubernetes", "kserve", "monitoring"]}
+    path = copy_project(**{**targets, **answers}).path
     config = yaml.safe_load((path / "model-config.yaml").read_text())
-    text = (path / "deploy" / "kubernetes" / "deployment.yaml").read_text()
+    seconds = config["responseTimeout"]
+    assert seconds == (640 if answers else 120)
+    pods = path / "deploy" / "kubernetes"
+    text = (pods / "deployment.yaml").read_text()
     spec = yaml.safe_load(text)["spec"]["template"]["spec"]
     stop = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert stop[0] == "sleep"
-    assert config["responseTimeout"] < int(stop[1]) < spec["terminationGracePeriodSeconds"]
+    assert seconds < int(stop[1]) < spec["terminationGracePeriodSeconds"]
+    nginx = (path / "deploy" / "docker" / "nginx.conf").read_text()
+    (waits,) = re.findall(r"proxy_read_timeout (\d+)s;", nginx)
+    assert int(waits) > seconds
+    text = (pods / "proxy" / "deployment.yaml").read_text()
+    proxy = yaml.safe_load(text)["spec"]["template"]["spec"]
+    pause = int(proxy["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pause + int(waits) < proxy["terminationGracePeriodSeconds"]
+    service = yaml.safe_load((path / "deploy" / "kserve" / "inferenceservice.yaml").read_text())
+    assert service["spec"]["predictor"]["timeout"] >= seconds
+    readme = (path / "README.md").read_text()
+    assert min(map(int, re.findall(r"timeout=(\d+)\)", readme))) > seconds
+    assert min(map(int, re.findall(r"AbortSignal.timeout\((\d+)_000\)", readme))) > seconds
 
 
 def test_the_proxy_on_kubernetes_is_that_of_docker(copy_project: Callable[..., Project]) -> None:

@@ -59,6 +59,14 @@ OF_CONFIDENCE = {
     "metrics.yaml",
     "service/metrics.py",
 }
+# And on how long a request may take.
+OF_DURATION = {
+    "deploy/docker/nginx.conf",
+    "deploy/kserve/inferenceservice.yaml",
+    "deploy/kubernetes/deployment.yaml",
+    "deploy/kubernetes/proxy/configmap.yaml",
+    "deploy/kubernetes/proxy/deployment.yaml",
+}
 # And of a task whose networks scale images themselves and may find nothing in them.
 OF_ITS_NETWORKS = {
     "model-config.yaml",  # whether images go through the network alone
@@ -135,7 +143,7 @@ def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str
         {"evaluation": True},
     ]
     for way, item in itertools.product(ways, facts.inputs()):
-        shared: dict[tuple[str, bool], set[str]] = {}
+        shared: dict[tuple[str, Any], set[str]] = {}
         for task, fact in facts.tasks().items():
             refused = ("backend" in way and "speeds" in fact) or (
                 "evaluation" in way and "data" not in fact
@@ -152,6 +160,8 @@ def test_what_tasks_share_is_the_same_text(rendered: Callable[..., dict[str, str
                     kind = (name, fact["has_labels"] if name in OF_LABELS else True)
                     if name in OF_CONFIDENCE:
                         kind = (name, fact["has_confidence"])
+                    if name in OF_DURATION:
+                        kind = (name, fact.get("seconds"))
                     shared.setdefault(kind, set()).add(text)
         assert len(shared) > 30
         assert [name for name, texts in shared.items() if len(texts) > 1] == []
