@@ -252,6 +252,7 @@ def refuse_unreadable(found: Inspection) -> None:
         )
 
 
+OWN_PREPARATION = "service/preprocessing.py, which is yours with -d 'own_files=[preprocessing.py]'"
 WHOLE = ("pretrained", "imagenet")  # answers to `transforms` that leave nothing open
 
 
@@ -291,9 +292,10 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
     if training.of_images and "transforms" not in answers:
         inside = prepares_inside(task_of(found, answers))
         options = example(inside=inside, size=training.image_size)
+        own = "" if inside else f"; what none can say goes into {OWN_PREPARATION}"
         raise UserError(
             f"{where} its images were prepared with {printable(training.of_images)}, which no "
-            f"answer has; name what is the same, as in {options}"
+            f"answer has; name what is the same, as in {options}{own}"
         )
     refuse_unread(found, answers)
 
@@ -533,7 +535,11 @@ def likely_transforms(found: Inspection, answers: Mapping[str, Any]) -> dict[str
         return {"image_size": size} if size else {}
     if "transforms" in answers or "image_size" in answers:  # the rest is not known
         likely = whole.answers
-    if answers.get("image_size", whole.image_size) != whole.image_size:
+    is_told = found.training.resize_size or found.training.crop_pct
+    is_other = answers.get("resize_mode", whole.resize_mode) != whole.resize_mode
+    if answers.get("image_size", whole.image_size) != whole.image_size or (
+        is_other and not is_told  # a margin is usual before a crop, and not where both are scaled
+    ):
         likely.pop("resize_size", None)
     if answers.get("color_mode") == "L" and "mean" in likely:
         likely |= {key: [average(likely[key])] for key in ("mean", "std")}
@@ -616,9 +622,9 @@ def assumptions(
     if "transforms" in found.likely:
         why = ", as the export tells of itself"
     described = f"transforms: {answers['transforms']}" + f", {transforms}" * bool(transforms)
-    command = " ".join(
-        ["-d transforms=custom", *(f"-d {name}={TRANSFORMS[name]}" for name in unknown)]
-    )
+    possible = TRANSFORMS | {"resize_mode": "|".join(task.facts.get("resize_modes", []))}
+    options = [f"-d {name}={possible[name]}" for name in unknown]
+    command = " ".join(["-d transforms=custom", *options])
     if answers["color_mode"] == "L":
         command = command.replace("R, G, B", "GRAY")
     yield f"{described} (assumed{why}; others: {command})"
@@ -628,7 +634,7 @@ def assumptions(
 TRANSFORMS = {
     "image_size": "PIXELS",
     "resize_size": "PIXELS",
-    "resize_mode": "crop|stretch|shorter_side",
+    "resize_mode": "MODE",  # those of the task
     "mean": "'[R, G, B]'",
     "std": "'[R, G, B]'",
     "interpolation": "bilinear|bicubic|nearest",

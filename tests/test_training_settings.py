@@ -304,6 +304,20 @@ def test_colours_in_the_order_of_opencv_are_refused(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "input_space=BGR" in result.stderr
     assert "-d image_size=64" in result.stderr
+    assert "-d 'own_files=[preprocessing.py]'" in result.stderr
+
+
+def test_a_size_alone_leaves_the_margin_to_who_names_the_rest(tmp_path: Path) -> None:
+    save(tmp_path, image_size=64)
+    words = ("--weights", "x.pth", "--defaults", "-d", "backend=eager")
+    stretched = ("-d", "resize_mode=stretch")
+    assumed = new(tmp_path, "assumed", *words).stdout
+    assert "shorter side to 73 pixels, centre 64 x 64" in assumed
+    assert "-d resize_mode=crop|stretch -d mean" in assumed  # and none that the task refuses
+    assert "stretched to 64 x 64 pixels" in new(tmp_path, "answered", *words, *stretched).stdout
+    save(tmp_path, image_size=64, resize_size=80)
+    told = new(tmp_path, "told", *words, *stretched).stdout
+    assert "stretched to 80 x 80 pixels, centre 64 x 64" in told
 
 
 @pytest.mark.parametrize("told", [{"temperature": 3.0}, {"info": {"platt": {"a": 1.5, "b": 0.1}}}])
