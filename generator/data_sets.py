@@ -65,6 +65,7 @@ def make_from_data(
             it is a script of its own that refuses: that names the command that fixes it.
     """
     making.refuse_missing(destination, picture, model)
+    making.refuse_no_network(model)
     # No markup: names from the data may have brackets.
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"1. Look at {data}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import shlex
 import shutil
@@ -304,16 +305,53 @@ def make(
             making.tune(tuned)
     name = next((destination / "model-store").glob("*.mar")).stem
     engines = [path.parent.name for path in sorted(destination.glob("deploy/*/server.py"))]
-    others = "".join(
-        f"    # or, after pip install -r deploy/{x}/requirements.txt: --engine {x}" for x in engines
-    )
+    others = "".join(f"    {serving_with(x)}    # or this\n" for x in engines)
     console.print(
         f"\n{destination} works. Its README.md tells the rest; next:\n\n"
         f"    cd {shlex.quote(str(destination))}\n"
         '    git init && git add -A && git commit -m "Start"\n'
-        f"    {runner()}python serve.py{others}\n"
+        f"    {runner()}python serve.py\n{others}"
         f"    curl -T {item['metavar']} http://127.0.0.1:8080/predictions/{name}\n"
     )
+
+
+def serving_with(engine: str) -> str:
+    """Return the command that serves with an engine other than TorchServe."""
+    needed = f"deploy/{engine}/requirements.txt"
+    start = runner(needed) or f"pip install -r {needed} && "
+    return f"{start}python serve.py --engine {engine}"
+
+
+def refuse_no_network(path: Path | None) -> None:
+    """Raise UserError for a file of Python that defines no build_model."""
+    if path is None:
+        return
+    try:
+        nodes = ast.parse(path.read_bytes(), str(path)).body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no Python that can be read: {error}") from error
+    if {"build_model", "*"} & {name for node in nodes for name in bound_by(node)}:
+        return
+    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    functions = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
+    name = classes[-1] if classes else "Network"
+    defined = ", ".join([*classes, *functions]) or "nothing"
+    raise UserError(
+        f"{path} does not define build_model(num_classes), which returns the untrained network; it "
+        f"defines {defined}. Add, as it was built in training:\n"
+        "    def build_model(num_classes: int) -> nn.Module:\n"
+        f"        return {name}(...)"
+    )
+
+
+def bound_by(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement at the top of a file binds; those inside of it as well."""
+    for part in ast.walk(node):
+        match part:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name):
+                yield name
+            case ast.alias(name=name, asname=asname):
+                yield asname or name
 
 
 def refuse_missing(destination: Path, *files: Path | None) -> None:

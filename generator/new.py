@@ -83,6 +83,7 @@ def make_project(
             unless it is its own archive.py that refuses: that names the command that fixes it.
     """
     making.refuse_missing(destination, picture, model)
+    making.refuse_no_network(model)
     if model is not None:
         answers = {"architecture": "custom", **answers}
     # No markup: names from the files may have brackets.
@@ -281,11 +282,21 @@ def refuse_other_training(found: Inspection, answers: Mapping[str, Any], is_buil
             f"{where} its network was built with {printable(training.of_network)}, which no answer "
             "has: bring the file that defines build_model(num_classes) with --model FILE"
         )
+    if training.of_embeddings and found.task is None and "task" not in answers:
+        headless = [x.value for x in serving(found.network_kind) if x.facts["is_headless"]]
+        raise UserError(
+            printable(
+                f"{found.path} tells that it was trained with {training.of_embeddings}, which "
+                "compares embeddings, and not which layer gives them. For what comes before its "
+                f"last layer: -d task={'|'.join(headless)}. If it tells classes apart: "
+                f"-d task={found.likely.get('task')}"
+            )
+        )
     if training.of_numbers and found.task is None and "task" not in answers:
         raise UserError(
             printable(
-                f"{found.path} tells that it was trained with {training.of_numbers}, as a "
-                "regression is, which no task serves. If it tells classes apart: -d task="
+                f"{found.path} tells that it was trained with {training.of_numbers}, as "
+                "numbers or ranks are, which no task serves. If it tells classes apart: -d task="
                 f"{found.likely.get('task')}"
             )
         )

@@ -64,12 +64,15 @@ def plain_copy(destination: Path, root: Path | None = None) -> Path:
     return destination
 
 
-def runner() -> str:
+def runner(requirements: str = "requirements.txt") -> str:
     """Return what a printed command has to begin with: "", or the `uv run` that this runs under.
 
     Its environment is not that of the user's shell, which finds no ts-template or torch.
+
+    Args:
+        requirements: The file that names what the command needs.
     """
-    return "uv run --no-project --with-requirements requirements.txt " * ("UV" in os.environ)
+    return f"uv run --no-project --with-requirements {requirements} " * ("UV" in os.environ)
 
 
 def installing(packages: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import torchvision
 import yaml
 
 from conftest import ts_template
+from generator.inspection import inspect_file
 from inspected import hollow
 
 BACKBONE = "ResNet50_Weights.IMAGENET1K_V1"
@@ -53,6 +54,30 @@ def new(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `ts-template new` without asking."""
     words = ("made", "--weights", path.name, "--defaults", "-d", "backend=eager", *words)
     return ts_template("new", *words, cwd=path.parent)
+
+
+@pytest.mark.parametrize(
+    ("told", "answers"),
+    [
+        ({"detection_threshold": 0.8}, {"score_threshold": 0.8}),
+        (
+            {"config": {"score_threshold": 0.7, "nms_iou_threshold": 0.3, "max_det": 20}},
+            {"score_threshold": 0.7, "nms_threshold": 0.3, "max_detections": 20},
+        ),
+        ({"metrics": {"conf_threshold": 0.8}}, {}),  # of a measure
+    ],
+)
+def test_limits_are_known_by_the_names_that_people_give_them(
+    told: dict[str, Any], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    found = inspected(saved(tmp_path / "x.pth", network="ssdlite320_mobilenet_v3_large", **told))
+    limits = ("score_threshold", "nms_threshold", "max_detections")
+    assert {x: found["answers"][x] for x in limits if x in found["answers"]} == answers
+
+
+def test_a_threshold_beside_the_weights_is_the_likely_one(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.pth", network="ssdlite320_mobilenet_v3_large", threshold=0.6)
+    assert inspect_file(path).likely["score_threshold"] == 0.6
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,12 @@ def test_a_network_of_ones_own_brings_its_file(tmp_path: Path, own_model: Path) 
     assert refused.returncode == 1
     assert "--model FILE" in refused.stderr
     assert not (tmp_path / "own").exists()
+    (tmp_path / "class.py").write_text(f"{own_model.read_text().partition('def build_model')[0]}")
+    refused = new(tmp_path, *words, "--model", "class.py")
+    assert refused.returncode == 1
+    assert "class.py does not define build_model(num_classes)" in refused.stderr
+    assert "    def build_model(num_classes: int) -> nn.Module:\n        return" in refused.stderr
+    assert not (tmp_path / "own").exists()
     result = new(tmp_path, *words, "--model", own_model.name)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "own" / "labels.txt").read_text() == "a\nb\nc\nd\n"

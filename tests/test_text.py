@@ -395,6 +395,9 @@ SIGMOID = "torch.nn.modules.activation.Sigmoid"
             },
             "refused",
         ),
+        # As the pipeline of transformers reads it.
+        ("config.json", {"function_to_apply": "sigmoid"}, "multi_label"),
+        ("config.json", {"function_to_apply": "softmax"}, None),
         ("tokenizer_config.json", {"model_max_length": 16}, 16),
     ],
 )

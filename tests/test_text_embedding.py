@@ -158,6 +158,12 @@ def with_prompt(folder: Path) -> None:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
 
 
+def with_truncation(folder: Path) -> None:
+    sentences(folder, **MEAN)
+    settings = {"prompts": {}, "truncate_dim": 8}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+
+
 def with_lower_case(folder: Path) -> None:
     sentences(folder, **MEAN)
     text_folders.change(folder / "sentence_bert_config.json", do_lower_case=True)
@@ -199,6 +205,7 @@ REFUSED: dict[Callable[[Path], None], str] = {
     with_two_poolings: "pools by mean+cls; served are mean, cls, max",
     with_last_token: "pools by lasttoken",
     with_prompt: "default_prompt_name",
+    with_truncation: "truncate_dim",
     with_lower_case: "do_lower_case",
     in_a_folder_of_its_own: "0_Transformer",
     with_code: "never run",
@@ -241,6 +248,26 @@ def test_a_folder_of_setfit_is_not_taken_for_an_embedding(bert: Path, tmp_path: 
     assert "SetFit" in found["open_questions"]["task"]
     made = ts_template(*words, "-d", "task=text_embedding", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
+
+
+def test_types_of_tokens_matter_where_the_tokenizer_has_them(bert: Path, tmp_path: Path) -> None:
+    """As multilingual-e5-small has it: a BERT of two types, and a tokenizer that knows none."""
+    folder = sentences(Path(shutil.copytree(bert, tmp_path / "run")), **MEAN)
+    names = ["input_ids", "attention_mask"]
+    text_folders.change(folder / "tokenizer_config.json", model_input_names=names)
+    words = ("new", "made", "--weights", "run", "--defaults", "-d", "backend=eager")
+    refused = ts_template(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "tells the two texts of a pair apart" in refused.stderr
+    shutil.rmtree(tmp_path / "made")
+    content = (folder / "tokenizer.json").read_text()
+    assert '"type_id": 1' in content
+    (folder / "tokenizer.json").write_text(content.replace('"type_id": 1', '"type_id": 0'))
+    made = ts_template(*words, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    expected = torch.stack([pooled(folder, text, "mean") for text in TEXTS])
+    found = embeddings(Project(tmp_path / "made"), *TEXTS)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_what_is_more_than_pooling_is_refused_in_words(bert: Path, tmp_path: Path) -> None:

@@ -333,6 +333,74 @@ def test_scores_that_are_calibrated_are_not_served_as_they_are(
     assert new(tmp_path, *words, "-d", "task=image_classification").returncode == 0
 
 
+def test_a_temperature_among_the_weights_divides_their_scores(tmp_path: Path) -> None:
+    """As ModelWithTemperature of gpleiss/temperature_scaling saves it."""
+    state = {f"model.{name}": x for name, x in STATE.items()}
+    torch.save({**state, "temperature": torch.full((1,), 3.0)}, tmp_path / "x.pth")
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1
+    assert "a division by the tensor temperature behind its network" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"config": {"loss": "triplet"}}, "compares embeddings, and not which layer gives them"),
+        ({"args": {"criterion": "ArcFaceLoss"}}, "-d task=feature_extraction"),
+        ({"config": {"loss": "ordinal"}}, "as numbers or ranks are"),
+        ({"config": {"loss": "mse"}}, "as numbers or ranks are"),
+    ],
+)
+def test_what_was_trained_on_no_classes_is_not_taken_for_a_classifier(
+    told: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    save(tmp_path, **told)
+    answered = ("--weights", "x.pth", "--defaults", "-d", "backend=eager")
+    refused = new(tmp_path, "made", *answered)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "-d task=image_classification" in refused.stderr
+    assert new(tmp_path, "made", *answered, "-d", "task=image_classification").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"pos_weight": torch.ones(3)},
+        {"state_dict": {**STATE, "val_metrics.MultilabelF1Score.tp": torch.zeros(3)}},
+    ],
+    ids=["weights of a loss", "a measure"],
+)
+def test_traces_of_labels_by_themselves_are_found(told: dict[str, Any], tmp_path: Path) -> None:
+    found = inspect_file(save(tmp_path, **told))
+    assert found.likely["task"] == "multi_label_classification"
+
+
+SEGMENTER = torchvision.models.segmentation.lraspp_mobilenet_v3_large
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told", "words"),
+    [
+        (1, {"best_threshold": 0.3}, "if 0.8473 is added to the bias of its last layer"),
+        (4, {"config": {"loss": "bce"}}, "its masks may overlap"),
+        (4, {"hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}}, "its masks may overlap"),
+    ],
+)
+def test_masks_are_not_cut_otherwise_than_in_training(
+    outputs: int, told: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = SEGMENTER(weights=None, weights_backbone=None, num_classes=outputs)
+    save(tmp_path, state_dict=network.state_dict(), **told)
+    answered = ("--weights", "x.pth", "--defaults", "-d", "backend=eager")
+    refused = new(tmp_path, "made", *answered)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    task = ("-d", "task=semantic_segmentation")
+    assert new(tmp_path, "made", *answered, *task).returncode == 0
+
+
 def test_thresholds_of_a_checkpoint_are_those_of_the_service(tmp_path: Path) -> None:
     for told, expected in [([0.2, 0.5, 0.9], [0.2, 0.5, 0.9]), (0.3, [0.3]), ([0.2, 0.3], None)]:
         found = inspect_file(save(tmp_path, hyper_parameters={"loss": "bce"}, thresholds=told))

@@ -182,12 +182,17 @@ def test_which_of_two_is_asked_and_the_answer_is_taken(
         ("classes", ["a", "b", "d", "c"], False),
         ("idx_to_class", {0: "a", 1: "b", 2: "d", 3: "c"}, False),
         ("classes", ["cat", "dog", "emu", "fox"], True),  # folders may be called otherwise
+        ("args.class_to_idx", {"a": 0, "b": 1, "c": 3, "d": 2}, False),
+        ("meta.dataset_meta.classes", ("a", "b", "d", "c"), False),
     ],
 )
 def test_labels_in_another_order_than_in_the_checkpoint_are_refused(
     checkpoint_project: Project, tmp_path: Path, key: str, value: Any, is_right: bool
 ) -> None:
-    torch.save({"state_dict": network_state(), key: value, "epoch": 3}, tmp_path / "w.pth")
+    first, *inner = key.split(".")
+    for name in reversed(inner):
+        value = argparse.Namespace(**{name: value}) if first == "args" else {name: value}
+    torch.save({"state_dict": network_state(), first: value, "epoch": 3}, tmp_path / "w.pth")
     output = str(tmp_path / "store")
     result = checkpoint_project.run(
         "archive.py", "--weights", str(tmp_path / "w.pth"), "--output", output

@@ -359,6 +359,7 @@ def read_service(service: Service, given: Mapping[str, Any]) -> Reading:
     add_task(reading)
     add_names(reading)
     add_network(reading)
+    add_meaning_of_one(reading)
     add_labels(reading)
     add_images(reading)
     add_response(reading)
@@ -621,6 +622,19 @@ def add_checkpoint(reading: Reading, place: str) -> None:
     for name in ("checkpoint_key", "state_dict_prefix"):
         if name in inspection.open_questions:
             findings.unknown[name] = inspection.open_questions[name]
+
+
+def add_meaning_of_one(reading: Reading) -> None:
+    """Propose what a network with one output means, where the task knows such an output."""
+    findings = reading.findings
+    found = findings.found.get("num_classes")
+    answers = reading.task.answers_for(1)
+    if found is None or found.answer != 1 or found.places == GIVEN or "model_output" not in answers:
+        return
+    findings.drop("num_classes")
+    findings.propose("num_classes", answers["num_classes"], found.places[0])
+    place, why = found.places[0], "one output"
+    findings.propose("model_output", answers["model_output"], place, sure=False, why=why)
 
 
 def prefix_in_class(inspection: Inspection, network: Network | None) -> str | None:

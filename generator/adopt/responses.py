@@ -19,6 +19,7 @@ TAKEN = (
     'a project takes the image file itself, its base64 text, or {"data": "<base64>"}: change the '
     "clients"
 )
+TEMPERATURE = re.compile(r"temperature", re.IGNORECASE)
 LABEL_FILE = re.compile(r"[\w.-]+\.(json|txt|csv|tsv)")
 
 
@@ -36,6 +37,7 @@ def oddities(source: Source) -> list[str]:
     metrics = [x for x in calls if re.search(r"(^|\.)metrics\.\w+$", chain(x.func))]
     if metrics:
         notes.append(f"{source.at(metrics[0])}: the handler's own metrics are not in the project")
+    notes += changed_scores(source, forwards)
     for call in calls:
         name = chain(call.func).rpartition(".")[2]
         scores = call.args[0] if call.args else call.func
@@ -51,10 +53,32 @@ def oddities(source: Source) -> list[str]:
             notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}; {WRAPPED}")
         elif name in FLIPS:
             notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}")
-        elif name == "softmax" and any(isinstance(x, ast.BinOp) for x in ast.walk(scores)):
+        elif (
+            name == "softmax"
+            and any(isinstance(x, ast.BinOp) for x in ast.walk(scores))
+            and not any("behind the network" in note for note in notes)
+        ):
             shown = ast.unparse(call)[:60]
             notes.append(f"{source.at(call)}: the scores are changed before softmax: {shown}")
     return notes
+
+
+def changed_scores(source: Source, forwards: list[ast.Call]) -> list[str]:
+    """Return by what a handler divides or multiplies what the network returns, with the place.
+
+    Args:
+        source: The handler.
+        forwards: Where it calls the network.
+    """
+    for node in source.nodes:
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div | ast.Mult):
+            continue
+        # Of several results, it is their mean, which is told already.
+        is_of_network = len(forwards) == 1 and forwards[0] in ast.walk(node.left)
+        if is_of_network or TEMPERATURE.search(ast.unparse(node.right)):
+            shown = ast.unparse(node)[:60]
+            return [f"{source.at(node)}: the scores are changed behind the network: {shown}"]
+    return []
 
 
 def requests(source: Source, calls: list[ast.Call]) -> list[str]:

@@ -37,6 +37,7 @@ from generator.inspection.modules import is_inert
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
+from generator.inspection.settings import TEMPERATURE
 from generator.inspection.text_folders import TextFolder, text_folder, weights_in
 from generator.inspection.training import Training, example, together, told_by
 from generator.tasks import Task, serving, tasks
@@ -210,7 +211,7 @@ def inspect_file(path: Path) -> Inspection:
         names = with_background(reading.class_names, inspection.classes)
         reading = replace(reading, class_names=names)
     inspection = with_task(inspection, reading)
-    if calibration := reading.training.calibration:
+    if calibration := reading.training.calibration or scaled_by(inspection, reading):
         task = inspection.task or inspection.likely.get("task")
         why = (
             f"that scores go through {calibration} behind its network, which the service does not "
@@ -250,6 +251,19 @@ def inspect_file(path: Path) -> Inspection:
             name: printable(why)
             for name, why in {**open_questions, **inspection.must_answer}.items()
         },
+    )
+
+
+def scaled_by(inspection: Inspection, reading: Reading) -> str:
+    """Return the tensor that scores are divided by, if it stands among those of the network."""
+    state = reading.states[inspection.places[0].key]
+    return next(
+        (
+            f"a division by the tensor {name}"
+            for name, tensor in state.items()
+            if name.rpartition(".")[2] in TEMPERATURE and math.prod(tensor.shape) == 1
+        ),
+        "",
     )
 
 
@@ -295,21 +309,30 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     if len(possible) == 1 and (classes := inspection.classes or likely.get("num_classes")):
         notes += possible[0].notes_on_classes(classes)
         likely |= likely_outputs(possible[0], inspection, likely)
-    is_known = inspection.architecture is not None or bool(inspection.timm)
-    if is_known and len(possible) == 1:
-        return replace(inspection, task=possible[0].value, notes=tuple(notes), likely=likely)
     names = reading.states[inspection.places[0].key]
     classes, head = inspection.classes or likely.get("num_classes"), inspection.head
     end = (inspection.described and inspection.described.end) or reading.training.head
-    settings = reading.training.labels
+    settings, told = reading.training.labels, reading.training.thresholds
+    must_answer = dict(inspection.must_answer)
+    if len(possible) == 1:
+        must_answer |= possible[0].doubts_on_training(names, classes, end, settings, told)
+    is_known = inspection.architecture is not None or bool(inspection.timm)
+    if is_known and len(possible) == 1:
+        likely |= possible[0].answers_on_thresholds(told, classes)
+        return replace(
+            inspection,
+            task=possible[0].value,
+            must_answer=must_answer,
+            notes=tuple(notes),
+            likely=likely,
+        )
     found = [
         (task, task.evidence_in_weights(names, classes, head, end, settings)) for task in possible
     ]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")
-    must_answer = dict(inspection.must_answer)
-    told, unread = reading.training.thresholds, reading.training.unread_thresholds
+    unread = reading.training.unread_thresholds
     limits = proposed.answers_on_thresholds(told, classes)
     if unread or (told and not limits):
         for question in proposed.answers_on_thresholds((0.5,), classes):

@@ -23,6 +23,15 @@ LIMITS = {
     "nms_thresh": "nms_threshold",
     "detections_per_img": "max_detections",
 }
+# What people call these beside the weights, and where they give their own predictions.
+ALIASES = {
+    "score_threshold": (
+        *("score_threshold", "box_score_threshold", "detection_threshold", "conf_threshold"),
+        *("confidence_threshold", "conf_thresh", "conf_thres"),
+    ),
+    "nms_threshold": ("nms_threshold", "nms_iou_threshold", "nms_iou", "iou_thres"),
+    "max_detections": ("max_detections", "max_det"),
+}
 RANGES = {
     "score_threshold": "from 0 to below 1",
     "nms_threshold": "above 0, at most 1",
@@ -47,6 +56,7 @@ WEIGHTS = ("weights", "pretrained")
 SCRIPT = "aspect_ratio_group_factor"
 NAMES = {
     *(f"{prefix}{name}" for name in LIMITS for prefix in ("box_", "")),
+    *(name for names in ALIASES.values() for name in names),
     *(*SCALED, *NORMALISED, *UNASKED, *WEIGHTS, "weights_backbone", SCRIPT),
 }
 COCO = re.compile(r"(\w+_Weights\.)?(COCO_V1|DEFAULT)")
@@ -112,7 +122,7 @@ def answers_to(name: str, training: Training) -> tuple[dict[str, Any], dict[str,
     unclear: dict[str, str] = {}
     for own, question in zip(arch.detection["arguments"], LIMITS.values(), strict=True):
         names = (own, own.removeprefix("box_"))
-        given = at(settings, own) or at(settings, *names)
+        given = at(settings, own) or at(settings, *names) or at(settings, *ALIASES[question])
         number = one_of(
             {
                 place: x if is_of_network(place) and is_limit(question, x) else None

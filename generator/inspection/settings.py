@@ -81,10 +81,8 @@ LABELS = (
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
 )
 # What scores go through behind the network, and from which probability on a class is predicted.
-CALIBRATION = (
-    *("temperature", "calibration_temperature", "temperature_scaling", "calibration"),
-    *("calibrator", "platt", "platt_scaling"),
-)
+TEMPERATURE = ("temperature", "calibration_temperature", "temperature_scaling")
+CALIBRATION = (*TEMPERATURE, "calibration", "calibrator", "platt", "platt_scaling")
 THRESHOLDS = (
     *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
     *("best_threshold", "optimal_threshold"),

@@ -29,6 +29,8 @@ SIZES = ("hidden_size", "dim", "d_model", "n_embd")  # names of how many numbers
 OPEN = "no file tells what becomes of texts with more tokens"
 # What a CrossEncoder may end in: with either, the order of its classes is the same.
 PLAIN = ("", "Identity", "Softmax")
+# And by the name that the pipeline of transformers has for it, which config.json may tell.
+FUNCTIONS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "none": "Identity"}
 USUAL = 512  # tokens, where a network takes more or does not say
 # What a project needs of a folder; checkpoints of training hold much else.
 NEEDED = re.compile(
@@ -154,10 +156,16 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
 
 
 def activation_of(config: Mapping[str, Any]) -> str:
-    """Return the function that a CrossEncoder of sentence-transformers ends in, "" without one."""
+    """Return the function that scores go through; "" if the file tells none.
+
+    It is that of a CrossEncoder of sentence-transformers, or of a pipeline of transformers.
+    """
     newer = config.get("sentence_transformers")
     name = newer.get("activation_fn") if isinstance(newer, dict) else None
-    return str(name or config.get("sbert_ce_default_activation_function") or "").rpartition(".")[2]
+    name = name or config.get("sbert_ce_default_activation_function")
+    if name is None and (function := config.get("function_to_apply")):
+        return FUNCTIONS.get(str(function), str(function))
+    return str(name or "").rpartition(".")[2]
 
 
 def tokens_of(folder: Path) -> int | None:

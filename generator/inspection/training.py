@@ -69,14 +69,23 @@ from generator.inspection.unread import (
     unread_in,
     without_others,
 )
+from generator.losses import WEIGHT
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
-# Losses of numbers, not of classes.
+# Losses of numbers or ranks, not of classes.
 REGRESSION = re.compile(
-    r"(mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error)(_?loss)?", re.IGNORECASE
+    r"((mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error|ordinal|coral|corn)(_?loss)?)"
+    r"|(ordinal_?)?regression",
+    re.IGNORECASE,
+)
+# Losses that compare embeddings.
+COMPARISON = re.compile(
+    r"(triplet|contrastive|sup_?con|arc_?face|cos_?face|sphere_?face|nt_?xent|info_?nce|siamese"
+    r"|proxy_?(nca|anchor)|multi_?similarity|n_?pairs?|circle_?loss|metric_?learning)\w*",
+    re.IGNORECASE,
 )
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
@@ -134,17 +143,23 @@ class Training:
 
     @property
     def of_numbers(self) -> str:
-        """The setting that names a loss of numbers, not of classes, with its value; "" if none."""
+        """The setting that names a loss of numbers or ranks, with its value; "" if none."""
         if any("task" in name and value.lower().startswith("cl") for name, value in self.labels):
             return ""  # as in "classification" and "cls"
-        return next(
-            (
-                f"{name} = {value}"
-                for name, value in self.labels
-                if REGRESSION.fullmatch(value.rpartition(".")[2]) or value == "regression"
-            ),
-            "",
+        return self._setting(REGRESSION)
+
+    @property
+    def of_embeddings(self) -> str:
+        """The setting that names a loss that compares embeddings, with its value; "" if none."""
+        return self._setting(COMPARISON)
+
+    def _setting(self, values: re.Pattern[str]) -> str:
+        settings = (
+            f"{name} = {value}"
+            for name, value in self.labels
+            if values.fullmatch(value.rpartition(".")[2])
         )
+        return next(settings, "")
 
     @property
     def tells_transforms(self) -> bool:
@@ -406,6 +421,7 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         labels=(
             *((prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))),
             *((prefix + key, shown(x)) for key, x in limits.items() if len(shares(x)) != 1),
+            *((prefix + key, shown(entries[key])) for key in WEIGHT if is_set(entries.get(key))),
         ),
     )
 

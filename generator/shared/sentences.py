@@ -139,10 +139,16 @@ def read_prompts(folder: Path, is_pooled: bool) -> dict[str, str]:
         is_pooled: Whether the tokens of a prompt count like others.
 
     Raises:
-        SentenceError: One is always put before texts, or its tokens do not count.
+        SentenceError: One is always put before texts, or its tokens do not count; or embeddings are
+            cut off.
     """
     path = folder / "config_sentence_transformers.json"
     config = read(path, dict) if path.is_file() else {}
+    if cut := config.get("truncate_dim"):
+        raise SentenceError(
+            f"{path}: of each embedding the first {cut} numbers are taken (truncate_dim), and a "
+            "service returns all of them. Let its clients do so, and set truncate_dim to null there"
+        )
     prompts = {name: x for name, x in (config.get("prompts") or {}).items() if x}
     usual = config.get("default_prompt_name")
     if prompts.get(usual):

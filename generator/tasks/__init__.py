@@ -144,6 +144,27 @@ class Task:
         """
         return ""
 
+    def doubts_on_training(
+        self,
+        names: Collection[str],
+        classes: int | None,
+        end: str,
+        settings: Sequence[tuple[str, str]],
+        told: Sequence[float],
+    ) -> dict[str, str]:
+        """Return questions that people have to answer, each with what a checkpoint tells.
+
+        They are about what this task does otherwise than the training.
+
+        Args:
+            names: of all tensors, as in `evidence_in_weights`.
+            classes: how many there are, likewise.
+            end: the class of a layer at the end, likewise.
+            settings: of training, likewise.
+            told: probabilities from which on a class was predicted.
+        """
+        return {}
+
     def answers_on_weights(self, found: Inspection, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answers that follow from a checkpoint, for this task.
 

@@ -76,6 +76,11 @@ class ImageClassification(Task):
                 f"{sigmoid}: the handler has a sigmoid, and the project computes softmax: its "
                 "probabilities are other ones, and add up to 1"
             )
+        elif not (form or is_inherited or self.evidence_in_code(source, nodes)):
+            remarks.append(
+                f"{source.name}: the handler computes no softmax, and the project returns the best "
+                "classes with theirs; for embeddings and the like, answer another task"
+            )
         for values, place in thresholds(source, nodes):
             remarks.append(
                 f"{place}: the handler compares with {values[0]}; the project returns its "

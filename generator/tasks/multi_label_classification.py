@@ -5,25 +5,17 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from generator.losses import trained_by_itself
 from generator.source import Source, called, calls_of
 from generator.tables import Row, doubts_on, names_in, parted, rows_of
-from generator.tasks import DataSet, Evidence, Response, Task, thresholds
+from generator.tasks import DataSet, Evidence, Response, Task, probabilities, thresholds
 
 SIGMOID = ("sigmoid", "Sigmoid", "expit")
-# What settings of training have, as small letters alone, if each class is trained by itself. timm's
-# --bce-loss is none of the settings that are read: it trains classes that exclude one another, too.
-EACH = re.compile(
-    r"(bce|binarycrossentropy)(with)?(logits?)?(loss)?|asl|asymmetric(loss)?(optimized|multilabel)?"
-    r"|multilabel.*|sigmoid"
-)
-# What names a task, of which a part may have "multilabel" in its name, and means another.
-TASKS = ("task", "task_type", "problem_type", "classification_type")
-LABELS = re.compile(r"multilabel(classification)?")
 
 
 class MultiLabelClassification(Task):
@@ -42,22 +34,13 @@ class MultiLabelClassification(Task):
         settings: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Return the traces of a loss on each class by itself."""
-        if end == "Sigmoid" and classes != 1:
-            return "its last layer is a Sigmoid, which tells each class by itself"
-        if end.startswith("MultiLabel"):  # of MMPretrain
-            return f"it was trained with a {end}, which tells each class by itself"
-        for name, value in settings if classes != 1 else ():
-            key, word = name.rpartition(".")[2], only_letters(value.rpartition(".")[2])
-            is_switch = "label" in key and word == "true"
-            each = LABELS if key in TASKS else EACH
-            if is_switch or each.fullmatch(word):
-                return f"it was trained with {name} = {value}, for each class by itself"
-        for name, value in settings if classes != 1 else ():
+        if classes == 1:
+            return ""
+        if trace := trained_by_itself(names, end, settings):
+            return trace
+        for name, value in settings:
             if "threshold" in name.rpartition(".")[2]:
                 return f"it has {name} = {value}, which tell each class by itself"
-        for name in names:
-            if name.rpartition(".")[2] == "pos_weight" and classes != 1:
-                return f"{name} is of BCEWithLogitsLoss, which trains each class by itself"
         return ""
 
     def answers_on_thresholds(self, told: tuple[float, ...], classes: int | None) -> dict[str, Any]:
@@ -79,7 +62,12 @@ class MultiLabelClassification(Task):
         """Return the thresholds, if they all are the same."""
         found = list(thresholds(source, nodes))
         answers = {"thresholds": found[0]} if len({str(value) for value, _ in found}) == 1 else {}
-        return Response(answers=answers)
+        remarks = [
+            f"{place}: the handler has a threshold by name, {shown}; answer thresholds with one "
+            "for each class, in their order"
+            for shown, place in ([] if answers else named_thresholds(source))
+        ]
+        return Response(answers=answers, remarks=tuple(remarks))
 
     def read_data(self, path: Path) -> DataSet | None:
         """Return what a table tells with the column labels, or one of 0 and 1 for each class."""
@@ -103,9 +91,15 @@ class MultiLabelClassification(Task):
         return DataSet(what, answers, names, sample, sure=True, doubts=doubts)
 
 
-def only_letters(text: str) -> str:
-    """Return the letters of a text, in small ones."""
-    return "".join(filter(str.isalpha, text.lower()))
+def named_thresholds(source: Source) -> Iterator[tuple[str, str]]:
+    """Yield what looks like a threshold for each class by its name, for people, and where."""
+    for name, values in source.bindings.items():
+        if not re.search("thr(esh(old)?)?s?$", name, re.IGNORECASE):
+            continue
+        for node in values:
+            found = source.value_or(node, None)
+            if isinstance(found, dict) and probabilities([*found.values()]) and node is not None:
+                yield str(found)[:80], source.at(node)
 
 
 def has_flags(rows: Sequence[Row], columns: Sequence[str]) -> bool:

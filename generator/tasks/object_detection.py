@@ -63,6 +63,10 @@ class ObjectDetection(Task):
             return Response("image", source.at(call), answers=answers)
         return Response(answers=answers)
 
+    def answers_on_thresholds(self, told: tuple[float, ...], classes: int | None) -> dict[str, Any]:
+        """Return the score from which on an object is returned, if there is one for all."""
+        return {"score_threshold": told[0]} if len(told) == 1 else {}
+
     @property
     def built_in_response(self) -> Response:
         """Boxes under the names of their classes, with scores."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from generator.losses import trained_by_itself
 from generator.source import Source, called, calls_of
 from generator.tables import images_in
-from generator.tasks import DataSet, Evidence, Response, Task
+from generator.tasks import DataSet, Evidence, Response, Task, thresholds
 
 RLE = "pycocotools."
 LIBRARIES = ("segmentation_models_pytorch.", "torchvision.models.segmentation.")
@@ -25,6 +27,34 @@ class SemanticSegmentation(Task):
     meaning = "each pixel belongs to exactly one class"
     handler_class = "ImageSegmenter"
     built_in = "image_segmenter"
+
+    def doubts_on_training(
+        self,
+        names: Collection[str],
+        classes: int | None,
+        end: str,
+        settings: Sequence[tuple[str, str]],
+        told: Sequence[float],
+    ) -> dict[str, str]:
+        """Return that masks overlap, or that one is cut elsewhere than at 0.5."""
+        if classes == 1:
+            limit = told[0] if len(told) == 1 else 0.5
+            if limit == 0.5 or not 0 < limit < 1:
+                return {}
+            shift = math.log(limit / (1 - limit))
+            change = "added to" if shift < 0 else "taken from"
+            return {
+                "task": f"a threshold of {limit:g}; task={self.value} takes what is more probable "
+                f"than 0.5. It takes the same pixels if {abs(shift):.4f} is {change} the bias of "
+                f"its last layer first; if 0.5 is right: -d task={self.value}"
+            }
+        if trace := trained_by_itself(names, end, settings):
+            return {
+                "task": f"that {trace}, so that its masks may overlap, it seems; task={self.value} "
+                "gives each pixel one class, the most probable. If they exclude one another: "
+                f"-d task={self.value}"
+            }
+        return {}
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
         """Return the place of a segmenter, or of what it returns."""
@@ -41,14 +71,21 @@ class SemanticSegmentation(Task):
     def read_response(
         self, source: Source, nodes: Sequence[ast.AST], base: str, is_inherited: bool
     ) -> Response:
-        """Return in what form a handler returns masks."""
+        """Return in what form a handler returns masks, and where it cuts them."""
+        remarks = tuple(
+            f"{place}: the handler compares with {', '.join(map(str, values))}; the project takes "
+            "what is more probable than 0.5"
+            for values, place in thresholds(source, nodes)
+            if values != [0.5]
+        )[:1]
         encodes_text = any(called(call) == "b64encode" for call in calls_of(nodes))
         for node in nodes:
             if isinstance(node, ast.Call) and source.full_name(node.func).startswith(RLE):
-                return Response("rle", source.at(node))
+                return Response("rle", source.at(node), remarks=remarks)
             if isinstance(node, ast.Constant) and node.value in ("PNG", "png", ".png"):
-                return Response("png" if encodes_text else "png_body", source.at(node))
-        return Response()
+                form = "png" if encodes_text else "png_body"
+                return Response(form, source.at(node), remarks=remarks)
+        return Response(remarks=remarks)
 
     def read_data(self, path: Path) -> DataSet | None:
         """Return what the folders images and masks tell; the masks have indices of classes."""

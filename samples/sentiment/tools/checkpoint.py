@@ -224,7 +224,8 @@ def compare(source: Path, model: Any, own: Any, tokenizer: Tokenizer) -> None:
     if max(item[0].max() for item in items) >= count:
         raise ProjectError(f"{source}: its tokenizer has more tokens than the network knows")
     network = Network(model)
-    if network.has_types and "token_type_ids" not in own.model_input_names:
+    are_told_apart = any(item[1].any() for item in items)
+    if network.has_types and are_told_apart and "token_type_ids" not in own.model_input_names:
         raise ProjectError(
             f"{source}: the network tells the two texts of a pair apart, and its tokenizer does "
             "not say which is which. If it did in training, write into tokenizer_config.json: "

@@ -7,7 +7,7 @@ import pickle
 import shlex
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from service import NUM_CLASSES
 from service.model import build_model
 from tools.file_start import NoCheckpointError, read_start
-from tools.inert import load_inert
+from tools.inert import StandIn, load_inert
 from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
 from tools.project import ProjectError, change_answer
 from tools.states import find_states
@@ -104,7 +104,7 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
 def refuse_other_order(path: Path, labels: list[str]) -> None:
     """Raise ProjectError if a checkpoint has these names of classes in another order."""
     content = read_content(path)
-    for key, value in content.items() if isinstance(content, dict) else ():
+    for key, value in entries_of(content):
         names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
             names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
@@ -120,6 +120,18 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
                 f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its "
                 f"order: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             )
+
+
+def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a checkpoint holds, and what mappings and objects in it do, by its place."""
+    waiting, seen = [("", content)], {id(content)}
+    for place, holder in waiting:
+        entries = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
+        for key, value in entries.items():
+            yield f"{place}{key}", value
+            if isinstance(value, (dict, StandIn)) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{place}{key}.", value))
 
 
 def read_content(path: Path) -> Any:
