@@ -148,6 +148,21 @@ def test_weights_of_training_without_labels_are_served_as_features(tmp_path: Pat
     assert "backend: onnxruntime, which predicts as eager does" in result.stdout
 
 
+def test_an_export_that_calls_its_output_an_embedding_is_served_whole(tmp_path: Path) -> None:
+    """As networks for faces are exported: the last layer makes the embedding."""
+    torch.manual_seed(0)
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=16).eval()
+    images = torch.rand(1, 3, 64, 64)
+    torch.onnx.export(
+        network, (images,), tmp_path / "x.onnx", output_names=["embedding"], dynamo=False
+    )
+    result = ts_template("new", "made", "--weights", "x.onnx", "--defaults", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "task: feature_extraction (assumed; another: -d task=" in result.stdout
+    answers = yaml.safe_load((tmp_path / "made" / ".copier-answers.yml").read_text())
+    assert (answers["task"], answers["num_classes"]) == ("feature_extraction", 16)
+
+
 def test_weights_of_two_networks_that_teach_one_another_are_no_classifier(tmp_path: Path) -> None:
     state = torchvision.models.resnet50().state_dict()
     body = {f"module.backbone.{name}": x for name, x in state.items() if "fc." not in name}

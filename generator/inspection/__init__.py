@@ -309,7 +309,7 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     if len(possible) == 1 and (classes := inspection.classes or likely.get("num_classes")):
         notes += possible[0].notes_on_classes(classes)
         likely |= likely_outputs(possible[0], inspection, likely)
-    names = reading.states[inspection.places[0].key]
+    names = [*reading.states[inspection.places[0].key], *reading.outputs]
     classes, head = inspection.classes or likely.get("num_classes"), inspection.head
     end = (inspection.described and inspection.described.end) or reading.training.head
     settings, told = reading.training.labels, reading.training.thresholds

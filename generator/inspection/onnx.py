@@ -54,7 +54,7 @@ class OnnxModel:
     producer: str = ""
     weights: dict[str, Tensor] = field(default_factory=dict)
     inputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
-    outputs: list[tuple[int | None, ...]] = field(default_factory=list)
+    outputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     data_files: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -186,7 +186,8 @@ def read_graph(scanner: Scanner, graph: Field, model: OnnxModel) -> None:
                 name, shape = read_value(scanner, part)
                 inputs[name] = shape
             case 12:
-                model.outputs.append(read_value(scanner, part)[1])
+                name, shape = read_value(scanner, part)
+                model.outputs[name] = shape
     # Before IR version 4, weights had to be listed among the inputs.
     model.inputs = {name: shape for name, shape in inputs.items() if name not in model.weights}
     restore_names(model.weights, convolutions)

@@ -88,6 +88,7 @@ class Reading:
         constants: tensors without names, in the order of the code that uses them.
         input_shape: shape of the batch of images that the network was exported with.
         output_shape: shape of its scores then.
+        outputs: names of what it returns, if the file has them.
         modules: those of pickled networks by their place, then by their path.
         training: what the file tells of how the network was trained.
         notes: what else should be known.
@@ -109,6 +110,7 @@ class Reading:
     constants: State = field(default_factory=dict)
     input_shape: Shape | None = None
     output_shape: Shape | None = None
+    outputs: list[str] = field(default_factory=list)
     modules: dict[str, dict[str, Module]] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     notes: list[str] = field(default_factory=list)
@@ -757,7 +759,8 @@ def read_onnx(path: Path) -> Reading:
         {"": model.weights},
         what=model.producer,
         input_shape=input_shape,
-        output_shape=model.outputs[0] if len(model.outputs) == 1 else None,
+        output_shape=next(iter(model.outputs.values())) if len(model.outputs) == 1 else None,
+        outputs=[*model.outputs],
         notes=notes,
         class_names=names_in_texts(model.metadata),
         training=Training() if likely else told_in_texts(model.metadata),

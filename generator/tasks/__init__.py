@@ -134,7 +134,7 @@ class Task:
         """Return what in a checkpoint speaks for this task alone, "" if nothing does.
 
         Args:
-            names: of all tensors beside and in the network.
+            names: of all tensors beside and in the network, and of what it returns.
             classes: how many the network tells apart; None if that is not known.
             head: what the last layer of a known network is, as `Inspection.head` has it.
             end: the class of a layer after it that has no weights, or of the head that training

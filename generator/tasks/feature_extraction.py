@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from generator.inspection import Inspection
 
 HEAD = ("head", "head_units", "head_place", "head_layers", "model_output")
+# What exports call their output.
+EMBEDDING = re.compile(r"((image|img|face)_?)?(embeddings?|embeds?|features?)", re.IGNORECASE)
 NORMALIZE = "torch.nn.functional.normalize"
 
 
@@ -33,8 +36,11 @@ class FeatureExtraction(Task):
         end: str,
         settings: Sequence[tuple[str, str]] = (),
     ) -> str:
-        """Return that the file has no last layer."""
-        return "the file has no last layer, which tells classes apart" if head == "none" else ""
+        """Return that the file has no last layer, or that it calls its output an embedding."""
+        if head == "none":
+            return "the file has no last layer, which tells classes apart"
+        named = next(filter(EMBEDDING.fullmatch, names), "")
+        return f"it returns what it calls {named}" if named else ""
 
     def answers_on_weights(self, found: Inspection, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answers without those on the last layer, whatever it is.
@@ -42,13 +48,16 @@ class FeatureExtraction(Task):
         Raises:
             UserError: The file brings its network, whose last layer cannot be taken off here.
         """
-        if found.kind in GRAPHS and (found.architecture or found.timm) and found.head != "none":
+        is_whole = (found.architecture or found.timm) and found.head != "none"
+        if found.kind in GRAPHS and is_whole and not found.evidence:
             raise UserError(
                 f"{found.path} brings its network with the last layer, and returns scores of "
                 "classes. Take that layer off where it was exported, as in model.fc = "
                 "torch.nn.Identity(), and export it anew"
             )
         answers = {name: value for name, value in known.items() if name not in HEAD}
+        if found.kind in GRAPHS and is_whole:  # its last layer makes the embedding
+            return answers | {"architecture": "custom"}
         if found.differences or not (found.architecture or found.timm):
             return answers
         if answers.get("architecture") == "custom" and found.architecture:
