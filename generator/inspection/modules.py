@@ -127,8 +127,8 @@ TRANSFORM = {
     "image_mean": "mean",
     "image_std": "std",
 }
-SCORE = "score_threshold"
 LIMITS = ("score_thresh", "nms_thresh", "detections_per_img")
+PICKLED = {"score_thresh": "score_threshold", "detections_per_img": "max_detections"}
 
 
 def detection(arch: catalogue.Arch, found: Modules) -> dict[str, Any]:
@@ -157,9 +157,10 @@ def detection(arch: catalogue.Arch, found: Modules) -> dict[str, Any]:
     holder = found.get("roi_heads", found[""])
     if (overlap := holder.attributes.get("nms_thresh")) is not None:
         answers["nms_threshold"] = overlap
-    for name, question in (("score_thresh", SCORE), ("detections_per_img", "max_detections")):
+    for name, question in PICKLED.items():
         # Its own is for the measures of training, and low: it tells nothing of a service.
-        if (limit := holder.attributes.get(name)) not in (None, arch.detection[name]):
+        limit = holder.attributes.get(name)
+        if isinstance(limit, int | float) and limit != arch.detection[name]:
             answers[question] = limit
     if arch.detection["coco_eps"]:
         eps = {
