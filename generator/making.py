@@ -189,6 +189,7 @@ class Making:
             why: Why not others before them, for people.
         """
         self.begin("Build the archive: python archive.py")
+        first, reason = next(iter(fast), ""), ""
         if fast:
             self.console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
         while fast:
@@ -209,7 +210,15 @@ class Making:
             self.console.print(f"   backend: {following}, not {' or '.join(failed)}: {reason}")
             self.render_again(backend=fast[0] if fast else PLAIN)
             self.start()
-        self.run("archive.py")
+        try:
+            self.run("archive.py")
+        except ScriptError as error:
+            if first and printable(error.reason.splitlines()[0]) == reason:
+                self.console.print(
+                    f"   backend: {first} again, as {PLAIN} fails for the same reason"
+                )
+                self.render_again(backend=first)
+            raise
 
     def predict(self, item: Mapping[str, Any], picture: Path | None) -> None:
         """Predict for an image of the user's, or for one of noise; for a text likewise."""

@@ -133,6 +133,18 @@ def test_new_stays_with_pytorch_where_conversions_fail_or_predict_otherwise(
     assert not (tmp_path / "p" / "tools" / "conversion.py").exists()
 
 
+def test_new_keeps_its_choice_where_pytorch_fails_as_well(tmp_path: Path) -> None:
+    network(tmp_path)
+    state = torch.load(tmp_path / "weights.pth")
+    torch.save({name: x.fill_(0) for name, x in state.items()}, tmp_path / "weights.pth")
+    words = ("new", "p", "--weights", "weights.pth", "--model", "model.py", "--defaults", *ANSWERS)
+    result = ts_template(*words, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "the network returns the same" in result.stderr
+    assert "again, as eager fails for the same reason" in result.stdout
+    assert answers_of(tmp_path / "p")["backend"] == "onnxruntime"
+
+
 def test_new_takes_openvino_where_onnx_runtime_does_not_run(tmp_path: Path) -> None:
     network(tmp_path)
     broken = tmp_path / "broken" / "onnxruntime"
