@@ -39,6 +39,7 @@ for line in sys.stdin:
 """
 
 PATIENCE = 10  # seconds for a script to end after Ctrl-C
+HEARD = 0.3  # seconds for one that Ctrl-C has reached to begin to remove its files
 
 
 def path_of_user() -> str:
@@ -105,7 +106,12 @@ class Scripts:
         """End it; a script that Ctrl-C ends removes first what it has half made."""
         try:
             if kind is KeyboardInterrupt:
-                self._process.send_signal(signal.SIGINT)
+                # Ctrl-C in a terminal has reached it already. Another at once might come between
+                # the first one and what removes its files.
+                try:
+                    self._process.wait(HEARD)
+                except subprocess.TimeoutExpired:
+                    self._process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(PATIENCE)
         finally:
