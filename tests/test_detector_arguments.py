@@ -78,6 +78,10 @@ def test_limits_are_known_by_the_names_that_people_give_them(
 def test_a_threshold_beside_the_weights_is_the_likely_one(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.pth", network="ssdlite320_mobilenet_v3_large", threshold=0.6)
     assert inspect_file(path).likely["score_threshold"] == 0.6
+    path = saved(
+        tmp_path / "x.pth", network="ssdlite320_mobilenet_v3_large", thresholds={"a": 0.3, "b": 0.6}
+    )
+    assert "which is not one number" in inspect_file(path).must_answer["score_threshold"]
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,12 @@ SEGMENTER = torchvision.models.segmentation.lraspp_mobilenet_v3_large
         (1, {"best_threshold": 0.3}, "if 0.8473 is added to the bias of its last layer"),
         (4, {"config": {"loss": "bce"}}, "its masks may overlap"),
         (4, {"hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}}, "its masks may overlap"),
+        # As hydra builds a loss of segmentation_models_pytorch, which pickles the same.
+        (
+            4,
+            {"config": {"loss": {"_target_": "smp.losses.DiceLoss", "mode": "multilabel"}}},
+            "config.loss.mode = multilabel",
+        ),
     ],
 )
 def test_masks_are_not_cut_otherwise_than_in_training(

@@ -37,10 +37,9 @@ def oddities(source: Source) -> list[str]:
     metrics = [x for x in calls if re.search(r"(^|\.)metrics\.\w+$", chain(x.func))]
     if metrics:
         notes.append(f"{source.at(metrics[0])}: the handler's own metrics are not in the project")
-    notes += changed_scores(source, forwards)
+    notes += changed_scores(source, calls, forwards)
     for call in calls:
         name = chain(call.func).rpartition(".")[2]
-        scores = call.args[0] if call.args else call.func
         if name == "quantize_dynamic":
             notes.append(
                 f"{source.at(call)}: the handler quantizes the network; the project does not"
@@ -53,22 +52,16 @@ def oddities(source: Source) -> list[str]:
             notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}; {WRAPPED}")
         elif name in FLIPS:
             notes.append(f"{source.at(call)}: no answer covers {ast.unparse(call)[:60]}")
-        elif (
-            name == "softmax"
-            and any(isinstance(x, ast.BinOp) for x in ast.walk(scores))
-            and not any("behind the network" in note for note in notes)
-        ):
-            shown = ast.unparse(call)[:60]
-            notes.append(f"{source.at(call)}: the scores are changed before softmax: {shown}")
     return notes
 
 
-def changed_scores(source: Source, forwards: list[ast.Call]) -> list[str]:
-    """Return by what a handler divides or multiplies what the network returns, with the place.
+def changed_scores(source: Source, calls: list[ast.Call], forwards: list[ast.Call]) -> list[str]:
+    """Return what a handler does to the scores before its softmax, once, with the place.
 
     Args:
         source: The handler.
-        forwards: Where it calls the network.
+        calls: All of its calls.
+        forwards: Those of the network.
     """
     for node in source.nodes:
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div | ast.Mult):
@@ -78,6 +71,12 @@ def changed_scores(source: Source, forwards: list[ast.Call]) -> list[str]:
         if is_of_network or TEMPERATURE.search(ast.unparse(node.right)):
             shown = ast.unparse(node)[:60]
             return [f"{source.at(node)}: the scores are changed behind the network: {shown}"]
+    for call in calls:
+        scores = call.args[0] if call.args else call.func
+        is_softmax = chain(call.func).rpartition(".")[2] == "softmax"
+        if is_softmax and any(isinstance(x, ast.BinOp) for x in ast.walk(scores)):
+            shown = ast.unparse(call)[:60]
+            return [f"{source.at(call)}: the scores are changed before softmax: {shown}"]
     return []
 
 

@@ -33,7 +33,7 @@ from generator.inspection.matching import (
     recognise_onnx,
     wrapper_of,
 )
-from generator.inspection.modules import is_inert
+from generator.inspection.modules import LIMITS, is_inert
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
@@ -308,50 +308,53 @@ def with_task(inspection: Inspection, reading: Reading) -> Inspection:
     likely, notes = dict(inspection.likely), list(inspection.notes)
     if len(possible) == 1 and (classes := inspection.classes or likely.get("num_classes")):
         notes += possible[0].notes_on_classes(classes)
-        likely |= likely_outputs(possible[0], inspection, likely)
     names = [*reading.states[inspection.places[0].key], *reading.outputs]
     classes, head = inspection.classes or likely.get("num_classes"), inspection.head
     end = (inspection.described and inspection.described.end) or reading.training.head
     settings, told = reading.training.labels, reading.training.thresholds
-    must_answer = dict(inspection.must_answer)
-    if len(possible) == 1:
-        must_answer |= possible[0].doubts_on_training(names, classes, end, settings, told)
-    is_known = inspection.architecture is not None or bool(inspection.timm)
-    if is_known and len(possible) == 1:
-        likely |= possible[0].answers_on_thresholds(told, classes)
-        return replace(
-            inspection,
-            task=possible[0].value,
-            must_answer=must_answer,
-            notes=tuple(notes),
-            likely=likely,
-        )
     found = [
         (task, task.evidence_in_weights(names, classes, head, end, settings)) for task in possible
     ]
     proposed, evidence = next((pair for pair in found if pair[1]), found[0])
+    limits = proposed.answers_on_thresholds(told, classes)
+    must_answer = {
+        **inspection.must_answer,
+        **proposed.doubts_on_training(names, classes, end, settings, told),
+        **doubts_on_thresholds(proposed, classes, reading.training, limits),
+    }
+    likely |= likely_outputs(proposed, inspection, likely) | limits
+    if len(possible) == 1 and (inspection.architecture is not None or inspection.timm):
+        return replace(
+            inspection,
+            task=proposed.value,
+            must_answer=must_answer,
+            notes=tuple(notes),
+            likely=likely,
+        )
     if evidence:
         notes.append(f"task={proposed.value} is likely: {evidence}")
-    unread = reading.training.unread_thresholds
-    limits = proposed.answers_on_thresholds(told, classes)
-    if unread or (told and not limits):
-        for question in proposed.answers_on_thresholds((0.5,), classes):
-            must_answer[question] = (
-                f"{unread or [*told]}, which is not one number for each class in their order: "
-                f"-d '{question}=[0.3, 0.5]'"
-            )
     return replace(
         inspection,
         must_answer=must_answer,
         notes=tuple(notes),
-        likely={
-            "task": proposed.value,
-            **likely,
-            **likely_outputs(proposed, inspection, likely),
-            **limits,
-        },
+        likely={"task": proposed.value, **likely},
         evidence=evidence,
     )
+
+
+def doubts_on_thresholds(
+    task: Task, classes: int | None, training: Training, limits: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the question that thresholds seem to answer which are told otherwise than it asks."""
+    told, unread = training.thresholds, training.unread_thresholds
+    if not unread and (limits or not told):
+        return {}
+    return {
+        question: f"{unread or [*told]}, which is not "
+        + ("one number for each class in their order" if isinstance(usual, list) else "one number")
+        + f": -d '{question}={'[0.3, 0.5]' if isinstance(usual, list) else usual}'"
+        for question, usual in task.answers_on_thresholds((0.5,), classes).items()
+    }
 
 
 def likely_outputs(task: Task, inspection: Inspection, likely: Mapping[str, Any]) -> dict[str, Any]:
@@ -474,7 +477,7 @@ def told_of_detector(
     if "transforms" in told:  # a pickled network, which shows all but the scores
         unclear.pop("architecture", None)
         unclear.pop("transforms", None)
-        found = {name: x for name, x in found.items() if name in detectors.LIMITS.values()}
+        found = {name: x for name, x in found.items() if name in LIMITS.values()}
     found = {name: x for name, x in found.items() if name not in told}
     unclear = {name: why for name, why in unclear.items() if name not in told}
     if match.others:  # told of what is chosen later

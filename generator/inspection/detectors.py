@@ -13,16 +13,11 @@ from typing import Any
 from generator.catalogue import Arch, load
 from generator.inspection import modules
 from generator.inspection.composed import shortened, shown
+from generator.inspection.modules import LIMITS
 from generator.inspection.pickles import Inert
 from generator.inspection.settings import GROUPS, MAX_OBJECTS, arguments, is_new, numbers
 from generator.inspection.training import Training, example
 
-# What torchvision's builders take, with the question that it answers.
-LIMITS = {
-    "score_thresh": "score_threshold",
-    "nms_thresh": "nms_threshold",
-    "detections_per_img": "max_detections",
-}
 # What people call these beside the weights, and where they give their own predictions.
 ALIASES = {
     "score_threshold": (

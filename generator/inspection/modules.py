@@ -127,8 +127,12 @@ TRANSFORM = {
     "image_mean": "mean",
     "image_std": "std",
 }
-LIMITS = ("score_thresh", "nms_thresh", "detections_per_img")
-PICKLED = {"score_thresh": "score_threshold", "detections_per_img": "max_detections"}
+# Attributes of what finds the boxes, and arguments of what builds it, with the question of each.
+LIMITS = {
+    "score_thresh": "score_threshold",
+    "nms_thresh": "nms_threshold",
+    "detections_per_img": "max_detections",
+}
 
 
 def detection(arch: catalogue.Arch, found: Modules) -> dict[str, Any]:
@@ -155,12 +159,11 @@ def detection(arch: catalogue.Arch, found: Modules) -> dict[str, Any]:
         if not own["max_size"]:
             del answers["max_size"]
     holder = found.get("roi_heads", found[""])
-    if (overlap := holder.attributes.get("nms_thresh")) is not None:
-        answers["nms_threshold"] = overlap
-    for name, question in PICKLED.items():
-        # Its own is for the measures of training, and low: it tells nothing of a service.
+    for name, question in LIMITS.items():
         limit = holder.attributes.get(name)
-        if isinstance(limit, int | float) and limit != arch.detection[name]:
+        # The others' own values are for the measures of training: they tell nothing of a service.
+        is_usual = name != "nms_thresh" and limit == arch.detection[name]
+        if isinstance(limit, int | float) and not is_usual:
             answers[question] = limit
     if arch.detection["coco_eps"]:
         eps = {

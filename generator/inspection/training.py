@@ -420,6 +420,11 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
         unread=tuple(replace(one, name=(prefix + one.name)[:MAX_SHOWN]) for one in unread),
         labels=(
             *((prefix + key, value) for key in LABELS if (value := name_of(entries.get(key)))),
+            *(  # as losses of segmentation_models_pytorch have it
+                (f"{prefix}{key}.mode", mode)
+                for key in LABELS
+                if (mode := text(arguments(entries.get(key)).get("mode")))
+            ),
             *((prefix + key, shown(x)) for key, x in limits.items() if len(shares(x)) != 1),
             *((prefix + key, shown(entries[key])) for key in WEIGHT if is_set(entries.get(key))),
         ),
