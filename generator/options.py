@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,40 +22,52 @@ from generator.rendering import plain_copy, render, template_root
 
 @dataclass(frozen=True)
 class Question:
-    """One question.
+    """One question. What people read is put together when it is asked for: that takes a while.
 
     Attributes:
         name: the key in answer files, and on the command line after `-d`.
-        help: what is asked.
-        type: str, int, bool or yaml.
-        default: the answer that `--defaults` takes, for people.
-        values: the values to choose from, each with its meaning; empty if any value will do.
-        condition: when it is asked, as Jinja; empty if always.
-        several: whether the answer is a list of values.
+        entry: what copier.yml says of it.
     """
 
     name: str
-    help: str
-    type: str
-    default: str
-    values: dict[str, str]
-    condition: str
-    several: bool = False
+    entry: Mapping[str, Any]
+
+    @cached_property
+    def help(self) -> str:
+        """What is asked."""
+        return in_words(self.entry["help"])
+
+    @property
+    def type(self) -> str:
+        """One of str, int, bool and yaml."""
+        return str(self.entry["type"])
+
+    @cached_property
+    def default(self) -> str:
+        """The answer that `--defaults` takes, for people."""
+        return in_words(self.entry["default"], "depends on the answers before")
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """The values to choose from, each with its meaning; empty if any value will do."""
+        return values_of(self.name, self.entry)
+
+    @property
+    def condition(self) -> str:
+        """When it is asked, as Jinja; empty if always."""
+        return str(self.entry.get("when", "")).strip("{} ")
+
+    @property
+    def several(self) -> bool:
+        """Whether the answer is a list of values."""
+        return bool(self.entry.get("multiselect", False))
 
 
 @cache
 def questions() -> dict[str, Question]:
     """Return the questions that a person is asked, in their order."""
     return {
-        name: Question(
-            name=name,
-            help=in_words(entry["help"]),
-            type=entry["type"],
-            default=in_words(entry["default"], "depends on the answers before"),
-            values=values_of(name, entry),
-            condition=str(entry.get("when", "")).strip("{} "),
-            several=entry.get("multiselect", False),
-        )
+        name: Question(name, entry)
         for name, entry in facts.questions().items()
         if entry.get("when") is not False
     }
