@@ -66,6 +66,11 @@ if (
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def slow(*values: Any) -> Any:
+    """Return values of parameters with which a test runs each night, and not in every run."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @dataclass(frozen=True)
 class Project:
     """A rendered project."""

@@ -10,19 +10,24 @@ from __future__ import annotations
 import atexit
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+import weakref
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from multiprocessing import forkserver, get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plumbum import local
 
 TESTS = Path(__file__).resolve().parent
+# A program brings its own generator, and the variables that huggingface_hub reads when imported.
+OWN = {"generator", "huggingface_hub", "transformers"}
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -73,18 +78,66 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(cwd)
+    # As Python would have it: without the folders of these tests.
+    INSTALLED[:] = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]
+    if words[:2] == ["-m", "generator.cli"]:
+        subprocess.Popen = Forking  # type: ignore[misc]
+    become(words, environment)
+
+
+INSTALLED: list[str] = []
+# What these read from their environment or measure is as a fresh process has it.
+FRESH = {"serve.py", "benchmark.py", "tune.py", "demo.py"}
+
+
+class Forking(subprocess.Popen):  # type: ignore[type-arg]
+    """Starts Python programs by a fork, too, for a program that was forked itself."""
+
+    def __init__(self, args: Any, *more: Any, **options: Any) -> None:
+        environment = options.get("env")
+        environment = dict(os.environ if environment is None else environment)
+        if (
+            isinstance(args, list)
+            and args[0] == sys.executable
+            and (args[1] == "-c" or (args[1].endswith(".py") and args[1] not in FRESH))
+            # Which torch reads when it is imported.
+            and environment.get("OMP_NUM_THREADS") == os.environ.get("OMP_NUM_THREADS")
+        ):
+            options["preexec_fn"] = partial(fork_here, [*map(str, args[1:])], environment)
+        super().__init__(args, *more, **options)
+
+
+def fork_here(words: list[str], environment: dict[str, str]) -> None:
+    """Become `python WORDS...` in a process that was just forked from a program; never return."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # What the program was to do at its end is not this one's.
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    for name in list(sys.modules):
+        if name.partition(".")[0] in OWN:
+            del sys.modules[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        for number, mode in enumerate("rww")
+    )
+    subprocess.Popen = Forking.__base__  # type: ignore[misc]
+    become(words, environment)
+
+
+def become(words: list[str], environment: dict[str, str]) -> None:
+    """Run `python WORDS...` in this process, and end it."""
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(cwd)
     tempfile.tempdir = None  # which the process before may have asked for, with another TMPDIR
     # By plumbum Copier runs git, with what both were at its import.
     local.env.clear()
     local.env.update(environment)
-    local.cwd.chdir(cwd)
-    # As Python would have it: without the folders of these tests.
+    local.cwd.chdir(Path.cwd())
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    installed = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]
-    sys.path[:] = [cwd, *filter(None, paths), *installed]
+    sys.path[:] = [str(Path.cwd()), *filter(None, paths), *INSTALLED]
     code = 0
     try:
         if words[0] == "-c":

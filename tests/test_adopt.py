@@ -316,6 +316,7 @@ def mask_of(prediction: dict[str, Any]) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(prediction["mask"]))))
 
 
+@pytest.mark.slow
 def test_a_tagger(service: Services) -> None:
     folder = service(handwritten.TAGGER)
     network = torchvision.models.resnet18(num_classes=3)
@@ -341,6 +342,7 @@ def test_a_tagger(service: Services) -> None:
         assert above == pytest.approx(known, abs=NEAR)
 
 
+@pytest.mark.slow
 def test_torchserves_own_segmenter(service: Services) -> None:
     model = """
 from torchvision.models.segmentation import DeepLabV3, deeplabv3_mobilenet_v3_large
@@ -808,6 +810,7 @@ class Handler(BaseHandler):
 """
 
 
+@pytest.mark.slow
 def test_torchserves_own_detector(service: Services) -> None:
     command = "torch-model-archiver --model-name people -v 1 --model-file m.py"
     command += " --serialized-file p.pth --handler object_detector"

@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torch import nn
 
-from conftest import Project, in_shell, labels_of, save_random_weights
+from conftest import Project, in_shell, labels_of, save_random_weights, slow
 
 
 def run_suggestion(project: Project, output: str) -> None:
@@ -28,7 +28,14 @@ def run_suggestion(project: Project, output: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "classes", "answers", "message"),
     [
-        pytest.param("", 7, {}, "it has 7 outputs, the project expects 1000", id="class count"),
+        pytest.param(
+            "",
+            7,
+            {},
+            "it has 7 outputs, the project expects 1000",
+            id="class count",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("resnet18.", 1000, {}, "such as resnet18.conv1.weight", id="no prefix asked"),
         pytest.param(
             "model.backbone.",
@@ -38,7 +45,9 @@ def run_suggestion(project: Project, output: str) -> None:
             id="wrong prefix and class count",
         ),
         pytest.param(
-            "", 1000, {"weights": "wrapped"}, "such as conv1.weight", id="prefix too many"
+            *("", 1000, {"weights": "wrapped"}, "such as conv1.weight"),
+            id="prefix too many",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -338,7 +347,7 @@ def test_checkpoints_with_the_names_of_old_releases_load(
     project.archive()
 
 
-@pytest.mark.parametrize("head", ["dropout", "mlp", "mlp_dropout"])
+@pytest.mark.parametrize("head", [slow("dropout"), slow("mlp"), "mlp_dropout"])
 def test_another_head_is_named(copy_released: Callable[..., Project], head: str) -> None:
     project = copy_released(architecture="resnet18", num_classes=10, label_format="none")
     network = torchvision.models.resnet18(num_classes=10)

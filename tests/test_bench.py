@@ -59,6 +59,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return output, result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
     output, printed = measured
@@ -80,6 +81,7 @@ def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
     assert "--add" in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_a_project_measures_itself(measured: tuple[Path, str]) -> None:
     work = measured[0] / "work"

@@ -77,10 +77,22 @@ def edited(project: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "name", "answers_file", "elsewhere"),
     [
-        pytest.param(as_rendered, "project", ".copier-answers.yml", False, id="no-repository"),
+        pytest.param(
+            *(as_rendered, "project", ".copier-answers.yml", False),
+            id="no-repository",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(commit, "project", ".copier-answers.yml", False, id="committed"),
-        pytest.param(edited, "project", ".copier-answers.yml", False, id="uncommitted"),
-        pytest.param(commit, "project", ".service.yml", False, id="another-answers-file"),
+        pytest.param(
+            *(edited, "project", ".copier-answers.yml", False),
+            id="uncommitted",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *(commit, "project", ".service.yml", False),
+            id="another-answers-file",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(as_rendered, "it's our $5 service", "our answers.yml", True, id="blanks"),
         pytest.param(
             put_into_larger_repository, "project", "conf/answers.yml", True, id="in-a-larger-one"

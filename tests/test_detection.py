@@ -20,7 +20,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.transforms import functional as transforms
 
-from conftest import Project, encode, ts_template
+from conftest import Project, encode, slow, ts_template
 from engines import config_for, ray_cluster, send
 from generator import catalogue
 from generator.inspection import Inspection, inspect_file
@@ -287,8 +287,9 @@ def assert_same(body: Any, expected: list[tuple[int, float, list[float]]]) -> No
 
 
 @pytest.mark.serve
+@pytest.mark.parametrize("engine", ["torchserve", slow("ray_serve")])
 def test_a_checkpoint_becomes_a_service_in_one_command(
-    tmp_path: Path, photographs: list[Image.Image]
+    tmp_path: Path, photographs: list[Image.Image], engine: str
 ) -> None:
     network = seeded(detection.ssdlite320_mobilenet_v3_large(**BARE, num_classes=4))
     # As torchvision's reference script saves it.
@@ -314,21 +315,21 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
     network.score_thresh = 0.4
     bodies = [encode(image) for image in photographs]
     bodies[1:1] = [b"\xff\xd8\xff broken"]
-    with project.serve() as service, ThreadPoolExecutor(len(bodies)) as clients:
-        replies = list(clients.map(service.post, bodies))
-    assert [reply.status for reply in replies] == [200, 400, 200, 200]
-    good = [reply.json for reply in replies if reply.status == 200]
-    for body, image in zip(good, photographs, strict=True):
-        assert_same(body, reference(network, image))
-        assert {x["label"] for x in body} <= {"cat", "mug", "person"}
-
-    with ray_cluster(project.path) as cluster:
-        cluster.run(config_for(cluster))
-        cluster.wait_until()
-        with ThreadPoolExecutor(len(bodies)) as clients:
-            answered = list(clients.map(lambda body: send(cluster.url, body), bodies))
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        if engine == "torchserve":
+            with project.serve() as service:
+                replies = list(clients.map(service.post, bodies))
+            answered = [(reply.status, reply.body) for reply in replies]
+        else:
+            with ray_cluster(project.path) as cluster:
+                cluster.run(config_for(cluster))
+                cluster.wait_until()
+                answered = list(clients.map(lambda body: send(cluster.url, body), bodies))
     assert [status for status, _ in answered] == [200, 400, 200, 200]
-    assert_same(json.loads(answered[0][1]), reference(network, photographs[0]))
+    good = [json.loads(body) for status, body in answered if status == 200]
+    for found, image in zip(good, photographs, strict=True):
+        assert_same(found, reference(network, image))
+        assert {x["label"] for x in found} <= {"cat", "mug", "person"}
 
 
 def test_what_weights_do_not_show_is_answered_and_built_so(
@@ -360,6 +361,7 @@ def test_what_weights_do_not_show_is_answered_and_built_so(
     assert_same(found, reference(network, chelsea))
 
 
+@pytest.mark.slow
 def test_new_takes_what_computes_the_layers_faster_and_finds_the_same(
     tmp_path: Path, photographs: list[Image.Image]
 ) -> None:

@@ -19,7 +19,7 @@ import torch
 import ways
 import yaml
 
-from conftest import Project, build_and_save, render
+from conftest import Project, build_and_save, render, slow
 from engines import (
     Clients,
     Cluster,
@@ -88,11 +88,11 @@ def test_asgi_keeps_the_contracts(project: Project, torchserve: str, sample: Sam
 
 
 # Ray Serve and KServe load the archive as asgi does: what differs is above, in every run.
-IN_RAY_AND_KSERVE = pytest.param(("ray_serve", "kserve"), marks=pytest.mark.exhaustive)
+IN_RAY_AND_KSERVE = slow(("ray_serve", "kserve"))
 
 
 @pytest.mark.parametrize("engines", [("torchserve", "asgi"), IN_RAY_AND_KSERVE])
-@pytest.mark.parametrize("task", ["semantic_segmentation", "object_detection"])
+@pytest.mark.parametrize("task", ["semantic_segmentation", slow("object_detection")])
 def test_the_contract_is_the_same_for_other_tasks(
     copy_project: Callable[..., Project],
     sample: Sample,
@@ -121,7 +121,7 @@ def test_the_contract_is_the_same_for_other_tasks(
     ("task", "of_task"),
     [
         ("text_classification", {"num_classes": 3}),
-        pytest.param("text_embedding", {"num_classes": 32}, marks=pytest.mark.exhaustive),
+        slow("text_embedding", {"num_classes": 32}),
     ],
 )
 def test_the_contract_is_the_same_for_texts(
@@ -320,6 +320,7 @@ def test_ray_keeps_the_contract(
     assert json.loads(ready[1]) == {"name": "image-classifier", "ready": True}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_model_changes_or_a_machine_dies(
     project: Project, cluster: Cluster
 ) -> None:

@@ -339,6 +339,7 @@ def test_tune_says_what_it_cannot_use(released: Project, tmp_path: Path) -> None
         assert said in result.stderr and "Traceback" not in result.stderr, result.stderr
 
 
+@pytest.mark.slow
 def test_tune_takes_each_line_of_a_file_for_a_text(
     copy_project: Callable[..., Project], tmp_path: Path
 ) -> None:
@@ -359,6 +360,7 @@ def test_tune_takes_each_line_of_a_file_for_a_text(
     assert [path.read_text() for path in places] == text_folders.SENTENCES
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_new_tunes_with_images_of_the_users(tmp_path: Path) -> None:
     network(tmp_path)

@@ -29,7 +29,7 @@ from torchvision.models.segmentation import deeplabv3
 from typer.testing import CliRunner
 
 import generator.tasks
-from conftest import Project, render, save_random_weights, ts_template
+from conftest import Project, render, save_random_weights, slow, ts_template
 from generator import catalogue, facts
 from generator.cli import app
 from generator.errors import UserError
@@ -116,7 +116,9 @@ def test_each_architecture_in_each_container(number: int, name: str, tmp_path: P
             assert layers is None or ("?" in layers) == (not is_shown), shown
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "vit_b_32", "swin_t", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "squeezenet1_1", "vit_b_32", slow("swin_t"), slow("densenet121")]
+)
 def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
     network, images = build(name), example(ARCHS[name])
     save_traced(network, tmp_path / "traced.pt", images)
@@ -142,7 +144,9 @@ def test_files_that_bring_their_network(name: str, tmp_path: Path) -> None:
         assert exported.answers["image_size"] == images.shape[-1]
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf", "swin_v2_t", "vit_b_32"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v3_small", "regnet_y_400mf", slow("swin_v2_t"), slow("vit_b_32")]
+)
 def test_onnx(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     options = {"image_size": 64} if name == "vit_b_32" else {}
@@ -954,7 +958,9 @@ def test_one_output_of_a_network_that_is_not_known(tmp_path: Path) -> None:
     assert "num_classes" not in found.answers and "num_classes" in found.open_questions
 
 
-@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name", [slow("deeplabv3_mobilenet_v3_large"), "lraspp_mobilenet_v3_large"]
+)
 def test_segmenters_that_bring_their_graph(name: str, tmp_path: Path) -> None:
     arch = SEGMENTERS[name]
     images = torch.zeros(2, 3, 64, 64)

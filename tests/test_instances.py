@@ -20,7 +20,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.transforms import functional as transforms
 
-from conftest import Project, ts_template
+from conftest import Project, slow, ts_template
 from generator.inspection import inspect_file
 
 BARE: dict[str, Any] = {"weights": None, "weights_backbone": None}
@@ -80,7 +80,10 @@ def assert_same(
     assert len(areas) > 3, "masks differ, so that their order is right"
 
 
-def test_the_tutorials_checkpoint_becomes_a_service(tmp_path: Path, chelsea: Image.Image) -> None:
+@pytest.mark.parametrize("backend", ["eager", slow("onnxruntime")])
+def test_the_tutorials_checkpoint_becomes_a_service(
+    tmp_path: Path, chelsea: Image.Image, backend: str
+) -> None:
     sizes = {"min_size": 64, "max_size": 96, "box_detections_per_img": 8, "box_score_thresh": 0.4}
     network = seeded(pedestrians(**sizes))
     state = {f"module.{name}": x for name, x in network.state_dict().items()}
@@ -90,11 +93,13 @@ def test_the_tutorials_checkpoint_becomes_a_service(tmp_path: Path, chelsea: Ima
         *("new", "people", "--weights", "w.pth", "--labels", "classes.txt", "--defaults"),
         *("-d", "transforms=custom", "-d", "image_size=64", "-d", "max_size=96"),
         *("-d", "max_detections=8", "-d", "score_threshold=0.4"),
+        *(("-d", "backend=eager") if backend == "eager" else ()),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: instance_segmentation" in result.stdout
-    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
+    is_chosen = "backend: onnxruntime, which predicts as eager does" in result.stdout
+    assert is_chosen == (backend != "eager")
     assert "mask_threshold: 0.5 (assumed; another: -d mask_threshold=" in result.stdout
     project = Project(tmp_path / "people")
     image = chelsea.resize((150, 100))

@@ -20,7 +20,7 @@ from torchvision.models.detection.keypoint_rcnn import (
 )
 from torchvision.transforms import functional as transforms
 
-from conftest import Project, encode, ts_template
+from conftest import Project, encode, slow, ts_template
 from engines import one_worker
 from generator.fast import FastRenderer
 from generator.inspection import inspect_file
@@ -85,8 +85,9 @@ def assert_same(
 
 
 @pytest.mark.serve
+@pytest.mark.parametrize("backend", ["eager", slow("onnxruntime")])
 def test_a_checkpoint_becomes_a_service_in_one_command(
-    tmp_path: Path, photographs: list[Image.Image]
+    tmp_path: Path, photographs: list[Image.Image], backend: str
 ) -> None:
     network = seeded(horses(17, **SIZES))
     state = {f"module.{name}": x for name, x in network.state_dict().items()}
@@ -96,11 +97,13 @@ def test_a_checkpoint_becomes_a_service_in_one_command(
         *("new", "horses", "--weights", "w.pth", "--labels", "classes.txt", "--defaults"),
         *("-d", "transforms=custom", "-d", "image_size=64", "-d", "max_size=96"),
         *("-d", "max_detections=5", "-d", "score_threshold=0.4"),
+        *(("-d", "backend=eager") if backend == "eager" else ()),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "task: keypoint_detection" in result.stdout
-    assert "backend: onnxruntime, which predicts as eager does" in result.stdout
+    is_chosen = "backend: onnxruntime, which predicts as eager does" in result.stdout
+    assert is_chosen == (backend != "eager")
     assert '"right_ankle"] (assumed; another: -d keypoint_names=' in result.stdout
     project = Project(tmp_path / "horses")
     exif = Image.Exif()

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import forked
-from conftest import ts_template
+from conftest import slow, ts_template
 from generator import catalogue, facts, fast, matrix
 from generator.fast import FastRenderer
 from generator.matrix import dealing, imports, smoke
@@ -41,7 +41,7 @@ def a_part(kind: str) -> list[matrix.Answers]:
 
     The values are those of the axes, where architectures of one family count as one; and each
     architecture comes. Combinations that bring most new pairs come first, and those that the
-    questions refuse last. `pytest -m exhaustive` takes every combination.
+    questions refuse last. `pytest -m slow` takes these, and `-m exhaustive` every combination.
     """
     every = [x for task in TASKS_OF[kind] for x in dealing.combinations_of(task)]
     candidates: dict[bool, list[tuple[matrix.Answers, set[tuple[str, ...]]]]] = {
@@ -77,20 +77,44 @@ def values_of_axes(answers: Mapping[str, Any]) -> dict[str, str]:
     return values | {"architecture": catalogue.load()[answers["architecture"]].family}
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize(
-    "whole", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["a-part", "every"]
+def each_value(kind: str) -> list[matrix.Answers]:
+    """Return those of `a_part` that between them have each value of the axes for each task."""
+    few = []
+    met: set[tuple[str, ...]] = set()
+    for answers in a_part(kind):
+        values = {(answers["task"], *pair) for pair in values_of_axes(answers).items()}
+        if not values <= met:
+            met |= values
+            few.append(answers)
+    return few
+
+
+EXTENTS = ("few", "part", "every")
+IN_THREE = pytest.mark.parametrize(
+    "extent",
+    [
+        EXTENTS[0],
+        slow(EXTENTS[1]),
+        pytest.param(EXTENTS[2], marks=pytest.mark.exhaustive),
+    ],
 )
-def test_combinations_render_and_are_right(whole: bool) -> None:
-    part = (answers for kind in TASKS_OF for answers in a_part(kind))
-    combinations = matrix.combinations() if whole else [*part]
+
+
+@pytest.mark.matrix
+@IN_THREE
+def test_combinations_render_and_are_right(extent: str) -> None:
+    if extent == "every":
+        combinations = matrix.combinations()
+    else:
+        some = each_value if extent == "few" else a_part
+        combinations = [answers for kind in TASKS_OF for answers in some(kind)]
     # One process does no step twice, and the tests have two as it is.
-    outcome = matrix.run(combinations, processes=2 if whole else 1)
+    outcome = matrix.run(combinations, processes=2 if extent == "every" else 1)
     assert not outcome.failures, "\n".join(outcome.failures[:10])
     forbidden = sum(map(matrix.is_forbidden, combinations))
     assert outcome.refused == forbidden > 0
     assert outcome.rendered == len(combinations) - forbidden
-    assert outcome.checked > len(catalogue.load())
+    assert outcome.checked > len(catalogue.load()) or extent == "few"
 
 
 @pytest.mark.parametrize("kind", TASKS_OF)
@@ -442,12 +466,23 @@ def test_what_a_module_depends_on_is_found(tmp_path: Path) -> None:
         (tmp_path / changed).write_text(files[changed])
 
 
+def typical(sample: list[matrix.Answers]) -> list[matrix.Answers]:
+    """Return those of a sample that have each task, backend and way to save weights, small ones."""
+    archs = catalogue.load()
+    few = []
+    met: set[tuple[str, str]] = set()
+    for answers in sorted(sample, key=lambda x: archs[x["architecture"]].params or 0):
+        values = {(name, answers[name]) for name in ("task", "backend", "weights")}
+        if not values <= met:
+            met |= values
+            few.append(answers)
+    return few
+
+
 @pytest.mark.matrix
-@pytest.mark.parametrize(
-    "every", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["traits", "every"]
-)
-def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> None:
-    sample = matrix.smoke_sample(every=every)
+@IN_THREE
+def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, extent: str) -> None:
+    sample = matrix.smoke_sample(every=extent == "every")
     archs = catalogue.load()
     for tasks in TASKS_OF.values():
         tried = {x["architecture"] for x in sample if x["task"] in tasks}
@@ -457,12 +492,14 @@ def test_the_smoke_tests_of_architectures_pass(tmp_path: Path, every: bool) -> N
             smallest.setdefault(archs[name].family, name)
         expected = set().union(*(smoke.traits(archs[name]) for name in smallest.values()))
         assert set().union(*(smoke.traits(archs[name]) for name in tried)) >= expected
-        assert tried == known or not every
+        assert tried == known or extent != "every"
     for question in ("weights", "response_format", "model_output", "label_format", "head"):
         values = {value for task in TASKS for value in matrix.questions(task).get(question, [])}
         assert {x[question] for x in sample if question in x} == values
     assert {answers["task"] for answers in sample} == set(TASKS)
     assert {x["task"] for x in sample if x["accelerator"] == "cuda"} == set(TASKS)
+    if extent == "few":
+        sample = typical(sample)
     renderer = FastRenderer(plain_copy(tmp_path / "template"))
     failures = []
     with forked.CONTEXT.Pool(2, maxtasksperchild=1) as pool:  # a fresh process for each project

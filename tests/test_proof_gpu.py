@@ -21,6 +21,7 @@ def proof(*words: str) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_what_a_gpu_decodes_is_answered_without_one_too() -> None:
     report = proof("--part", "decode")["decode"]

@@ -138,6 +138,7 @@ def test_the_responses_are_those_of_the_release_before(
     assert [status for status, _ in found] == [200] * 10 + [400] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_the_responses_are_the_same_over_http(
     before: Path, tmp_path: Path, copy_project: Callable[..., Project]

@@ -704,7 +704,7 @@ if __name__ == "__main__":  # not in the processes that render
     for name, value in ADDED.items():
         fitting = [x for x in found if value in (x[name] if name == "deploy" else [x.get(name)])]
         assert len(fitting) > 100, (name, len(fitting))
-        chosen += fitting[:: len(fitting) // 15]
+        chosen += fitting[:: len(fitting) // 5]
     outcome = matrix.run(chosen, processes=1)
     print(len(chosen), outcome.rendered + outcome.refused, outcome.checked)
     raise SystemExit("\\n".join(outcome.failures) or 0)
@@ -718,5 +718,5 @@ def test_the_matrix_takes_up_what_is_added(checkout: Path, tmp_path: Path) -> No
     result = run_with(checkout, script)
     assert result.returncode == 0, result.stdout + result.stderr
     chosen, done, checked = map(int, result.stdout.split())
-    assert chosen == done >= 75
-    assert checked > 10
+    assert chosen == done >= 25
+    assert checked > 5

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from torchvision.models import segmentation
 from torchvision.transforms import functional as transforms
 
-from conftest import Project, encode, ts_template
+from conftest import Project, encode, slow, ts_template
 from engines import config_for, one_worker, ray_cluster, send
 
 COLOURS = {"background": (0, 0, 0), "red": (230, 20, 20), "green": (20, 230, 20)}
@@ -244,9 +244,7 @@ def reference(network: nn.Module, image: Image.Image) -> np.ndarray:
 
 @pytest.mark.serve
 # In every run, test_engines.py shows that Ray answers as TorchServe does.
-@pytest.mark.parametrize(
-    "engine", ["torchserve", pytest.param("ray_serve", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("engine", ["torchserve", slow("ray_serve")])
 def test_a_checkpoint_becomes_a_service_in_one_command(
     tmp_path: Path, photographs: list[Image.Image], engine: str
 ) -> None:

@@ -31,6 +31,7 @@ from conftest import (
     labels_of,
     noise,
     save_random_weights,
+    slow,
     spoil_archive,
     ts_template,
 )
@@ -177,6 +178,7 @@ def test_resnet34_torchscript(
         assert_equal_to_plain_forward(service, network, photographs)
 
 
+@pytest.mark.slow
 def test_densenet161(copy_project: Callable[..., Project], photographs: list[Image.Image]) -> None:
     project = copy_project(architecture="densenet161", num_classes=5)
     network = torchvision.models.densenet161(num_classes=5)
@@ -295,9 +297,7 @@ def test_torchserve_is_gone_after_serve_has_ended(copy_project: Callable[..., Pr
 
 
 # In every run, test_resnet34_torchscript shows that a graph is served as the network that it is of.
-@pytest.mark.parametrize(
-    "way", ["custom", pytest.param("torchscript", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("way", ["custom", slow("torchscript")])
 def test_real_imagenet_weights_call_a_cat_a_cat(
     copy_project: Callable[..., Project], chelsea: Image.Image, way: str
 ) -> None:

@@ -680,6 +680,7 @@ def test_a_service_is_adopted_by_clicks_alone(start: Start, browser: Browser) ->
         assert (service / "service" / "handler.py").is_file()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_from_data_to_a_prediction_by_clicks_alone(start: Start, browser: Browser) -> None:
     from playwright.sync_api import expect

@@ -250,6 +250,7 @@ def test_a_folder_of_setfit_is_not_taken_for_an_embedding(bert: Path, tmp_path: 
     assert made.returncode == 0, made.stderr
 
 
+@pytest.mark.slow
 def test_types_of_tokens_matter_where_the_tokenizer_has_them(bert: Path, tmp_path: Path) -> None:
     """As multilingual-e5-small has it: a BERT of two types, and a tokenizer that knows none."""
     folder = sentences(Path(shutil.copytree(bert, tmp_path / "run")), **MEAN)

@@ -38,6 +38,7 @@ def test_a_rendered_project_withstands(project: Project, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_predictions_that_shift_are_found(project: Project, tmp_path: Path) -> None:
     archive = project.path / "model-store" / "image-classifier.mar"

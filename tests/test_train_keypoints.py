@@ -155,6 +155,7 @@ def test_keypoints_are_where_they_are_in_images(tmp_path: Path) -> None:
         assert found.answers["keypoint_names"] == expected
 
 
+@pytest.mark.slow
 def test_keypoints_are_learned(tmp_path: Path) -> None:
     project = small(tmp_path / "project")
     data = write_triangles(tmp_path / "data", 32, 0)

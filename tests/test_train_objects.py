@@ -421,6 +421,7 @@ def statistics(path: Path) -> dict[str, torch.Tensor]:
     return {x.removeprefix("network."): y for x, y in state.items() if "running_" in x}
 
 
+@pytest.mark.slow
 def test_a_detector_of_torchvision_begins_with_other_classes(tmp_path: Path) -> None:
     answers: dict[str, object] = {"transforms": "custom", "image_size": 64, "max_size": 96}
     answers |= {"architecture": "fasterrcnn_mobilenet_v3_large_320_fpn", "color_mode": "RGB"}

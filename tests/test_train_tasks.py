@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from conftest import Project, encode
+from conftest import Project, encode, slow
 from generator.rendering import render
 
 QUICK = ("--workers", "0", "--seed", "1")
@@ -186,7 +186,7 @@ def said_of(project: Project, *data: Path) -> list[str]:
     return run(project, "-c", READ, *map(str, data)).splitlines()
 
 
-@pytest.mark.parametrize("output", ["logits", "binary_logit"])
+@pytest.mark.parametrize("output", ["logits", slow("binary_logit")])
 def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
     answers = {"task": "semantic_segmentation", "image_size": 24, "model_output": output}
     if output == "logits":

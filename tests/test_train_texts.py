@@ -194,6 +194,7 @@ def test_a_network_with_another_head_is_begun_with(
         project.archive()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     copy_project: Callable[..., Project], tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import transforms as T  # noqa: N812
 
-from conftest import Project, noise, save_random_weights
+from conftest import Project, noise, save_random_weights, slow
 from generator.inspection import inspect_file
 from test_new import new
 
@@ -382,8 +382,11 @@ SEGMENTER = torchvision.models.segmentation.lraspp_mobilenet_v3_large
     ("outputs", "told", "words"),
     [
         (1, {"best_threshold": 0.3}, "if 0.8473 is added to the bias of its last layer"),
-        (4, {"config": {"loss": "bce"}}, "its masks may overlap"),
-        (4, {"hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}}, "its masks may overlap"),
+        slow(4, {"config": {"loss": "bce"}}, "its masks may overlap"),
+        slow(
+            *(4, {"hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}}),
+            "its masks may overlap",
+        ),
         # As hydra builds a loss of segmentation_models_pytorch, which pickles the same.
         (
             4,

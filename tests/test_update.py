@@ -19,7 +19,7 @@ from copier import Settings, run_copy, run_recopy, run_update
 from packaging.version import Version
 
 import forked
-from conftest import REPOSITORY, Project, build_and_save, labels_of, noise, ts_template
+from conftest import REPOSITORY, Project, build_and_save, labels_of, noise, slow, ts_template
 from generator import facts, options
 from generator.rendering import plain_copy
 from test_archive import network_state
@@ -32,6 +32,7 @@ RELEASES = {
         key=lambda path: Version(path.name.removesuffix(".tar.xz")),
     )
 }
+OLDEST, *BETWEEN, NEWEST = RELEASES
 PRESENT = "9999.0"
 # The present with another first line in each file, and in each piece that a user fills.
 FUTURE = "9999.1"
@@ -386,7 +387,10 @@ def bring_back_as_told(project: Project) -> None:
         git(project.path, "checkout", "HEAD", "--", name)
 
 
-@pytest.mark.parametrize(("version", "to"), [*((x, PRESENT) for x in RELEASES), (PRESENT, FUTURE)])
+@pytest.mark.parametrize(
+    ("version", "to"),
+    [(OLDEST, PRESENT), *(slow(x, PRESENT) for x in BETWEEN), (NEWEST, PRESENT), (PRESENT, FUTURE)],
+)
 def test_the_ten_edits_that_people_make_most_are_kept(
     copy_at: Callable[..., Project], version: str, to: str
 ) -> None:
@@ -434,7 +438,7 @@ def test_the_ten_edits_that_people_make_most_are_kept(
         assert project.predict(image) == predictions
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", [OLDEST, *map(slow, BETWEEN), NEWEST])
 def test_an_edit_to_a_file_that_moved_is_not_lost_in_silence(
     copy_at: Callable[..., Project], version: str
 ) -> None:
@@ -487,7 +491,7 @@ def make_answers(probabilities, labels):
 """
 
 
-@pytest.mark.parametrize("version", [*RELEASES, PRESENT])
+@pytest.mark.parametrize("version", [OLDEST, *map(slow, BETWEEN), NEWEST, PRESENT])
 def test_own_preprocessing_and_answers_of_any_release_serve(
     copy_at: Callable[..., Project], version: str
 ) -> None:
@@ -613,7 +617,7 @@ def interface(
     return values
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", [OLDEST, *map(slow, BETWEEN), NEWEST])
 def test_no_question_and_no_value_of_a_release_is_gone(version: str, tmp_path: Path) -> None:
     with tarfile.open(RELEASES[version]) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -12,10 +12,9 @@ import sklearn.datasets  # noqa: F401
 import torchmetrics.detection  # noqa: F401
 
 import compiled
+from forked import OWN
 
 compiled.warm()
-# A program brings its own generator, and the variables that huggingface_hub reads when imported.
-OWN = {"generator", "huggingface_hub", "transformers"}
 for name in list(sys.modules):
     if name.partition(".")[0] in OWN:
         del sys.modules[name]
