@@ -447,6 +447,8 @@ class Tuning:
             for number, path in enumerate(self.fitted):
                 shutil.copy(path, examples / f"{number:04}{suffix}")
             command = [sys.executable, "archive.py"]
+            if (one.folder / "tools" / "preparation.py").exists():  # the project serves as it is
+                command.append("--trust-preprocessing")
             if self.settings.min_agreement is not None and is_converted(one.answers):
                 command += ["--min-agreement", str(self.settings.min_agreement)]
             call(command, one.folder, timeout)

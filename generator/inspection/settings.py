@@ -16,6 +16,7 @@ from generator.inspection.composed import (
 )
 from generator.inspection.pickles import Global, Inert
 from generator.inspection.values import as_python
+from generator.shared.preparation import MEAN, SIZE, SMALLEST, STD
 
 # Under what the arguments for images are kept, at any depth.
 IMAGES = (
@@ -39,10 +40,6 @@ NESTED = (
     *(*IMAGES, *EVALUATION),
 )
 NETWORK = ("model", "arch", "architecture", "model_name", "backbone", "model_arch", "encoder_name")
-SIZE = (
-    *("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size"),
-    *("input_shape", "resolution", "image_resolution", "img_res", "img_dim"),
-)
 SIZES = (*SIZE, "size")  # the last may be another's, so that it counts as a number of pixels alone
 SIDES = (
     ("img_height", "img_width"),
@@ -55,8 +52,6 @@ ORDERS = (  # of colours
     *("input_space", "color_space", "color_order", "channel_order", "color_mode", "color_format"),
 )
 PAIR = ("mean", "std")  # as questions and as the shortest names of arguments
-MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
-STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
 # Under what a transform is kept, or several by what they are for.
 TRANSFORMS = re.compile(
     r"((val|valid|validation|test|eval|inference|image|img|data|input)_)?(transforms?|tfms)"
@@ -87,7 +82,6 @@ THRESHOLDS = (
     *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
     *("best_threshold", "optimal_threshold"),
 )
-SMALLEST = 8  # pixels
 MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 

@@ -30,7 +30,6 @@ from generator.inspection.settings import (
     LABELS,
     MANY,
     MAX_OBJECTS,
-    MEAN,
     METRICS,
     NESTED,
     NETWORK,
@@ -38,10 +37,8 @@ from generator.inspection.settings import (
     ORDERS,
     RESIZE,
     SIDES,
-    SIZE,
     SIZES,
     STANDARD,
-    STD,
     THRESHOLDS,
     TRAINING_TRANSFORMS,
     arguments,
@@ -70,6 +67,7 @@ from generator.inspection.unread import (
     without_others,
 )
 from generator.losses import WEIGHT
+from generator.shared.preparation import MEAN, SIZE, STD
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 MAX_DEPTH = 3

@@ -15,7 +15,6 @@ from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
     IMAGES,
     KNOWN,
-    MEAN,
     METRICS,
     NORMALISATIONS,
     ORDERS,
@@ -23,11 +22,8 @@ from generator.inspection.settings import (
     PREPARATIONS,
     RESIZE,
     SIDES,
-    SIZE,
     SIZES,
-    SMALLEST,
     STANDARD,
-    STD,
     as_bytes,
     filter_name,
     is_of_transforms,
@@ -40,6 +36,7 @@ from generator.inspection.settings import (
     size_of,
     text,
 )
+from generator.shared.preparation import MEAN, SIZE, SMALLEST, STD
 
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(

@@ -83,6 +83,15 @@ CONVERTED = frozenset(
 )
 
 
+def compares_preprocessing(answers: Mapping[str, Any]) -> bool:
+    """Tell whether a service brings images to one size itself, by code that the project has."""
+    task = facts.tasks()[answers["task"]]
+    if "preprocessing" in task or "preprocessing.py" in answers["own_files"]:
+        return False
+    mode = answers["resize_mode"] if answers["transforms"] == "custom" else task["resize_modes"][0]
+    return bool(answers["transforms"] == "to_tensor" or mode != "shorter_side")
+
+
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
     task = facts.tasks()[answers["task"]]
@@ -107,6 +116,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
             files.add("tools/heads.py")
     if checkpoint["reading"] == "checkpoint":
         files |= {"tools/inert.py", "tools/states.py"}
+        if compares_preprocessing(answers):
+            files.add("tools/preparation.py")
     if is_converted(answers):
         files |= CONVERTED
     if answers.get("demo"):

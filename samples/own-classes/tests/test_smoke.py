@@ -57,7 +57,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
         for index in range(NUM_CLASSES):
             (labels / f"class {index:06}").mkdir(parents=True)
     # An untrained network may return about anything.
-    built = archive.build(weights, labels, output=folder, trust_outputs=not has_weights)
+    built = archive.build(
+        weights, labels, output=folder, trust_outputs=not has_weights, trust_preprocessing=True
+    )
     with open_archive(built) as loaded:
         yield loaded
 

@@ -16,10 +16,12 @@ import torch
 
 from service import NUM_CLASSES
 from service.model import build_model
+from service.preprocessing import IMAGE_SIZE, MEAN, STD
 from tools.file_start import NoCheckpointError, read_start
 from tools.inert import StandIn, load_inert
 from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
-from tools.project import ProjectError, change_answer
+from tools.preparation import are_others, told_preparation
+from tools.project import ProjectError, change_answer, in_project
 from tools.states import find_states
 
 State = Mapping[str, torch.Tensor]
@@ -122,6 +124,28 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
                 f"checkpoint's order, run: {change_answer(label_format='list')}\n"
                 f"and write into labels.json: {json.dumps(names, ensure_ascii=False)}"
             )
+
+
+def compare_preprocessing(path: Path) -> None:
+    """Raise ProjectError if a checkpoint tells that images were prepared otherwise than here."""
+    here = {"image_size": [IMAGE_SIZE], "mean": MEAN, "std": STD}
+    differences = []
+    answers: dict[str, Any] = {}
+    for place, name, told in told_preparation(entries_of(read_content(path))):
+        own = here[name]
+        if are_others(told, own):
+            answers[name], known = (x if len(x) > 1 else x[0] for x in (told, own))
+            differences.append(f"{place} gives {name} {answers[name]}, not {known}")
+    if differences:
+        size = answers.get("image_size", IMAGE_SIZE)
+        interpolation = {"transforms": "custom", "interpolation": "bilinear"}
+        answers = {**interpolation, **here, **answers, "image_size": size}
+        answers["resize_size"] = size * 256 // 224
+        raise ProjectError(
+            f"{path} tells of other preprocessing: {'; '.join(differences)}. If the network was "
+            f"trained so, run: {change_answer(**answers)}\n"
+            f"If not, build it with: {in_project('python archive.py --trust-preprocessing')}"
+        )
 
 
 def entries_of(content: Any) -> Iterator[tuple[str, Any]]:

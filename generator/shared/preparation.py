@@ -1,0 +1,42 @@
+"""Finds what a checkpoint tells of how images were prepared, under the names that are usual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+SIZE = (
+    *("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size"),
+    *("input_shape", "resolution", "image_resolution", "img_res", "img_dim"),
+)
+MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
+STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
+SMALLEST = 8  # pixels
+
+
+def told_preparation(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, list[float]]]:
+    """Yield where a size in pixels, a mean or a standard deviation of channels is told.
+
+    Args:
+        entries: What a checkpoint holds, by its place, as in args.img_size.
+
+    Yields:
+        The place; image_size, mean or std; one number for a size, of squares alone, and one for
+        each channel for the others, on the scale 0 to 1.
+    """
+    for place, value in entries:
+        key = place.rpartition(".")[2].lower()
+        numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not numbers or not all(type(number) in (int, float) for number in numbers):
+            continue
+        if key in SIZE and min(numbers[-2:]) == max(numbers[-2:]) >= SMALLEST:
+            yield place, "image_size", numbers[-1:]
+        elif key in (*MEAN, *STD) and isinstance(value, (list, tuple)):
+            scale = 255 if max(numbers) > 1 else 1  # some count in bytes
+            yield place, "mean" if key in MEAN else "std", [number / scale for number in numbers]
+
+
+def are_others(told: Sequence[float], known: Sequence[float]) -> bool:
+    """Tell whether numbers differ by more than people round; False for other channels."""
+    pairs = zip(told, known, strict=False)
+    return len(told) == len(known) and any(abs(one - other) > 0.005 for one, other in pairs)
