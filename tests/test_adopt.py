@@ -1245,3 +1245,81 @@ def test_without_a_checkpoint_the_number_of_classes_is_no_guess(service: Service
     )
     refused = adopt(folder, "--defaults", code=1).stderr
     assert "num_classes: neither the code nor a checkpoint tells. Add --weights FILE" in refused
+
+
+# What single statements do to an image, a tensor, the network's input and the scores.
+IMAGE, TENSOR = 'convert("RGB")', "images.append(self.image_processing(image))"
+INPUT, SCORES = "    def postprocess", "softmax(data, dim=1)"
+BY_THE_WAY = [
+    {
+        IMAGE: 'convert("L").convert("RGB")',
+        TENSOR: "x = self.image_processing(image)\n"
+        "            images.append((x - x.mean()) / x.std())",
+        INPUT: "return self.model(torch.nn.functional.pad(x, [8] * 4))",
+        SCORES: "softmax(data[:, :2], dim=1)",
+    },
+    {
+        IMAGE: 'convert("RGB").transpose(Image.FLIP_LEFT_RIGHT)',
+        TENSOR: "images.append(1 - self.image_processing(image))",
+        INPUT: "return self.model(x[:, :, 8:-8, 8:-8])",
+        SCORES: "softmax(data, dim=1) * self.weights",
+    },
+    {
+        IMAGE: 'convert("HSV")',
+        TENSOR: "images.append(self.image_processing(image) * 255)",
+        INPUT: "self.model.train()\n        return self.model(x)",
+        SCORES: "softmax(data - self.prior, dim=1)",
+    },
+]
+
+
+@pytest.mark.parametrize("edits", BY_THE_WAY)
+def test_statements_that_change_predictions_are_named(
+    service: Services, edits: dict[str, str]
+) -> None:
+    folder = service(handwritten.WRAPPER)
+    path = folder / "pet_handler.py"
+    text = path.read_text()
+    for old, new in edits.items():
+        assert old in text
+        inserted = f"    def inference(self, x):\n        {new}\n\n{old}"
+        text = text.replace(old, inserted if old == INPUT else new)
+    path.write_text(text)
+    torch.save(network_of(folder, "model.py", "PetClassifier").state_dict(), folder / "pets.pt")
+    commit(folder)
+    printed = adopt(folder, "--defaults").stdout
+    changed = [new.splitlines()[0 if old == INPUT else -1].strip() for old, new in edits.items()]
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if any(part in line for part in changed)
+    ]
+    assert len(lines) == len(edits)
+    for number in lines:
+        assert f"NOT CARRIED OVER pet_handler.py:{number}: " in printed, number
+
+
+def test_names_are_those_that_the_code_uses(service: Services) -> None:
+    used = 'LOOKUP = {0: "tulip", 1: "daisy", 2: "rose"}\n\nCLASSES = ['
+    folder = service(handwritten.BASE, handler=("CLASSES = [", used))
+    path = folder / "handler.py"
+    path.write_text(
+        path.read_text().replace("len(CLASSES)", "3").replace("CLASSES[i]", "LOOKUP[i]")
+    )
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    adopt(folder, "--defaults")
+    assert json.loads((folder / "labels.json").read_text()) == ["tulip", "daisy", "rose"]
+
+
+def test_names_that_the_code_sorts_are_told(service: Services) -> None:
+    reading = 'CLASSES = sorted(open("labels.txt").read().split())'
+    old = 'CLASSES = ["daisy", "dandelion", "rose"]'
+    folder = service(handwritten.BASE, handler=(old, reading))
+    (folder / "labels.txt").write_text("rose\ndaisy\ntulip\n")
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    printed = adopt(folder, "--defaults").stdout
+    assert re.search(r"NOT CARRIED OVER handler.py:14: no answer covers sorted\(open\(", printed)

@@ -650,6 +650,25 @@ REFUSED_PROCESSORS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def test_a_preparation_is_found_where_transformers_puts_it(tmp_path: Path) -> None:
+    settings = {"size": SQUARE, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
+    run = tmp_path / "run"
+    run.mkdir()
+    folder = hub_folder(run / "checkpoint-500", VIT)
+    (folder / "preprocessor_config.json").unlink()
+    refused = ts_template("new", "p", "--weights", str(folder), "--defaults", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "has no preprocessor_config.json" in refused.stderr
+    for place, name, content in (
+        (run, "preprocessor_config.json", settings),  # as Trainer.save_model leaves it
+        (folder, "processor_config.json", {"image_processor": settings}),  # of transformers 5
+    ):
+        (place / name).write_text(json.dumps(content))
+        answers = inspect_file(folder).answers
+        assert (answers["image_size"], answers["mean"]) == (224, [0.5] * 3)
+        (place / name).unlink()
+
+
 @pytest.mark.parametrize("name", REFUSED_PROCESSORS)
 def test_a_preparation_that_no_answers_have_is_named(name: str, tmp_path: Path) -> None:
     given, message = REFUSED_PROCESSORS[name]

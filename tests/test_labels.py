@@ -78,6 +78,7 @@ AB = ["a", "b"]
 CASES: dict[str, Case] = {
     # ------------------------------------------------------------------------ index_to_name
     "names by index": case("a.json", '{"0": "a", "1": "b"}', "index_to_name", AB),
+    "indices as texts": case("a.json", '{"b": "1", "a": "0"}', "class_to_idx", AB),
     "in another order": case("a.json", '{"1": "b", "0": "a"}', "index_to_name", AB),
     "byte order mark": case(
         "a.json", '\ufeff{"0": "a", "1": "b"}', "index_to_name", AB, encoding="utf-8 with BOM"

@@ -296,11 +296,19 @@ def normed() -> State:
     return network.state_dict()
 
 
+def normed_by_hooks() -> State:
+    """Return the same as torch did it before it had parametrizations."""
+    network = torchvision.models.squeezenet1_1(num_classes=3)
+    nn.utils.spectral_norm(network.classifier[1])
+    return network.state_dict()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (lambda: {"model": fastai_state(), "opt": {}}, "torch.jit.trace(learn.model.eval()"),
         (normed, "parametrize.remove_parametrizations(module, name)"),
+        (normed_by_hooks, "torch.nn.utils.remove_spectral_norm(module)"),
         (
             lambda: {"conv.weight": torch.zeros(3), "q.fake_quant_enabled": torch.ones(1)},
             "quantize_fx.convert_fx",

@@ -485,6 +485,27 @@ def test_places_that_tell_otherwise_are_refused(tmp_path: Path) -> None:
     assert "args.resize_size=80, resize_size=72" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "question"),
+    [
+        ("grayscale", True, "color_mode"),
+        ("letterbox", True, "resize_mode"),
+        ("resize_method", "pad", "resize_mode"),
+        ("norm_type", "minmax", "mean"),
+        ("standardize", "per_image", "mean"),
+        ("input_range", [0, 255], "mean"),
+    ],
+)
+def test_steps_that_no_answer_is_read_from_are_asked_about(
+    name: str, value: Any, question: str, tmp_path: Path
+) -> None:
+    save(tmp_path, config={name: value, "invert": False, "pixel_range": [0, 1]})
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert f"config.{name}: " in refused.stderr
+    assert question in refused.stderr
+
+
 # As public scripts keep them, beside what else they keep.
 LAYOUTS: dict[str, dict[str, Any]] = {
     "timm": {"args": argparse.Namespace(
@@ -578,6 +599,7 @@ LOSSES: dict[str, tuple[dict[str, Any], str]] = {
     "switch": ({"args": argparse.Namespace(multi_label=True)}, "args.multi_label = True"),
     "kind": ({"hparams": {"task": "multilabel"}}, "hparams.task = multilabel"),
     "asymmetric": ({"args": {"loss": "Asymmetric Loss"}}, "args.loss = Asymmetric Loss"),
+    "activation": ({"config": {"last_activation": "sigmoid"}}, "config.last_activation = sigmoid"),
     "hydra": (
         {"config": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
         "config.loss = torch.nn.BCEWithLogitsLoss",

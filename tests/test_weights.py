@@ -205,6 +205,42 @@ def test_labels_in_another_order_than_in_the_checkpoint_are_refused(
         ) in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("class_to_idx", {"a": 0, "zebra": 2, "b": 1, "d": 3}), ("classes", "abzd")]
+)
+def test_other_names_in_the_checkpoint_are_told(
+    checkpoint_project: Project, tmp_path: Path, key: str, value: Any
+) -> None:
+    names = value if isinstance(value, dict) else list(value)
+    torch.save(
+        {"state_dict": network_state(), key: names, "stages": list("wxyz")}, tmp_path / "w.pth"
+    )
+    output = str(tmp_path / "store")
+    words = ("archive.py", "--weights", str(tmp_path / "w.pth"), "--output", output)
+    result = checkpoint_project.run(*words)
+    assert result.returncode == 0, result.stderr
+    assert f"other names, under {key}: class 2 is 'z" in result.stdout
+    assert "there, 'c' by the labels" in result.stdout
+    assert "stages" not in result.stdout
+
+
+def test_metadata_of_safetensors_are_compared(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    answers = {"architecture": "custom", "num_classes": 4, "weights": "safetensors"}
+    project = copy_project(**answers, transforms="custom", image_size=28, mean=0.5, std=0.5)
+    labels_of(project.path, list("abcd"))
+    for metadata, said in (
+        ({"classes": '["a", "b", "d", "c"]'}, "in another order, under classes: class 2 is 'd'"),
+        ({"image_size": "32"}, "image_size gives image_size 32, not 28"),
+        ({"format": "pt", "image_size": "28", "classes": '["a", "b", "c", "d"]'}, ""),
+    ):
+        save_file(network_state(), project.path / "weights" / "w.safetensors", metadata)
+        result = project.run("archive.py")
+        assert said in result.stderr
+        assert result.returncode == bool(said), result.stderr
+
+
 def test_the_order_of_a_checkpoint_can_be_served_in_place_of_that_of_folders(
     copy_released: Callable[..., Project], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from generator.adopt import images, responses
 from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
 from generator.adopt.networks import LOGITS, Maker, Network, find_network, is_network
+from generator.adopt.statements import statements
 from generator.errors import UserError
 from generator.inspection import Inspection, detectors, inspect_file
 from generator.inspection.class_names import agreed
@@ -1017,6 +1018,7 @@ def add_response(reading: Reading) -> None:
     findings.dropped += found.remarks
     if service.handler is not None:
         findings.dropped += responses.oddities(service.handler)
+        findings.dropped += statements(service.handler, findings.dropped)
 
 
 def add_settings(reading: Reading) -> None:

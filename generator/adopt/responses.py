@@ -107,14 +107,24 @@ def requests(source: Source, calls: list[ast.Call]) -> list[str]:
 
 
 def written_names(source: Source) -> tuple[list[str], str] | None:
-    """Return names of classes that stand in the code, and where; None if there are none."""
+    """Return names of classes that stand in the code, and where; None if there are none.
+
+    Of several, such as the code uses and calls names of classes; then {0: "cat", 1: "dog"}.
+    """
+    loads = [x for x in source.nodes if isinstance(getattr(x, "ctx", None), ast.Load)]
+    used = {chain(x).rpartition(".")[2] for x in loads}
+    found: list[tuple[int, list[str], str]] = []
     for name, values in source.bindings.items():
-        if len(values) != 1 or not NAMES.fullmatch(name):
+        if len(values) != 1 or values[0] is None:
             continue
-        labels = as_names(source.value_or(values[0], None))
-        if labels and values[0] is not None:
-            return labels, source.at(values[0])
-    return None
+        is_used, is_named = name.rpartition(".")[2] in used, NAMES.fullmatch(name) is not None
+        value = source.value_or(values[0], None)
+        if (is_named or (is_used and isinstance(value, dict))) and (labels := as_names(value)):
+            found.append((2 * is_used + is_named, labels, source.at(values[0])))
+    if not found:
+        return None
+    _, labels, where = max(found, key=lambda entry: entry[0])
+    return labels, where
 
 
 def as_names(value: Any) -> list[str]:

@@ -94,6 +94,8 @@ def advice_on(
             "                parametrize.remove_parametrizations(module, name)\n"
             "        elif hasattr(module, 'weight_g'):\n"
             "            torch.nn.utils.remove_weight_norm(module)\n"
+            "        elif hasattr(module, 'weight_orig') and hasattr(module, 'weight_u'):\n"
+            "            torch.nn.utils.remove_spectral_norm(module)\n"
             f"    torch.save(model.state_dict(), 'model.pt')\n{SERVE}"
         )
     if "backbone.conv1.weight" in names and CAFFE.search(openmmlab_config(content)):

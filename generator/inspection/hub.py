@@ -23,6 +23,8 @@ from generator.inspection.unread import unread_in
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+PROCESSORS = "processor_config.json"  # of several kinds of input; transformers 5 writes it
+CHECKPOINT = re.compile(r"checkpoint-\d+")  # folders of Trainer, whose own has the processor
 # Settings of a preprocessor that are shown, each up to so many characters.
 SHOWN = re.compile(r"do_|size$|crop_size$|image_(mean|std)$|resample$")
 MAX_SHOWN = 60
@@ -162,9 +164,22 @@ def names_beside(weights: Path) -> tuple[ClassNames, ...]:
     )
 
 
+def processor_of(weights: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return what prepares images for weights of transformers, and its file; None without one."""
+    folder = weights.parent
+    folders = [folder, folder.parent] if CHECKPOINT.fullmatch(folder.resolve().name) else [folder]
+    for place in folders if weights.name in WEIGHTS else ():
+        if (path := place / PROCESSOR).is_file():
+            return path, read_json(path)
+        several = read_json(place / PROCESSORS).get("image_processor")
+        if isinstance(several, dict):
+            return place / PROCESSORS, several
+    return None
+
+
 def images_of(weights: Path) -> str:
     """Return how images are prepared, as the file beside weights has it, for people; "" without."""
-    found = read_json(weights.with_name(PROCESSOR)) if weights.name in WEIGHTS else {}
+    _, found = processor_of(weights) or ("", {})
     shown = {name: x for name, x in found.items() if SHOWN.match(name) and x is not None}
     return ", ".join(f"{name}={json.dumps(x)}"[:MAX_SHOWN] for name, x in sorted(shown.items()))
 
@@ -204,18 +219,18 @@ def hub_of(weights: Path) -> Hub | None:
         )
     if isinstance(problem_type, str):
         answers["task"] = problem_type
-    processor = weights.with_name(PROCESSOR)
-    problem = ""
-    if processor.is_file():
-        found = read_json(processor)
-        if unlike := refused_setting(found):
-            problem = (
-                f"{processor} prepares images in a way that answers do not have ({unlike}); name "
-                "one that is the same: -d transforms=custom -d image_size=224 "
-                "-d resize_mode=stretch -d mean='[0.5]' -d std='[0.5]'"
-            )
-        else:
-            answers |= transforms_of(found)
+    if (found := processor_of(weights)) is None:
+        problem = f"{weights.parent} has no {PROCESSOR}, which tells how images are prepared"
+    elif unlike := refused_setting(found[1]):
+        problem = f"{found[0]} prepares images in a way that answers do not have ({unlike})"
+    else:
+        problem = ""
+        answers |= transforms_of(found[1])
+    if problem:
+        problem += (
+            "; name one that is the same: -d transforms=custom -d image_size=224 "
+            "-d resize_mode=stretch -d mean='[0.5]' -d std='[0.5]'"
+        )
     return Hub(
         network=network,
         answers=answers,

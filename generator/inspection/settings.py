@@ -74,6 +74,7 @@ LABELS = (
     *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
     *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
+    "last_activation",
 )
 # What scores go through behind the network, and from which probability on a class is predicted.
 TEMPERATURE = ("temperature", "calibration_temperature", "temperature_scaling")

@@ -44,6 +44,7 @@ LAYERS = re.compile(
     r"batch|layer|group|instance|rms|spectral|weight|l[12]|pre|post",
     re.IGNORECASE,
 )
+SHAPE = ("image_size", "resize_mode")
 # Under what such names are those of training alone, and the names.
 OF_TRAINING = re.compile(r"((image|img|data|input)_)?(transforms?|tfms)", re.IGNORECASE)
 AUGMENTATIONS = re.compile(
@@ -51,6 +52,16 @@ AUGMENTATIONS = re.compile(
     r"|(random_?)?((horizontal_?|vertical_?|[hv]_?)?flips?|(resized_?)?crop|rotat(e|ion)|eras(e|ing))",
     re.IGNORECASE,
 )
+
+
+# Steps that no answer is proposed for, with the questions whose answers they may be.
+OTHER_STEPS = {
+    **dict.fromkeys(("grayscale", "greyscale", "to_grayscale", "image_mode"), ("color_mode",)),
+    **dict.fromkeys(("letterbox", "pad_to_square", "keep_ratio", "keep_aspect_ratio"), SHAPE),
+    "resize_method": SHAPE,
+    **dict.fromkeys(("norm_type", "normalization_type", "standardize", "standardization"), PAIR),
+    **dict.fromkeys(("pixel_range", "input_range", "invert", "clahe", "equalize_hist"), PAIR),
+}
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,10 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
     for name in ("resize", "resize_mode", "resize_to"):
         if is_set(value := entries.get(name)):
             yield Unread(name, shown(value), ("image_size", "resize_mode"))
+    for name, questions in OTHER_STEPS.items():
+        value = entries.get(name)
+        if value is True or (is_set(value) and not is_known(value)):
+            yield Unread(name, shown(value), questions)
     crop = entries.get("crop_pct")
     if is_set(crop) and not share(crop):
         yield Unread("crop_pct", shown(crop), ("resize_size",))
@@ -163,6 +178,12 @@ def unread_in(entries: Mapping[str, Any]) -> Iterator[Unread]:
                 ("mean", "std") if name.startswith("norm") else ("image_size", "mean", "std")
             )
             yield Unread(name, shown(value), questions)
+
+
+def is_known(value: Any) -> bool:
+    """Tell whether the value of one of `OTHER_STEPS` says what a service does anyway."""
+    is_name = isinstance(value, str) and value.lower() in ("rgb", "none", "false", *STANDARD)
+    return is_name or (isinstance(value, list | tuple) and list(value) == [0, 1])
 
 
 def is_usual(key: str, value: Any) -> bool:

@@ -116,8 +116,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
             files.add("tools/heads.py")
     if checkpoint["reading"] == "checkpoint":
         files |= {"tools/inert.py", "tools/states.py"}
-        if compares_preprocessing(answers):
-            files.add("tools/preparation.py")
+    if checkpoint["reading"] in ("checkpoint", "safetensors") and compares_preprocessing(answers):
+        files.add("tools/preparation.py")
     if is_converted(answers):
         files |= CONVERTED
     if answers.get("demo"):

@@ -25,7 +25,7 @@ from tools import project  # first: it keeps Ctrl-C quiet while the others impor
 # isort: split
 
 from service import NUM_CLASSES
-from tools.checkpoint import SERVED_NAME, compare_preprocessing, prepare_weights, refuse_other_order
+from tools.checkpoint import SERVED_NAME, compare_names, compare_preprocessing, prepare_weights
 from tools.inprocess import is_archive, open_archive
 from tools.labels import LABELS, read_labels
 from tools.outputs import check_outputs
@@ -172,7 +172,7 @@ def build(
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
         refuse_long_labels(names, labels)
-        refuse_other_order(weights, names)
+        notes += compare_names(weights, names)
         done(f"{NUM_CLASSES} classes: {', '.join(names[:3])}{', ...' if NUM_CLASSES > 3 else ''}")
         for note in notes:
             done(note)

@@ -12,8 +12,10 @@ EXAMPLE = '{"cat": 0, "dog": 1}'
 
 def parse_labels(path: Path) -> tuple[Labels, list[str]]:
     """Return index and name of each class, and notes for people."""
-    indices = read_json(path, "class_to_idx", EXAMPLE)
-    for name, index in indices.items():
-        if type(index) is not int or index < 0:
+    labels = []
+    for name, index in read_json(path, "class_to_idx", EXAMPLE).items():
+        number = int(index) if isinstance(index, str) and index.isdecimal() else index
+        if type(number) is not int or number < 0:
             raise LabelFileError(f"{path}: the index of {name!r} is {index!r}; expected 0 or more")
-    return [(index, name) for name, index in indices.items()], []
+        labels.append((number, name))
+    return labels, []

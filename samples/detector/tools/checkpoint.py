@@ -107,11 +107,18 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
     return states[fitting[0]] if fitting else max(states.values(), key=len)
 
 
-def refuse_other_order(path: Path, labels: list[str]) -> None:
-    """Raise ProjectError if a checkpoint has these names of classes in another order."""
-    content = read_content(path)
+def compare_names(path: Path, labels: list[str]) -> list[str]:
+    """Compare names of classes with those that a checkpoint has.
+
+    Returns:
+        Where it has others, for people.
+
+    Raises:
+        ProjectError: It has the same in another order.
+    """
+    notes = []
     wanted = labels[1:]  # class 0 is the background, which many lists leave out
-    for key, value in entries_of(content):
+    for key, value in entries_in(path):
         names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
             names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
@@ -122,17 +129,26 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
             names = names[1:]
         if not all(isinstance(name, str) for name in names) or names == wanted:
             continue
+        if len(names) != len(wanted):
+            continue
+        index = next(i for i, name in enumerate(names) if name != wanted[i])
         if sorted(names) == sorted(wanted):
-            index = next(i for i, name in enumerate(names) if name != wanted[i])
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index + 1} is "
                 f"{names[index]!r} there, {wanted[index]!r} by the labels. Put these into its "
                 f"order: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             )
+        if any(word in key.lower() for word in ("class", "label", "categor")):
+            notes.append(
+                f"the checkpoint has other names, under {key}: class {index + 1} is "
+                f"{names[index]!r} there, {wanted[index]!r} by the labels"
+            )
+    return notes
 
 
-def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
+def entries_in(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield what a checkpoint holds, and what mappings and objects in it do, by its place."""
+    content = read_content(path)
     waiting, seen = [("", content)], {id(content)}
     for place, holder in waiting:
         entries = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})

@@ -39,6 +39,9 @@ def explain_mismatch(wanted: State, found: State) -> str:
         facts.append(f"the names are such as {prefix}{next(iter(wanted))}")
         answers |= {"weights": "wrapped", "state_dict_prefix": prefix}
     if differ:
+        channels = found[prefix + FIRST_LAYER].shape[1]
+        if channels != 1:
+            return f"{differences}\nA service gives its network 3 channels or 1, not {channels}."
         facts.append("the first layer takes grayscale images")
         answers["color_mode"] = "L"
     if not answers:

@@ -103,10 +103,17 @@ def read_state_dict(path: Path, names: Iterable[str]) -> State:
     return states[fitting[0]] if fitting else max(states.values(), key=len)
 
 
-def refuse_other_order(path: Path, labels: list[str]) -> None:
-    """Raise ProjectError if a checkpoint has these names of classes in another order."""
-    content = read_content(path)
-    for key, value in entries_of(content):
+def compare_names(path: Path, labels: list[str]) -> list[str]:
+    """Compare names of classes with those that a checkpoint has.
+
+    Returns:
+        Where it has others, for people.
+
+    Raises:
+        ProjectError: It has the same in another order.
+    """
+    notes = []
+    for key, value in entries_in(path):
         names: list[Any] = list(value) if isinstance(value, (list, tuple, dict)) else []
         if isinstance(value, dict) and all(isinstance(index, int) for index in value.values()):
             names.sort(key=value.__getitem__)  # as class_to_idx of an ImageFolder
@@ -115,13 +122,21 @@ def refuse_other_order(path: Path, labels: list[str]) -> None:
             names = [value[index] for index in (sorted(value, key=int) if by_index else value)]
         if not all(isinstance(name, str) for name in names) or names == labels:
             continue
+        if len(names) != len(labels):
+            continue
+        index = next(i for i, name in enumerate(names) if name != labels[i])
         if sorted(names) == sorted(labels):
-            index = next(i for i, name in enumerate(names) if name != labels[i])
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index} is "
                 f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its "
                 f"order: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             )
+        if any(word in key.lower() for word in ("class", "label", "categor")):
+            notes.append(
+                f"the checkpoint has other names, under {key}: class {index} is "
+                f"{names[index]!r} there, {labels[index]!r} by the labels"
+            )
+    return notes
 
 
 def compare_preprocessing(path: Path) -> None:
@@ -129,7 +144,7 @@ def compare_preprocessing(path: Path) -> None:
     here = {"image_size": [IMAGE_SIZE], "mean": MEAN, "std": STD}
     differences = []
     answers: dict[str, Any] = {}
-    for place, name, told in told_preparation(entries_of(read_content(path))):
+    for place, name, told in told_preparation(entries_in(path)):
         own = here[name]
         if are_others(told, own):
             answers[name], known = (x if len(x) > 1 else x[0] for x in (told, own))
@@ -146,8 +161,9 @@ def compare_preprocessing(path: Path) -> None:
         )
 
 
-def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
+def entries_in(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield what a checkpoint holds, and what mappings and objects in it do, by its place."""
+    content = read_content(path)
     waiting, seen = [("", content)], {id(content)}
     for place, holder in waiting:
         entries = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})

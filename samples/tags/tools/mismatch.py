@@ -42,6 +42,9 @@ def explain_mismatch(wanted: State, found: State) -> str:
     facts: list[str] = []
     answers: dict[str, object] = {}
     if differ:
+        channels = found[prefix + FIRST_LAYER].shape[1]
+        if channels != 1:
+            return f"{differences}\nA service gives its network 3 channels or 1, not {channels}."
         facts.append("the first layer takes grayscale images")
         answers["color_mode"] = "L"
     start = prefix + LAST_LAYER

@@ -59,6 +59,9 @@ def format_of(content: Any) -> str | None:
     if isinstance(content.get("id2label"), dict):
         return "huggingface"
     types = {type(value) for value in content.values()}
+    indices = {str(index) for index in range(len(content))}
+    if types == {str} and indices == {*content.values()} != {*map(str, content)}:
+        return "class_to_idx"  # as {"cat": "0", "dog": "1"}, which scripts of transformers write
     formats = {str: "index_to_name", list: "imagenet", int: "class_to_idx"}
     return formats.get(types.pop()) if len(types) == 1 else None
 

@@ -1,0 +1,175 @@
+"""Finds what single statements of a handler do to images, tensors, scores and names of classes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from typing import TypeGuard
+
+from generator.adopt.images import REVERSED, normalised_by_hand, without_answer
+from generator.source import Source, argument, chain
+
+MOST = 6  # that are shown
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Functions that are not on the way from an image to its prediction.
+ASIDE = re.compile(r"_*(init|initiali[sz]e|load|build|make|create|setup|train|main|test)(_\w*)?")
+COUNTED = {  # words in the names of numbers that are no pixels and no scores
+    *("time", "counter", "start", "stop", "end", "begin", "elapsed", "now", "latency", "duration"),
+    *("len", "length", "index", "idx", "count", "counts", "offset", "cursor", "total", "num", "n"),
+    *("size", "shape", "width", "height", "w", "h", "box", "boxes", "left", "top", "right"),
+    *("bottom", "i", "j", "k", "char", "word", "words", "token", "tokens", "name", "path"),
+    *("dir", "folder", "file", "filename", "root", "prefix", "key", "text", "string"),
+}
+SCALE = (255, 127.5, 1 / 255, 100, 1000)  # of bytes, read elsewhere, of per cent, and of seconds
+LAYERS = ("torch.nn.functional.", "torch.", "numpy.", "torchvision.ops.")
+CHANGING = {
+    *("interpolate", "upsample", "pad", "grid_sample", "avg_pool2d", "max_pool2d", "unfold"),
+    *("flip", "roll", "clamp", "clip", "pow", "sqrt", "log", "exp", "nms", "batched_nms"),
+}
+METHODS = {"clamp", "clamp_", "clip", "pow", "sqrt", "log", "exp", "repeat", "filter", "point"}
+PILLOW = ("PIL.ImageEnhance.", "PIL.ImageFilter.", "PIL.ImageChops.")
+MODES = ("RGB", "L", "RGBA")
+
+
+def statements(source: Source, told: Collection[str]) -> list[str]:
+    """Return what a handler does by the way that no answer covers, each with its place.
+
+    Args:
+        source: The handler.
+        told: Remarks on it, whose lines are not mentioned again.
+    """
+    lines = {":".join(remark.split(":")[:2]) for remark in told}
+    found: dict[str, str] = {}
+    for node in (*names_in_another_order(source), *changes(source)):
+        if (place := source.at(node)) not in lines:
+            found.setdefault(place, without_answer(source, node))
+    return list(found.values())[:MOST]
+
+
+def changes(source: Source) -> Iterator[ast.AST]:
+    """Yield what changes images, tensors or scores."""
+    known = {id(x) for x in ast.walk(found[2])} if (found := normalised_by_hand(source)) else set()
+    for node in on_the_way(source):
+        if id(node) in known:
+            continue
+        match node:
+            case ast.BinOp() | ast.AugAssign():
+                if is_calculation(source, node):
+                    known |= {id(x) for x in ast.walk(node)}
+                    yield node
+            case ast.Subscript():
+                if is_part(node):
+                    yield node
+            case ast.Call():
+                if is_changing(source, node):
+                    yield node
+
+
+def on_the_way(source: Source) -> Iterator[ast.AST]:
+    """Yield the nodes of the functions between an image and its prediction, each once."""
+    waiting: list[ast.AST] = list(source.tree.body)
+    for node in waiting:
+        if isinstance(node, ast.ClassDef):
+            if not any(chain(base).endswith(("Module", "Dataset")) for base in node.bases):
+                waiting += node.body
+        elif isinstance(node, FUNCTIONS) and not ASIDE.fullmatch(node.name):
+            parts = list(ast.walk(node))
+            networks = [x.lineno for x in parts if is_call_of(x, "model", "net", "network")]
+            behind = 0 if "post" in node.name else min(networks, default=node.end_lineno or 0)
+            for part in parts:
+                # A project scales masks to the size of the image, too.
+                if not (is_call_of(part, "interpolate", "upsample") and part.lineno > behind):
+                    yield part
+
+
+def is_call_of(node: ast.AST, *names: str) -> TypeGuard[ast.Call]:
+    """Tell whether a node calls a function or an object of one of these names."""
+    return isinstance(node, ast.Call) and chain(node.func).rpartition(".")[2] in names
+
+
+def is_calculation(source: Source, node: ast.BinOp | ast.AugAssign) -> bool:
+    """Tell whether arithmetic is about pixels or scores, as far as its names tell."""
+    left, right = (
+        (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
+    )
+    is_sum = isinstance(node.op, ast.Add | ast.Sub)
+    if not (is_sum or isinstance(node.op, ast.Mult | ast.Div | ast.Pow)):
+        return False
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+        return False  # most are of lists
+    for part in ast.walk(node):
+        is_text = isinstance(part, ast.Constant) and isinstance(part.value, str)
+        if is_text or isinstance(part, ast.JoinedStr | ast.List | ast.ListComp):
+            return False
+        name = chain(part).rpartition(".")[2] if isinstance(part, ast.Name | ast.Attribute) else ""
+        if COUNTED.intersection(name.lower().split("_")):
+            return False
+    one, other = source.value_or(left, None), source.value_or(right, None)
+    if one is not None and other is not None:
+        return False
+    if is_sum and isinstance(other, int | float) and (type(other) is int or abs(other) < 1e-3):
+        return False  # of numbers that count, or against a division by zero
+    constants = [x for x in (one, other) if isinstance(x, int | float)]
+    is_scaling = isinstance(node.op, ast.Div) or any(x in (100, 1000) for x in constants)
+    return not (is_scaling and any(x in SCALE for x in constants))
+
+
+def is_part(node: ast.Subscript) -> bool:
+    """Tell whether it takes a part of an array, or its parts in another order."""
+    shown = ast.unparse(node.slice).strip("()")
+    if REVERSED.fullmatch(shown) or not isinstance(node.slice, ast.Tuple):
+        return False
+    *others, last = node.slice.elts
+    # The last of an image's axes without transparency.
+    parts = others if ast.unparse(last) == ":3" else node.slice.elts
+    return any(
+        (isinstance(x, ast.List) and all(isinstance(y, ast.Constant) for y in x.elts))
+        or (isinstance(x, ast.Slice) and (x.lower or x.upper or x.step) is not None)
+        for x in parts
+    )
+
+
+def is_changing(source: Source, call: ast.Call) -> bool:
+    """Tell whether a call gives other pixels or scores than it takes."""
+    name, method = source.full_name(call.func), getattr(call.func, "attr", "")
+    if name.startswith(LAYERS) and name.rpartition(".")[2] in CHANGING:
+        return True
+    if name.startswith(PILLOW):
+        return True
+    if method == "convert":
+        mode = source.value_or(argument(call, 0, "mode"), None)
+        of_gray = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value).endswith(
+            ".convert('L')"
+        )
+        return isinstance(mode, str) and (mode not in MODES or (mode == "RGB" and of_gray))
+    if method == "transpose":
+        return any(re.search(r"(FLIP|ROTATE)_\w+$", chain(x)) for x in call.args)
+    if method == "mean":
+        return any(keyword.arg in ("keepdim", "keepdims") for keyword in call.keywords)
+    if method == "train":
+        return "model" in ast.unparse(call.func) and not call.args
+    return method in METHODS and not name.startswith(("math.", "random."))
+
+
+def names_in_another_order(source: Source) -> Iterator[ast.AST]:
+    """Yield where names are read from a file, and put into another order."""
+    for node in source.nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="sorted" | "reversed"), args=[inner, *_]):
+                pass
+            case ast.Subscript(value=inner, slice=ast.Slice(step=ast.UnaryOp())):
+                pass
+            case _:
+                continue
+        if any(reads(source, part) for part in ast.walk(inner)):
+            yield node
+
+
+def reads(source: Source, node: ast.AST) -> bool:
+    """Tell whether a call reads a file."""
+    if not isinstance(node, ast.Call):
+        return False
+    method = getattr(node.func, "attr", "")
+    is_open = source.full_name(node.func) == "open"
+    return is_open or method in ("read", "read_text", "readlines", "splitlines")
