@@ -45,11 +45,13 @@ HEARD = 0.3  # seconds for one that Ctrl-C has reached to begin to remove its fi
 def path_of_user() -> str:
     """Return the PATH of the user's shell, in which a command that a script prints is run.
 
-    `uv run` puts the programs of this environment before it.
+    `uv run` puts the programs of this environment, and of what it is made of, before it.
     """
     places = os.environ.get("PATH", "").split(os.pathsep)
     if runner():
-        places = [place for place in places if Path(place) != Path(sys.executable).parent]
+        roots = [Path(x).parents[2] for x in sys.path if Path(x).name == "site-packages"]
+        added = {Path(sys.executable).parent, *(root / "bin" for root in roots)}
+        places = [place for place in places if Path(place) not in added]
     return os.pathsep.join(places)
 
 

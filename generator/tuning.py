@@ -288,7 +288,9 @@ class Tuning:
         for one in others:
             rounds = (len(self.processes) + 2) * SECONDS * ROUNDS
             rest = serving + rounds + self.slowest  # that the best takes with another decoding
-            if self.left() < rest:
+            if self.is_present(one):  # without it, what others are faster than is not known
+                self.build(one)
+            elif self.left() < rest:
                 one.why_not = "not tried: no time was left (--budget SECONDS)"
                 self.log(f"{one.title}: {one.why_not}")
             else:
@@ -342,14 +344,19 @@ class Tuning:
         )
 
     def candidates(self) -> list[Candidate]:
-        """Return PyTorch as it is, then all others with one way to decode, the quick ones first."""
+        """Return PyTorch as it is, then all others with one way to decode.
+
+        First of them is how the project runs its network; then come the quick ones.
+        """
         exact = str(facts.questions()["decode"]["default"])
         pixels = {"decode": exact} if "decode" in self.answers else {}
         pairs = list(speed.possible(self.answers))
         backends = facts.backends()
+        present = (self.answers.get("backend"), self.answers.get("precision"))
         pairs.sort(
             key=lambda pair: (
                 pair != (speed.PLAIN, speed.EXACT),
+                pair != present,
                 pair[0] != speed.PLAIN and "is_quick" not in backends[pair[0]],
             )
         )
@@ -358,6 +365,10 @@ class Tuning:
         pixels = {name: self.settings.fixed.get(name, value) for name, value in pixels.items()}
         others = [x for x in ({**x, **pixels} for x in chosen) if x != plain and self.is_wanted(x)]
         return [self.candidate(x) for x in (plain, *others)]
+
+    def is_present(self, one: Candidate) -> bool:
+        """Tell whether a candidate runs the network as the project does."""
+        return all(self.answers.get(x) == y for x, y in one.answers.items() if x != "decode")
 
     def is_wanted(self, answers: Mapping[str, str]) -> bool:
         """Tell whether a candidate has the answers that all are to have."""

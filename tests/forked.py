@@ -87,8 +87,8 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
 
 
 INSTALLED: list[str] = []
-# What these read from their environment or measure is as a fresh process has it.
-FRESH = {"serve.py", "benchmark.py", "tune.py", "demo.py"}
+# What these read from their environment, start or measure is as a fresh process has it.
+FRESH = {"serve.py", "benchmark.py", "tune.py", "demo.py", "train.py"}
 
 
 class Forking(subprocess.Popen):  # type: ignore[type-arg]

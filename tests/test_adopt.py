@@ -1248,27 +1248,27 @@ def test_without_a_checkpoint_the_number_of_classes_is_no_guess(service: Service
 
 
 # What single statements do to an image, a tensor, the network's input and the scores.
-IMAGE, TENSOR = 'convert("RGB")', "images.append(self.image_processing(image))"
-INPUT, SCORES = "    def postprocess", "softmax(data, dim=1)"
+OF_IMAGE, OF_TENSOR = 'convert("RGB")', "images.append(self.image_processing(image))"
+OF_INPUT, OF_SCORES = "    def postprocess", "softmax(data, dim=1)"
 BY_THE_WAY = [
     {
-        IMAGE: 'convert("L").convert("RGB")',
-        TENSOR: "x = self.image_processing(image)\n"
+        OF_IMAGE: 'convert("L").convert("RGB")',
+        OF_TENSOR: "x = self.image_processing(image)\n"
         "            images.append((x - x.mean()) / x.std())",
-        INPUT: "return self.model(torch.nn.functional.pad(x, [8] * 4))",
-        SCORES: "softmax(data[:, :2], dim=1)",
+        OF_INPUT: "return self.model(torch.nn.functional.pad(x, [8] * 4))",
+        OF_SCORES: "softmax(data[:, :2], dim=1)",
     },
     {
-        IMAGE: 'convert("RGB").transpose(Image.FLIP_LEFT_RIGHT)',
-        TENSOR: "images.append(1 - self.image_processing(image))",
-        INPUT: "return self.model(x[:, :, 8:-8, 8:-8])",
-        SCORES: "softmax(data, dim=1) * self.weights",
+        OF_IMAGE: 'convert("RGB").transpose(Image.FLIP_LEFT_RIGHT)',
+        OF_TENSOR: "images.append(1 - self.image_processing(image))",
+        OF_INPUT: "return self.model(x[:, :, 8:-8, 8:-8])",
+        OF_SCORES: "softmax(data, dim=1) * self.weights",
     },
     {
-        IMAGE: 'convert("HSV")',
-        TENSOR: "images.append(self.image_processing(image) * 255)",
-        INPUT: "self.model.train()\n        return self.model(x)",
-        SCORES: "softmax(data - self.prior, dim=1)",
+        OF_IMAGE: 'convert("HSV")',
+        OF_TENSOR: "images.append(self.image_processing(image) * 255)",
+        OF_INPUT: "self.model.train()\n        return self.model(x)",
+        OF_SCORES: "softmax(data - self.prior, dim=1)",
     },
 ]
 
@@ -1283,12 +1283,12 @@ def test_statements_that_change_predictions_are_named(
     for old, new in edits.items():
         assert old in text
         inserted = f"    def inference(self, x):\n        {new}\n\n{old}"
-        text = text.replace(old, inserted if old == INPUT else new)
+        text = text.replace(old, inserted if old == OF_INPUT else new)
     path.write_text(text)
     torch.save(network_of(folder, "model.py", "PetClassifier").state_dict(), folder / "pets.pt")
     commit(folder)
     printed = adopt(folder, "--defaults").stdout
-    changed = [new.splitlines()[0 if old == INPUT else -1].strip() for old, new in edits.items()]
+    changed = [new.splitlines()[0 if old == OF_INPUT else -1].strip() for old, new in edits.items()]
     lines = [
         number
         for number, line in enumerate(text.splitlines(), start=1)

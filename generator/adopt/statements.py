@@ -13,7 +13,10 @@ from generator.source import Source, argument, chain
 MOST = 6  # that are shown
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Functions that are not on the way from an image to its prediction.
-ASIDE = re.compile(r"_*(init|initiali[sz]e|load|build|make|create|setup|train|main|test)(_\w*)?")
+ASIDE = re.compile(
+    r"_*((init|initiali[sz]e|setup|main|train|test)(_\w*)?|(load|build|make|create|get)"
+    r"(_(model|net|network|weights|checkpoint|state|labels?|class|names|mapping|config)\w*)?)"
+)
 COUNTED = {  # words in the names of numbers that are no pixels and no scores
     *("time", "counter", "start", "stop", "end", "begin", "elapsed", "now", "latency", "duration"),
     *("len", "length", "index", "idx", "count", "counts", "offset", "cursor", "total", "num", "n"),

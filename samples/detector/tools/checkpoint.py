@@ -127,12 +127,12 @@ def compare_names(path: Path, labels: list[str]) -> list[str]:
             names = [value[index] for index in (sorted(value, key=int) if by_index else value)]
         if len(names) == len(labels):
             names = names[1:]
-        if not all(isinstance(name, str) for name in names) or names == wanted:
+        if len(names) != len(wanted) or not all(isinstance(name, str) for name in names):
             continue
-        if len(names) != len(wanted):
+        if plain(names) == plain(wanted):
             continue
-        index = next(i for i, name in enumerate(names) if name != wanted[i])
-        if sorted(names) == sorted(wanted):
+        index = next(i for i, name in enumerate(plain(names)) if name != plain(wanted)[i])
+        if sorted(plain(names)) == sorted(plain(wanted)):
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index + 1} is "
                 f"{names[index]!r} there, {wanted[index]!r} by the labels. Put these into its "
@@ -144,6 +144,11 @@ def compare_names(path: Path, labels: list[str]) -> list[str]:
                 f"{names[index]!r} there, {wanted[index]!r} by the labels"
             )
     return notes
+
+
+def plain(names: list[str]) -> list[str]:
+    """Return names as they are compared: people change their case, and _ for blanks."""
+    return [name.casefold().replace("_", " ") for name in names]
 
 
 def entries_in(path: Path) -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 def find_examples(folder: Path) -> dict[str, bytes]:
     """Return up to MAX_EXAMPLES images by path, from all over a folder and its sub-folders."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = [x for x in sorted(folder.rglob("*")) if x.suffix.lower() in SUFFIXES and x.is_file()]
     step = max(1, -(-len(paths) // MAX_EXAMPLES))
     return {str(path): path.read_bytes() for path in paths[::step]}
 

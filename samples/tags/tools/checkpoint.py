@@ -120,12 +120,12 @@ def compare_names(path: Path, labels: list[str]) -> list[str]:
         elif isinstance(value, dict):
             by_index = all(str(index).isdecimal() for index in value)
             names = [value[index] for index in (sorted(value, key=int) if by_index else value)]
-        if not all(isinstance(name, str) for name in names) or names == labels:
+        if len(names) != len(labels) or not all(isinstance(name, str) for name in names):
             continue
-        if len(names) != len(labels):
+        if plain(names) == plain(labels):
             continue
-        index = next(i for i, name in enumerate(names) if name != labels[i])
-        if sorted(names) == sorted(labels):
+        index = next(i for i, name in enumerate(plain(names)) if name != plain(labels)[i])
+        if sorted(plain(names)) == sorted(plain(labels)):
             raise ProjectError(
                 f"{path} has the classes in another order, under {key}: class {index} is "
                 f"{names[index]!r} there, {labels[index]!r} by the labels. Put these into its "
@@ -137,6 +137,11 @@ def compare_names(path: Path, labels: list[str]) -> list[str]:
                 f"{names[index]!r} there, {labels[index]!r} by the labels"
             )
     return notes
+
+
+def plain(names: list[str]) -> list[str]:
+    """Return names as they are compared: people change their case, and _ for blanks."""
+    return [name.casefold().replace("_", " ") for name in names]
 
 
 def compare_preprocessing(path: Path) -> None:
