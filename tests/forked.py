@@ -81,7 +81,8 @@ def run_here(words: list[str], cwd: str, environment: dict[str, str], outputs: l
     os.chdir(cwd)
     # As Python would have it: without the folders of these tests.
     INSTALLED[:] = [path for path in sys.path if Path(path).resolve() not in (TESTS, TESTS.parent)]
-    if words[:2] == ["-m", "generator.cli"]:
+    # It computes nothing before that itself: threads of OpenMP would not be there after the fork.
+    if words[:3] == ["-m", "generator.cli", "new"] and "--tune" not in words:
         subprocess.Popen = Forking  # type: ignore[misc]
     become(words, environment)
 

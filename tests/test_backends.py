@@ -203,6 +203,7 @@ def test_a_worker_takes_the_cores_of_those_that_have_no_work(
         assert lone("predict") == f"1 {expected}"
 
 
+@pytest.mark.slow
 @pytest.mark.serve
 def test_tune_sets_what_is_fastest(copy_project: Callable[..., Project], tmp_path: Path) -> None:
     project = with_images(copy_project(**NETWORK))

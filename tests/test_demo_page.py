@@ -80,7 +80,12 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
     page.goto(address)
-    yield page
+    try:
+        yield page
+    except Exception as error:  # what a person would see then
+        error.add_note(f"The page says: {page.locator('body').inner_text()[:2000]}")
+        error.add_note(f"Its problems: {problems}")
+        raise
     context.close()
     assert {url for url in asked if not url.startswith(("blob:", "data:", address))} == set()
     # Chromium writes a line for each status of an error, too.

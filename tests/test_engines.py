@@ -92,7 +92,8 @@ IN_RAY_AND_KSERVE = slow(("ray_serve", "kserve"))
 
 
 @pytest.mark.parametrize("engines", [("torchserve", "asgi"), IN_RAY_AND_KSERVE])
-@pytest.mark.parametrize("task", ["semantic_segmentation", slow("object_detection")])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["semantic_segmentation", "object_detection"])
 def test_the_contract_is_the_same_for_other_tasks(
     copy_project: Callable[..., Project],
     sample: Sample,

@@ -308,6 +308,7 @@ def test_tune_names_what_is_fastest_and_gives_it_to_the_project(
     assert "model.onnx" in members(released.path)
 
 
+@pytest.mark.slow
 def test_tune_goes_on_without_what_fails(released: Project, tmp_path: Path) -> None:
     network(tmp_path, BRANCHES)
     shutil.copy(tmp_path / "model.py", released.path / "service" / "model.py")

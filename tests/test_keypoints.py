@@ -20,7 +20,7 @@ from torchvision.models.detection.keypoint_rcnn import (
 )
 from torchvision.transforms import functional as transforms
 
-from conftest import Project, encode, slow, ts_template
+from conftest import Project, encode, ts_template
 from engines import one_worker
 from generator.fast import FastRenderer
 from generator.inspection import inspect_file
@@ -85,7 +85,8 @@ def assert_same(
 
 
 @pytest.mark.serve
-@pytest.mark.parametrize("backend", ["eager", slow("onnxruntime")])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
 def test_a_checkpoint_becomes_a_service_in_one_command(
     tmp_path: Path, photographs: list[Image.Image], backend: str
 ) -> None:

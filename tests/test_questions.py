@@ -62,6 +62,7 @@ def test_the_rest_is_not_asked_and_keeps_its_answers(
     assert answers_of(project) == {**answers, "max_pictures": 4}
 
 
+@pytest.mark.slow
 def test_the_rest_is_asked_and_a_file_that_holds_its_network_needs_no_name(
     released_template: Path, tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def test_wrapped_state_dict_with_labels_in_any_language(
         assert "猫".encode() in reply.body  # as written, not as 猫
 
 
+@pytest.mark.slow
 def test_resnet34_torchscript(
     copy_project: Callable[..., Project], tmp_path: Path, photographs: list[Image.Image]
 ) -> None:

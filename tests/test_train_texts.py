@@ -128,6 +128,7 @@ def test_one_class_for_each_text(copy_project: Callable[..., Project], tmp_path:
     assert check_archive(project, validation, "runs/2")["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_any_classes_for_each_pair(copy_project: Callable[..., Project], tmp_path: Path) -> None:
     multi = "multi_label_classification"
     project = copy_project(

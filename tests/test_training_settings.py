@@ -388,9 +388,8 @@ SEGMENTER = torchvision.models.segmentation.lraspp_mobilenet_v3_large
             "its masks may overlap",
         ),
         # As hydra builds a loss of segmentation_models_pytorch, which pickles the same.
-        (
-            4,
-            {"config": {"loss": {"_target_": "smp.losses.DiceLoss", "mode": "multilabel"}}},
+        slow(
+            *(4, {"config": {"loss": {"_target_": "smp.losses.DiceLoss", "mode": "multilabel"}}}),
             "config.loss.mode = multilabel",
         ),
     ],

@@ -145,8 +145,8 @@ def check_network(source: Path, network: nn.Module) -> None:
         reason = error_in_model(error) or str(error).strip() or type(error).__name__
         raise ProjectError(
             f"the network cannot take two images of shape {tuple(images.shape[1:])}: "
-            f"{reason.splitlines()[0]}. If its code is right, check color_mode, transforms and "
-            "image_size."
+            f"{reason.splitlines()[0].rstrip('.')}. If its code is right, check color_mode, "
+            "transforms and image_size."
         ) from error
     try:
         check_outputs(outputs)

@@ -148,7 +148,11 @@ def plain(names: list[str]) -> list[str]:
 
 def compare_preprocessing(path: Path) -> None:
     """Raise ProjectError if a checkpoint tells that images were prepared otherwise than here."""
-    here = {"image_size": [IMAGE_SIZE], "mean": MEAN, "std": STD}
+    here: dict[str, list[float]] = {
+        "image_size": [IMAGE_SIZE],
+        "mean": MEAN,
+        "std": STD,
+    }
     differences = []
     answers: dict[str, Any] = {}
     for place, name, told in told_preparation(entries_in(path)):
