@@ -22,7 +22,7 @@ from generator.errors import UserError
 from generator.inspection.reading import GRAPHS
 from generator.inspection.refusals import printable
 from generator.rendering import Rendered, render, runner
-from generator.scripts import ScriptError, Scripts, environment
+from generator.scripts import ScriptError, Scripts, environment, trusted
 from generator.speed import EXACT, PLAIN, quick
 from generator.tasks import tasks
 
@@ -194,7 +194,7 @@ class Making:
             self.console.print(f"   backend: {fast[0]}, if it predicts as {PLAIN} does{why}")
         while fast:
             try:
-                self.run("archive.py", *self.trusted(), timeout=PATIENCE)
+                self.run("archive.py", *trusted(self.project), timeout=PATIENCE)
             except ScriptError as error:
                 if error.step not in BLAMED and not error.is_late:
                     raise
@@ -211,7 +211,7 @@ class Making:
             self.render_again(backend=fast[0] if fast else PLAIN)
             self.start()
         try:
-            self.run("archive.py", *self.trusted())
+            self.run("archive.py", *trusted(self.project))
         except ScriptError as error:
             if first and printable(error.reason.splitlines()[0]) == reason:
                 self.console.print(
@@ -219,10 +219,6 @@ class Making:
                 )
                 self.render_again(backend=first)
             raise
-
-    def trusted(self) -> list[str]:
-        """Return the options of archive.py for what was compared with the checkpoint already."""
-        return ["--trust-preprocessing"] * (self.project / "tools" / "preparation.py").exists()
 
     def predict(self, item: Mapping[str, Any], picture: Path | None) -> None:
         """Predict for an image of the user's, or for one of noise; for a text likewise."""
@@ -251,7 +247,7 @@ class Making:
         changes = tuned(self.project)
         if changes and changes.answers:
             self.render_again(**changes.answers)
-            words = ["archive.py", *changes.options, *self.trusted()]
+            words = ["archive.py", *changes.options, *trusted(self.project)]
             self.begin(f"Build the archive: {shlex.join(['python', *words])}")
             self.start()
             self.run(*words)

@@ -36,6 +36,7 @@ from generator.answers_file import ANSWERS_FILE, questions_in
 from generator.bench.contenders import cores, reason_in
 from generator.errors import UserError
 from generator.rendering import installing, plain_copy, render
+from generator.scripts import trusted
 
 CHOICES = ("backend", "precision", "decode")
 MAX_FILES = 128  # to compare predictions on
@@ -457,9 +458,7 @@ class Tuning:
             suffix = Path(self.input["example"]).suffix
             for number, path in enumerate(self.fitted):
                 shutil.copy(path, examples / f"{number:04}{suffix}")
-            command = [sys.executable, "archive.py"]
-            if (one.folder / "tools" / "preparation.py").exists():  # the project serves as it is
-                command.append("--trust-preprocessing")
+            command = [sys.executable, "archive.py", *trusted(one.folder)]
             if self.settings.min_agreement is not None and is_converted(one.answers):
                 command += ["--min-agreement", str(self.settings.min_agreement)]
             call(command, one.folder, timeout)

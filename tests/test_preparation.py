@@ -82,6 +82,23 @@ def test_what_is_no_preprocessing_or_the_same_is_passed_over(
     project.archive()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"config": {"train": {"crop_size": 176}, "val": {"crop_size": 224}}},
+        {"hyper_parameters": {"data": {"image_size": 224}, "net": {"input_size": 784}}},
+        {"args": argparse.Namespace(img_size=224), "teacher": {"args": {"img_size": 384}}},
+    ],
+    ids=["training beside validation", "a size of a layer", "a teacher"],
+)
+def test_one_place_of_several_may_be_of_something_else(
+    copy_project: Callable[..., Project], told: dict[str, Any]
+) -> None:
+    project = copy_project(**ANSWERS, weights="checkpoint")
+    save(project.path / "weights", **told)
+    project.archive()
+
+
 def test_who_knows_better_serves_it_as_answered(
     copy_project: Callable[..., Project], tmp_path: Path
 ) -> None:

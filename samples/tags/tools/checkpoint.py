@@ -19,7 +19,7 @@ from service.preprocessing import IMAGE_SIZE, MEAN, STD
 from tools.file_start import NoCheckpointError, read_start
 from tools.inert import StandIn, load_inert
 from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
-from tools.preparation import are_others, told_preparation
+from tools.preparation import told_otherwise
 from tools.project import ProjectError, change_answer, in_project
 from tools.states import find_states
 
@@ -153,11 +153,10 @@ def compare_preprocessing(path: Path) -> None:
     }
     differences = []
     answers: dict[str, Any] = {}
-    for place, name, told in told_preparation(entries_in(path)):
-        own = here[name]
-        if are_others(told, own):
-            answers[name], known = (x if len(x) > 1 else x[0] for x in (told, own))
-            differences.append(f"{place} gives {name} {answers[name]}, not {known}")
+    for name, told in told_otherwise(entries_in(path), here).items():
+        place, numbers = next(iter(told.items()))
+        answers[name], known = (x if len(x) > 1 else x[0] for x in (numbers, here[name]))
+        differences.append(f"{place} gives {name} {answers[name]}, not {known}")
     if differences:
         size = answers.get("image_size", IMAGE_SIZE)
         interpolation = {"transforms": "custom", "interpolation": "bilinear"}

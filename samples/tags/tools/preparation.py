@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 SIZE = (
@@ -37,7 +37,27 @@ def told_preparation(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, 
             yield place, "mean" if key in MEAN else "std", [number / scale for number in numbers]
 
 
-def are_others(told: Sequence[float], known: Sequence[float]) -> bool:
-    """Tell whether numbers differ by more than people round; False for other channels."""
-    pairs = zip(told, known, strict=False)
-    return len(told) == len(known) and any(abs(one - other) > 0.005 for one, other in pairs)
+def told_otherwise(
+    entries: Iterable[tuple[str, Any]], known: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, list[float]]]:
+    """Return what a checkpoint tells, and nowhere as it is known: numbers by name and place.
+
+    A checkpoint may tell of several preparations: of training, of a teacher, of the weights that
+    were begun with. One that is the same is taken for the service's.
+
+    Args:
+        entries: What it holds, by its place.
+        known: image_size, mean and std, as `told_preparation` has them.
+    """
+    told: dict[str, dict[str, list[float]]] = {}
+    for place, name, numbers in told_preparation(entries):
+        if len(numbers) == len(known[name]):  # else of images with other channels
+            told.setdefault(name, {})[place] = numbers
+    return {
+        name: x for name, x in told.items() if not any(is_near(y, known[name]) for y in x.values())
+    }
+
+
+def is_near(told: Sequence[float], known: Sequence[float]) -> bool:
+    """Tell whether as many numbers are the same, up to what people round."""
+    return all(abs(one - other) < 0.005 for one, other in zip(told, known, strict=True))
