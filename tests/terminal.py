@@ -48,7 +48,7 @@ def answer(
     typed: Iterator[str] = iter(())
     try:
         while time.monotonic() < end:
-            ready, _, _ = select.select([terminal], [], [], 0.5)
+            ready, _, _ = select.select([terminal], [], [], 0.25)
             if ready:
                 try:
                     data = os.read(terminal, 65536)

@@ -36,7 +36,11 @@ def run_suggestion(project: Project, output: str) -> None:
             id="class count",
             marks=pytest.mark.slow,
         ),
-        pytest.param("resnet18.", 1000, {}, "such as resnet18.conv1.weight", id="no prefix asked"),
+        pytest.param(
+            *("resnet18.", 1000, {}, "such as resnet18.conv1.weight"),
+            id="no prefix asked",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "model.backbone.",
             7,

@@ -82,7 +82,11 @@ def edited(project: Path) -> None:
             id="no-repository",
             marks=pytest.mark.slow,
         ),
-        pytest.param(commit, "project", ".copier-answers.yml", False, id="committed"),
+        pytest.param(
+            *(commit, "project", ".copier-answers.yml", False),
+            id="committed",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *(edited, "project", ".copier-answers.yml", False),
             id="uncommitted",

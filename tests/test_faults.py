@@ -55,15 +55,15 @@ def test_killed_workers_are_an_error_for_their_batch_and_come_back(project: Proj
 
 @pytest.mark.serve
 def test_a_server_whose_workers_do_not_come_back_ends(project: Project) -> None:
-    with project.serve("--timeout", "30") as service:
+    with project.serve("--timeout", "20") as service:
         (java,) = psutil.Process(service.process.pid).children()
         # As a cleaner of temporary files does: new workers find nothing to load.
         shutil.rmtree(Path(java.environ()["TMPDIR"], "models"))
         for victim in ready(service.model):
             os.kill(victim, signal.SIGKILL)
-        assert service.process.wait(30 + BOUND) == 1
+        assert service.process.wait(20 + BOUND) == 1
         assert service.process.stdout is not None
-        assert "no worker was ready for 30 s" in service.process.stdout.read()
+        assert "no worker was ready for 20 s" in service.process.stdout.read()
 
 
 @pytest.mark.serve

@@ -14,7 +14,7 @@ import torchvision
 import yaml
 from torch import nn
 
-from conftest import Project, encode, noise, save_random_weights, ts_template
+from conftest import Project, encode, noise, save_random_weights, slow, ts_template
 from engines import one_worker
 
 
@@ -51,7 +51,7 @@ def test_an_embedding_is_what_the_last_layer_would_get(
     torch.testing.assert_close(embedding, expected, rtol=0.01, atol=0.01 * expected.max().item())
 
 
-@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+@pytest.mark.parametrize("backend", [slow("eager"), "onnxruntime"])
 def test_embeddings_of_length_one_in_base64(
     copy_project: Callable[..., Project], tmp_path: Path, backend: str
 ) -> None:

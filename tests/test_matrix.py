@@ -78,11 +78,11 @@ def values_of_axes(answers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def each_value(kind: str) -> list[matrix.Answers]:
-    """Return those of `a_part` that between them have each value of the axes for each task."""
+    """Return those of `a_part` that between them have each value of the axes."""
     few = []
-    met: set[tuple[str, ...]] = set()
+    met: set[tuple[str, str]] = set()
     for answers in a_part(kind):
-        values = {(answers["task"], *pair) for pair in values_of_axes(answers).items()}
+        values = set(values_of_axes(answers).items())
         if not values <= met:
             met |= values
             few.append(answers)

@@ -407,7 +407,7 @@ def test_a_damaged_image_is_told_from_a_damaged_project(tmp_path: Path) -> None:
     "end",
     [
         pytest.param(lambda process: os.killpg(process.pid, signal.SIGINT), id="Ctrl-C"),
-        pytest.param(lambda process: process.terminate(), id="kill"),
+        pytest.param(lambda process: process.terminate(), id="kill", marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_archive_is_gone_on_with(

@@ -13,7 +13,7 @@ import torch
 import torchvision
 import yaml
 
-from conftest import Project, in_shell, ts_template
+from conftest import Project, in_shell, slow, ts_template
 
 MEAN = [0.5, 0.5, 0.5]
 ANSWERS = {"architecture": "shufflenet_v2_x0_5", "num_classes": 3, "label_format": "none"}
@@ -37,13 +37,13 @@ def save(folder: Path, **told: Any) -> Path:
             "args.img_size gives image_size 96, not 224",
             {"image_size": 96, "resize_size": 109, "mean": [0.485, 0.456, 0.406]},
         ),
-        (
+        slow(
             {"hyper_parameters": {"data": {"mean": [127.5] * 3, "std": MEAN}}},
             {"transforms": "custom", "image_size": 64, "mean": [0.4], "std": [0.5]},
             "hyper_parameters.data.mean gives mean [0.5, 0.5, 0.5], not [0.4, 0.4, 0.4]",
             {"image_size": 64, "mean": MEAN, "std": [0.5]},
         ),
-        (
+        slow(
             {"config": {"image_mean": MEAN, "image_std": MEAN}},
             {"transforms": "to_tensor", "image_size": 64},
             "config.image_mean gives mean [0.5, 0.5, 0.5], not [0.0, 0.0, 0.0]",

@@ -441,7 +441,7 @@ def assert_passes(project: Project, *command: str) -> None:
 
 
 # They have most tasks, each source of networks and each part for training.
-TYPED = {
+TYPED = (
     "custom",
     "checkpoint",
     "timm",
@@ -455,12 +455,21 @@ TYPED = {
     "keypoints",
     "texts to train on and to evaluate",
     "features in base64",
-}
+)
 
 
-@pytest.mark.parametrize("project", [x if x in TYPED else slow(x) for x in PROJECTS], indirect=True)
+def test_the_types_of_typical_projects_are_right(
+    copy_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    # One after the other, with a cache: else each process would read all of torch's types again.
+    for name in TYPED:
+        project = copy_project(name, **PROJECTS[name])
+        assert_passes(project, "mypy", "--cache-dir", str(tmp_path), "--exclude", "tests", ".")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", [x for x in PROJECTS if x not in TYPED], indirect=True)
 def test_the_types_are_right(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
-    # A cache that all tests share: without it, each would read all of torch's types again.
     cache = str(tmp_path_factory.getbasetemp() / "mypy")
     assert_passes(project, "mypy", "--cache-dir", cache, "--exclude", "tests", ".")
 
@@ -470,8 +479,8 @@ def test_the_types_are_right(project: Project, tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize(
     "project",
     [
-        *("defaults", "segmentation"),
-        *map(slow, ("wrapped", "timm", "GPU", "awkward names")),
+        "defaults",
+        *map(slow, ("segmentation", "wrapped", "timm", "GPU", "awkward names")),
     ],
     indirect=True,
 )

@@ -14,15 +14,14 @@ import jsonschema
 import pytest
 import yaml
 
-from conftest import REPOSITORY, ts_template
+from conftest import REPOSITORY, slow, ts_template
 from generator import catalogue, facts, options, schema
 from generator.fast import FastRenderer
 from generator.origin import EDITORS, SCHEMA, SCHEMA_ADDRESS
 from generator.rendering import plain_copy
 
-FILES = 1000  # of random answers
-BY_COPIER = 12  # of these, which Copier itself is asked about
-CONDITIONS = 40  # of these, for which it is checked what has no effect
+BY_COPIER = 12  # of the files, which Copier itself is asked about
+CONDITIONS = 40  # of the files, for which it is checked what has no effect
 STORED = REPOSITORY / SCHEMA
 TYPICAL = 0.85  # how often an answer is one that goes with the task
 GIVEN = 0.15  # how often there is an answer
@@ -135,7 +134,9 @@ def test_the_stored_schema_is_what_the_questions_make_of_it() -> None:
     assert ts_template("options", "--schema").stdout == fresh
 
 
+@pytest.mark.parametrize("count", [300, slow(2000)])  # files of random answers
 def test_the_schema_takes_and_refuses_what_copier_does(
+    count: int,
     validator: jsonschema.Draft202012Validator,
     renderer: FastRenderer,
     template: Path,
@@ -143,7 +144,7 @@ def test_the_schema_takes_and_refuses_what_copier_does(
 ) -> None:
     draw, domains = random.Random(0), schema.Questions().domains
     taken = refused = 0
-    for number in range(FILES):
+    for number in range(count):
         answers = drawn(draw, domains)
         problem = next(validator.iter_errors(answers), None)
         named = refusal(lambda answers=answers: renderer.complete(answers))
@@ -159,7 +160,7 @@ def test_the_schema_takes_and_refuses_what_copier_does(
                 has_effect = {*renderer.complete(answers)}
                 assert not unaffected(validator, answers) & has_effect
                 assert answers.keys() - has_effect <= unaffected(validator, answers)
-    assert min(taken, refused) > FILES / 3
+    assert min(taken, refused) > count / 3
 
 
 def unaffected(validator: jsonschema.Draft202012Validator, answers: dict[str, Any]) -> set[str]:

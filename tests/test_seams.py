@@ -711,6 +711,7 @@ if __name__ == "__main__":  # not in the processes that render
 """
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 def test_the_matrix_takes_up_what_is_added(checkout: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"

@@ -242,6 +242,7 @@ def test_demo_serves_the_accuracy_that_it_shows(tmp_path: Path) -> None:
             (b"import logging\n", b"import logging\nimport a_package_that_nobody_has\n"),
             "ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
             id="import",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             (
