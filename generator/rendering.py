@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ HERE = Path(__file__).resolve().parent
 
 def template_root() -> Path:
     """Return the folder that holds copier.yml: the checkout, else what the package brings."""
-    return HERE.parent if (HERE.parent / "copier.yml").is_file() else HERE / "_bundle"
+    return root_beside(HERE)
+
+
+@cache
+def root_beside(package: Path) -> Path:
+    """Return the same for the folder of the package; it is looked for once."""
+    is_checkout = (package.parent / "copier.yml").is_file()
+    return package.parent if is_checkout else package / "_bundle"
 
 
 def sources(root: Path) -> list[str]:

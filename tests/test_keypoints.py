@@ -331,6 +331,7 @@ def test_other_keypoints_than_named_are_refused(copy_project: Callable[..., Proj
     assert "-d keypoint_names=2" in result.stderr
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_refused(copy_project: Callable[..., Project]) -> None:
     network = seeded(horses(5))
     network.roi_heads.keypoint_predictor.kps_score_lowres.bias.data[1] = torch.nan

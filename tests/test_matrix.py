@@ -117,6 +117,7 @@ def test_combinations_render_and_are_right(extent: str) -> None:
     assert outcome.checked > len(catalogue.load()) or extent == "few"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TASKS_OF)
 def test_a_part_meets_all_pairs_of_the_axes(kind: str) -> None:
     tasks = TASKS_OF[kind]

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import generator
-from conftest import Project, noise, render, save_random_weights, ts_template
+from conftest import Project, noise, render, save_random_weights, slow, ts_template
 from generator.inspection import inspect_file
 from generator.new import answers_of, label_answers, likely_of, names_for
 from test_archive import network_state
@@ -127,7 +127,7 @@ SCALED_ALONE = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
         ({**ABOUT, "task": "classify", "imgsz": [64, 64]}, None),
     ],
 )
-@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
+@pytest.mark.parametrize("kind", ["torchscript", slow("onnx")])
 def test_an_export_of_ultralytics_has_its_images_prepared_as_its_version_does(
     about: dict[str, object], expected: object, kind: str, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_folders_of_images_make_a_service(tmp_path: Path) -> None:
     assert right / len(images) == pytest.approx(measured["accuracy"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_label_file_names_the_classes_of_data(tmp_path: Path) -> None:
     data = write_folders(tmp_path / "data", slice(12))
     for index, name in enumerate(NAMES):

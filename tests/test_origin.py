@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import in_shell
+from conftest import in_shell, slow
 from generator import rendering
 from generator.rendering import plain_copy, render
 from test_commands import commit, git
@@ -74,7 +74,7 @@ def test_a_clone_is_remembered_by_the_address_that_it_was_made_from(
     assert remembered(project)["_src_path"] == ADDRESS
 
 
-@pytest.mark.parametrize("is_dirty", [False, True], ids=["not-pushed", "not-committed"])
+@pytest.mark.parametrize("is_dirty", [slow(False), True], ids=["not-pushed", "not-committed"])
 def test_what_others_do_not_have_is_said_and_can_be_updated_here(
     clone: Path, tmp_path: Path, is_dirty: bool
 ) -> None:

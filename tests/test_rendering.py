@@ -440,21 +440,14 @@ def assert_passes(project: Project, *command: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-# They have most tasks, each source of networks and each part for training.
+# They have what most files are rendered with.
 TYPED = (
     "custom",
     "checkpoint",
-    "timm",
     "everything to deploy",
-    "openvino in int8",
     "multi-label of one's own",
-    "segmentation as COCO has it",
-    "objects to evaluate",
-    "own detector to train",
     "masks to train",
-    "keypoints",
     "texts to train on and to evaluate",
-    "features in base64",
 )
 
 

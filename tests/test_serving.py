@@ -142,6 +142,7 @@ def test_bad_requests_leave_the_others_of_their_batch_alone(
     assert {reply.status for reply in replies[1::2]} == {400}
 
 
+@pytest.mark.slow
 def test_wrapped_state_dict_with_labels_in_any_language(
     copy_project: Callable[..., Project], photographs: list[Image.Image]
 ) -> None:

@@ -17,7 +17,7 @@ from pycocotools.mask import encode as encode_mask
 from test_detection import NETWORK, RETURNED
 from test_train_tasks import QUICK, check_archive, labels_of, make, refused, run, said_of
 
-from conftest import Project
+from conftest import Project, slow
 from generator import catalogue
 
 ROTATED, UPRIGHT = 6, 1  # EXIF orientations
@@ -237,7 +237,7 @@ def losses(project: Project, name: str = "runs/1") -> list[float]:
         return [float(row["train_loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("answers", "epochs"), [(DETECTOR, 5), (SEGMENTER, 4)])
+@pytest.mark.parametrize(("answers", "epochs"), [slow(DETECTOR, 5), (SEGMENTER, 4)])
 def test_objects_are_learned(tmp_path: Path, answers: dict[str, object], epochs: int) -> None:
     project = small(tmp_path / "project", **answers)
     data = write_objects(tmp_path / "data", 48, 0)

@@ -229,6 +229,7 @@ def test_a_class_for_each_pixel(tmp_path: Path, output: str) -> None:
         assert (project.path / "index_to_name.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_begins_with_another_head(tmp_path: Path) -> None:
     answers = {"task": "semantic_segmentation", "architecture": "deeplabv3_mobilenet_v3_large"}
     answers |= {"num_classes": 3, "label_format": "none", "color_mode": "RGB"}

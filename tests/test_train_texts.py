@@ -20,7 +20,7 @@ import torch
 import transformers
 from test_train_tasks import run, said_of
 
-from conftest import Project
+from conftest import Project, slow
 
 FILLERS = ("the", "this", "is", "movie", "and", "it")
 WORDS = {"bad": ("bad", "boring"), "fine": ("cat", "dog"), "good": ("great", "love")}
@@ -168,8 +168,8 @@ def test_bart_learns_from_texts_or_from_pairs(
     [
         (("bad", "fine", "good", "great"), "the head begins anew (classifier.bias"),
         (("good", "fine", "bad"), "all of them"),  # of the names in another order, theirs is taken
-        (("one", "two", "three"), "the head begins anew (classifier.weight"),
-        ((), "the head begins anew (classifier.bias"),  # none: the body alone
+        slow(("one", "two", "three"), "the head begins anew (classifier.weight"),
+        slow((), "the head begins anew (classifier.bias"),  # none: the body alone
     ],
 )
 def test_a_network_with_another_head_is_begun_with(

@@ -320,7 +320,9 @@ def test_a_size_alone_leaves_the_margin_to_who_names_the_rest(tmp_path: Path) ->
     assert "stretched to 80 x 80 pixels, centre 64 x 64" in told
 
 
-@pytest.mark.parametrize("told", [{"temperature": 3.0}, {"info": {"platt": {"a": 1.5, "b": 0.1}}}])
+@pytest.mark.parametrize(
+    "told", [{"temperature": 3.0}, slow({"info": {"platt": {"a": 1.5, "b": 0.1}}})]
+)
 def test_scores_that_are_calibrated_are_not_served_as_they_are(
     told: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -346,7 +348,7 @@ def test_a_temperature_among_the_weights_divides_their_scores(tmp_path: Path) ->
     ("told", "words"),
     [
         ({"config": {"loss": "triplet"}}, "compares embeddings, and not which layer gives them"),
-        ({"args": {"criterion": "ArcFaceLoss"}}, "-d task=feature_extraction"),
+        slow({"args": {"criterion": "ArcFaceLoss"}}, "-d task=feature_extraction"),
         ({"config": {"loss": "ordinal"}}, "as numbers or ranks are"),
     ],
 )

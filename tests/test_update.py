@@ -137,7 +137,7 @@ def content(project: Project, without: Iterable[str] = ()) -> dict[str, str]:
 
 # Every project from the first release, where most has changed since, and two from each other.
 UPDATES = [
-    slow(version, name) if name == "custom" and version in BETWEEN else (version, name)
+    slow(version, name) if version in BETWEEN else (version, name)
     for version in RELEASES
     for name in PROJECTS
     if version == next(iter(RELEASES)) or name in ("defaults", "custom")
