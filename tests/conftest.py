@@ -63,6 +63,12 @@ if (
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None  # it is looked for anew
 
+# What torch compiles it keeps for the next time, which would be gigabytes of that memory.
+if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+    compiled_networks = tempfile.mkdtemp(prefix="torchinductor-")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled_networks
+    atexit.register(shutil.rmtree, compiled_networks, ignore_errors=True)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
