@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-# What settings of training have, as small letters alone, if each class is trained by itself. timm's
-# --bce-loss is none of the settings that are read: it trains classes that exclude one another, too.
-EACH = re.compile(
-    r"(bce|binarycrossentropy)(with)?(logits?)?(loss)?|asl|asymmetric(loss)?(optimized|multilabel)?"
-    r"|multilabel.*|sigmoid"
-)
+from generator.shared.scores import EACH, only_letters
+
 # What names a task, of which a part may have "multilabel" in its name, and means another.
 TASKS = ("task", "task_type", "problem_type", "classification_type")
 LABELS = re.compile(r"multilabel(classification)?")
@@ -43,8 +39,3 @@ def trained_by_itself(names: Collection[str], end: str, settings: Sequence[tuple
         if MEASURE.search(name):
             return f"{name} is of a measure of torchmetrics for classes by themselves"
     return ""
-
-
-def only_letters(text: str) -> str:
-    """Return the letters of a text, in small ones."""
-    return "".join(filter(str.isalpha, text.lower()))

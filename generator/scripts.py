@@ -61,8 +61,15 @@ def environment() -> dict[str, str]:
 
 
 def trusted(project: Path) -> list[str]:
-    """Return the option of archive.py for a project whose preprocessing is as people want it."""
-    return ["--trust-preprocessing"] * (project / "tools" / "preparation.py").exists()
+    """Return the options of archive.py for a project that is as people want it."""
+    return [
+        option
+        for option, module in (
+            ("--trust-preprocessing", "preparation.py"),
+            ("--trust-scores", "scores.py"),
+        )
+        if (project / "tools" / module).exists()
+    ]
 
 
 class ScriptError(UserError):

@@ -37,9 +37,9 @@ from generator.inspection.modules import LIMITS, is_inert
 from generator.inspection.pickles import Tensor
 from generator.inspection.reading import GRAPHS, Reading, State, read
 from generator.inspection.refusals import printable
-from generator.inspection.settings import TEMPERATURE
 from generator.inspection.text_folders import TextFolder, text_folder, weights_in
 from generator.inspection.training import Training, example, together, told_by
+from generator.shared.scores import TEMPERATURE
 from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.

@@ -17,13 +17,14 @@ from generator.inspection.composed import (
 from generator.inspection.pickles import Global, Inert
 from generator.inspection.values import as_python
 from generator.shared.preparation import MEAN, SIZE, SMALLEST, STD
+from generator.shared.scores import LOSS
 
 # Under what the arguments for images are kept, at any depth.
 IMAGES = (
     *("data_config", "preprocessing", "preprocess", "normalize", "normalization", "settings"),
     *("norm", "norm_stats", "transform", "transforms"),
 )
-# Under what arguments are kept; "" is the checkpoint itself.
+# Under what arguments are kept, and some (RESULTS) what came of them; "" is the checkpoint itself.
 GROUPS = (
     "config.json",
     *("hyperparams", "hyperparameters", "hyper_params", "configs", "model_args", "model_params"),
@@ -31,8 +32,6 @@ GROUPS = (
     *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
     *("data", "dataset", "train_config", "training_args", "train_args", *IMAGES),
 )
-# Of these, those that tell of the data and of what came of a training, too.
-METRICS = ("", "metadata", "model_info", "info", "meta", "data", "dataset")
 # Under what these have more of them.
 EVALUATION = ("val", "valid", "validation", "test", "eval", "inference")
 NESTED = (
@@ -71,17 +70,10 @@ TRAINING_TRANSFORMS = re.compile(r"train(ing)?_(transforms?|tfms)", re.IGNORECAS
 STANDARD = ("imagenet", "torch", "torchvision")  # as names of a normalisation
 # What tells whether the classes of an image exclude one another; tasks judge the values.
 LABELS = (
-    *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
+    *LOSS,
     *("multilabel", "multi_label", "is_multilabel", "is_multi_label", "problem_type"),
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
     "last_activation",
-)
-# What scores go through behind the network, and from which probability on a class is predicted.
-TEMPERATURE = ("temperature", "calibration_temperature", "temperature_scaling")
-CALIBRATION = (*TEMPERATURE, "calibration", "calibrator", "platt", "platt_scaling")
-THRESHOLDS = (
-    *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
-    *("best_threshold", "optimal_threshold"),
 )
 MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 500  # of one place in a pickle, that are searched

@@ -24,13 +24,11 @@ from generator.inspection.composed import (
 )
 from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
-    CALIBRATION,
     EVALUATION,
     GROUPS,
     LABELS,
     MANY,
     MAX_OBJECTS,
-    METRICS,
     NESTED,
     NETWORK,
     NORMALISATIONS,
@@ -39,7 +37,6 @@ from generator.inspection.settings import (
     SIDES,
     SIZES,
     STANDARD,
-    THRESHOLDS,
     TRAINING_TRANSFORMS,
     arguments,
     as_bytes,
@@ -68,23 +65,12 @@ from generator.inspection.unread import (
 )
 from generator.losses import WEIGHT
 from generator.shared.preparation import MEAN, SIZE, STD
+from generator.shared.scores import COMPARISON, REGRESSION, RESULTS, THRESHOLDS, told_calibration
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
 MAX_DEPTH = 3
 SHORTER = ("256", "(256, -1)")  # as configurations of OpenMMLab have the usual shorter side
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,20})?")
-# Losses of numbers or ranks, not of classes.
-REGRESSION = re.compile(
-    r"((mse|rmse|l1|smooth_?l1|mae|huber|mean_squared_error|ordinal|coral|corn)(_?loss)?)"
-    r"|(ordinal_?)?regression",
-    re.IGNORECASE,
-)
-# Losses that compare embeddings.
-COMPARISON = re.compile(
-    r"(triplet|contrastive|sup_?con|arc_?face|cos_?face|sphere_?face|nt_?xent|info_?nce|siamese"
-    r"|proxy_?(nca|anchor)|multi_?similarity|n_?pairs?|circle_?loss|metric_?learning)\w*",
-    re.IGNORECASE,
-)
 # Of what is told, what several places cannot tell otherwise.
 TOLD = ("image_size", "resize_size", "mean", "std", "interpolation")
 # Of what timm's create_model is given, what leaves the network as it is in evaluation.
@@ -430,16 +416,10 @@ def told_in(where: str, entries: Mapping[str, Any]) -> Training:
 
 
 def calibration_in(where: str, entries: Mapping[str, Any]) -> str:
-    """Return what a checkpoint says beside its weights that scores go through; "" if nothing.
-
-    Among the arguments of a training, a temperature is that of a loss.
-    """
-    if where.partition(".")[0] not in METRICS:
-        return ""
-    given = {name: entries[name] for name in CALIBRATION if entries.get(name) not in (None, 1, {})}
-    told = {name: x for name, x in given.items() if not isinstance(x, str | bool)}
+    """Return what a checkpoint says beside its weights that scores go through; "" if nothing."""
     prefix = f"{where}." * bool(where)
-    return shortened(", ".join(f"{prefix}{name}={shown(x)}" for name, x in told.items()))
+    told = told_calibration((prefix + name, value) for name, value in entries.items())
+    return shortened(", ".join(f"{place}={shown(x)}" for place, x in told.items()))
 
 
 def thresholds_in(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -448,7 +428,7 @@ def thresholds_in(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
     Among the arguments of a training, a threshold is that of a schedule or of pseudo-labels. One
     number may be any, if it is no probability.
     """
-    if where.partition(".")[0] not in METRICS:
+    if where.partition(".")[0] not in RESULTS:
         return {}
     given = {key: entries[key] for key in THRESHOLDS if is_set(entries.get(key))}
     return {key: x for key, x in given.items() if shares(x) or not isinstance(x, str | int | float)}

@@ -15,7 +15,6 @@ from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
     IMAGES,
     KNOWN,
-    METRICS,
     NORMALISATIONS,
     ORDERS,
     PAIR,
@@ -37,6 +36,7 @@ from generator.inspection.settings import (
     text,
 )
 from generator.shared.preparation import MEAN, SIZE, SMALLEST, STD
+from generator.shared.scores import RESULTS
 
 # What such a key may name, and that is no preparation of images.
 LAYERS = re.compile(
@@ -119,14 +119,14 @@ def without_others(where: str, entries: Mapping[str, Any]) -> dict[str, Any]:
     A size may be that of a data set or a file, a mean that of a metric.
     """
     others = set() if sides_of(entries.get("size")) else {"size"}
-    if where.partition(".")[0] in METRICS:
+    if where.partition(".")[0] in RESULTS:
         others |= {*SIDES[-1], *(name for name in PAIR if is_metric(entries.get(name)))}
     return {name: x for name, x in entries.items() if name.lower() not in others}
 
 
 def doubtful_in(where: str, entries: Mapping[str, Any]) -> Iterator[Unread]:
     """Yield those of them that may as well be of the images that a network takes."""
-    if where.partition(".")[0] not in METRICS:
+    if where.partition(".")[0] not in RESULTS:
         return
     pair = [entries.get(name) for name in PAIR]
     if all(isinstance(x, int | float | dict) and is_set(x) for x in pair):

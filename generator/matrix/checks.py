@@ -92,6 +92,12 @@ def compares_preprocessing(answers: Mapping[str, Any]) -> bool:
     return bool(answers["transforms"] == "to_tensor" or mode != "shorter_side")
 
 
+def compares_scoring(answers: Mapping[str, Any]) -> bool:
+    """Tell whether a service makes predictions of scores itself, by code that is not the user's."""
+    task = facts.tasks()[answers["task"]]
+    return bool(task["has_labels"]) and "response.py" not in answers["own_files"]
+
+
 def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
     """Return the exact files of a project, as paths with slashes."""
     task = facts.tasks()[answers["task"]]
@@ -118,6 +124,8 @@ def expected_files(answers: Mapping[str, Any]) -> frozenset[str]:
         files |= {"tools/inert.py", "tools/states.py"}
     if checkpoint["reading"] in ("checkpoint", "safetensors") and compares_preprocessing(answers):
         files.add("tools/preparation.py")
+    if checkpoint["reading"] in ("checkpoint", "safetensors") and compares_scoring(answers):
+        files.add("tools/scores.py")
     if is_converted(answers):
         files |= CONVERTED
     if answers.get("demo"):

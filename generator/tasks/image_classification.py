@@ -12,6 +12,7 @@ from generator.shared.data_folders import are_parts
 from generator.source import Source, argument, called, calls_of, chain
 from generator.tables import folders_in, images_in, names_in, rows_of
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
+from generator.thresholds import other_threshold
 
 SOFTMAX = ("softmax", "Softmax", "log_softmax", "LogSoftmax")
 SIGMOID = ("sigmoid", "Sigmoid")
@@ -38,6 +39,18 @@ class ImageClassification(Task):
     ) -> str:
         """Return that one output tells two classes apart."""
         return "one output tells two classes apart" if classes == 1 else ""
+
+    def doubts_on_training(
+        self,
+        names: Collection[str],
+        classes: int | None,
+        end: str,
+        settings: Sequence[tuple[str, str]],
+        told: Sequence[float],
+    ) -> dict[str, str]:
+        """Return that a class was predicted from another probability on than 0.5."""
+        why = other_threshold(told, classes, self.value)
+        return {"task": why} if why else {}
 
     def evidence_in_code(self, source: Source, nodes: Sequence[ast.AST]) -> Evidence | None:
         """Return the place of a softmax."""

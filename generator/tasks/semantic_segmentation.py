@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from generator.losses import trained_by_itself
 from generator.source import Source, called, calls_of
 from generator.tables import images_in
 from generator.tasks import DataSet, Evidence, Response, Task, thresholds
+from generator.thresholds import other_threshold
 
 RLE = "pycocotools."
 LIBRARIES = ("segmentation_models_pytorch.", "torchvision.models.segmentation.")
@@ -38,16 +38,8 @@ class SemanticSegmentation(Task):
     ) -> dict[str, str]:
         """Return that masks overlap, or that one is cut elsewhere than at 0.5."""
         if classes == 1:
-            limit = told[0] if len(told) == 1 else 0.5
-            if limit == 0.5 or not 0 < limit < 1:
-                return {}
-            shift = math.log(limit / (1 - limit))
-            change = "added to" if shift < 0 else "taken from"
-            return {
-                "task": f"a threshold of {limit:g}; task={self.value} takes what is more probable "
-                f"than 0.5. It takes the same pixels if {abs(shift):.4f} is {change} the bias of "
-                f"its last layer first; if 0.5 is right: -d task={self.value}"
-            }
+            why = other_threshold(told, classes, self.value)
+            return {"task": why} if why else {}
         if trace := trained_by_itself(names, end, settings):
             return {
                 "task": f"that {trace}, so that its masks may overlap, it seems; task={self.value} "

@@ -25,7 +25,7 @@ from tools import project  # first: it keeps Ctrl-C quiet while the others impor
 # isort: split
 
 from service import NUM_CLASSES
-from tools.checkpoint import SERVED_NAME, compare_names, prepare_weights
+from tools.checkpoint import SERVED_NAME, compare_names, compare_scoring, prepare_weights
 from tools.inprocess import is_archive, open_archive
 from tools.labels import LABELS, read_labels
 from tools.outputs import check_outputs
@@ -81,6 +81,11 @@ def main() -> int:
         help="serve a network whose outputs look otherwise than answered, or never change",
     )
     parser.add_argument(
+        "--trust-scores",
+        action="store_true",
+        help="serve scores as answered, whatever the checkpoint tells of them",
+    )
+    parser.add_argument(
         "--extra-files",
         nargs="+",
         type=Path,
@@ -97,6 +102,7 @@ def main() -> int:
         archive_format=options.format,
         extra_files=options.extra_files,
         trust_outputs=options.trust_outputs,
+        trust_scores=options.trust_scores,
     )
     if archive == ARCHIVE:
         following = f"{in_project('python predict.py IMAGE')}, or python serve.py"
@@ -127,6 +133,7 @@ def build(
     archive_format: str = "zip-store",
     extra_files: Sequence[Path] = (),
     trust_outputs: bool = False,
+    trust_scores: bool = False,
 ) -> Path:
     """Build an archive, try it, and put it in place of the one before.
 
@@ -138,6 +145,7 @@ def build(
         archive_format: One of SUFFIXES, as torch-model-archiver calls them.
         extra_files: Files that the network imports or reads, to lie beside it.
         trust_outputs: Whether to do without `examine`, for a network that is meant to be so.
+        trust_scores: Whether to do without `compare_scoring`.
 
     Returns:
         The archive.
@@ -159,6 +167,8 @@ def build(
         if not weights.is_file():
             raise ProjectError(f"there is no file {weights}")
         done(prepare_weights(weights, stage / SERVED_NAME))
+        if not trust_scores:
+            compare_scoring(weights)
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
         refuse_long_labels(names, labels)

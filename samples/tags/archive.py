@@ -25,7 +25,13 @@ from tools import project  # first: it keeps Ctrl-C quiet while the others impor
 # isort: split
 
 from service import NUM_CLASSES
-from tools.checkpoint import SERVED_NAME, compare_names, compare_preprocessing, prepare_weights
+from tools.checkpoint import (
+    SERVED_NAME,
+    compare_names,
+    compare_preprocessing,
+    compare_scoring,
+    prepare_weights,
+)
 from tools.inprocess import is_archive, open_archive
 from tools.labels import LABELS, read_labels
 from tools.outputs import check_outputs
@@ -86,6 +92,11 @@ def main() -> int:
         help="prepare images as answered, whatever the checkpoint tells of it",
     )
     parser.add_argument(
+        "--trust-scores",
+        action="store_true",
+        help="serve scores as answered, whatever the checkpoint tells of them",
+    )
+    parser.add_argument(
         "--extra-files",
         nargs="+",
         type=Path,
@@ -103,6 +114,7 @@ def main() -> int:
         extra_files=options.extra_files,
         trust_outputs=options.trust_outputs,
         trust_preprocessing=options.trust_preprocessing,
+        trust_scores=options.trust_scores,
     )
     if archive == ARCHIVE:
         following = f"{in_project('python predict.py IMAGE')}, or python serve.py"
@@ -134,6 +146,7 @@ def build(
     extra_files: Sequence[Path] = (),
     trust_outputs: bool = False,
     trust_preprocessing: bool = False,
+    trust_scores: bool = False,
 ) -> Path:
     """Build an archive, try it, and put it in place of the one before.
 
@@ -146,6 +159,7 @@ def build(
         extra_files: Files that the network imports or reads, to lie beside it.
         trust_outputs: Whether to do without `examine`, for a network that is meant to be so.
         trust_preprocessing: Whether to do without `compare_preprocessing`.
+        trust_scores: Whether to do without `compare_scoring`.
 
     Returns:
         The archive.
@@ -169,6 +183,8 @@ def build(
         done(prepare_weights(weights, stage / SERVED_NAME))
         if not trust_preprocessing:
             compare_preprocessing(weights)
+        if not trust_scores:
+            compare_scoring(weights)
         step("labels", f"{labels}")
         names, notes = read_labels(NUM_CLASSES, labels)
         refuse_long_labels(names, labels)

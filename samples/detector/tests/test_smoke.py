@@ -51,7 +51,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     has_weights = any(not path.name.startswith(".") for path in WEIGHTS_DIR.iterdir())
     weights = archive.find_weights() if has_weights else random_weights(folder)
     # An untrained network may return about anything.
-    built = archive.build(weights, output=folder, trust_outputs=not has_weights)
+    built = archive.build(weights, output=folder, trust_outputs=not has_weights, trust_scores=True)
     with open_archive(built) as loaded:
         yield loaded
 

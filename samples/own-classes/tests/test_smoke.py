@@ -58,7 +58,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
             (labels / f"class {index:06}").mkdir(parents=True)
     # An untrained network may return about anything.
     built = archive.build(
-        weights, labels, output=folder, trust_outputs=not has_weights, trust_preprocessing=True
+        weights,
+        labels,
+        output=folder,
+        trust_outputs=not has_weights,
+        trust_preprocessing=True,
+        trust_scores=True,
     )
     with open_archive(built) as loaded:
         yield loaded

@@ -22,7 +22,8 @@ from tools.inert import StandIn, load_inert
 from tools.mismatch import body_of, explain_mismatch, find_prefix, find_prefixes
 from tools.preparation import told_otherwise
 from tools.project import ProjectError, change_answer, in_project
-from tools.states import find_states
+from tools.scores import differ, told_calibration, told_losses, told_thresholds, trained
+from tools.states import find_states, is_state
 
 State = Mapping[str, torch.Tensor]
 SERVED_NAME = "state_dict.pth"  # in the archive
@@ -171,11 +172,41 @@ def compare_preprocessing(path: Path) -> None:
         )
 
 
+def compare_scoring(path: Path) -> None:
+    """Raise ProjectError if a checkpoint tells of scores what the service does not make of them."""
+    entries = list(entries_in(path))
+    told = [
+        f"scores go through its {place} behind the network, which the service does not do. Put it "
+        "into the network (for a temperature, divide the weight and bias of the last layer by it)"
+        for place in told_calibration(entries)
+    ]
+    losses = told_losses(entries)
+    if losses and all(map(trained, losses.values())):
+        place, loss = next(iter(losses.items()))
+        told.append(
+            f"its {place} is {loss}, which trains {trained(loss)}; the service takes the classes "
+            "as such that exclude one another"
+        )
+    known = [0.5]
+    for place, limits in told_thresholds(entries).items():
+        if differ(limits, known):
+            there = f"is {limits if len(limits) > 1 else limits[0]}" if limits else "cannot be read"
+            told.append(f"its {place} {there}; the service predicts the most probable class")
+    if told:
+        command = in_project("python archive.py --trust-scores")
+        raise ProjectError(
+            "\n".join(f"{path} tells otherwise: {reason}" for reason in told)
+            + f"\nTo serve scores as answered: {command}"
+        )
+
+
 def entries_in(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield what a checkpoint holds, and what mappings and objects in it do, by its place."""
     content = read_content(path)
     waiting, seen = [("", content)], {id(content)}
     for place, holder in waiting:
+        if isinstance(holder, dict) and is_state(holder):
+            continue  # the network itself computes with what is there
         entries = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
         for key, value in entries.items():
             yield f"{place}{key}", value

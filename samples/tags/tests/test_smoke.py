@@ -52,7 +52,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     weights = archive.find_weights() if has_weights else random_weights(folder)
     # An untrained network may return about anything.
     built = archive.build(
-        weights, output=folder, trust_outputs=not has_weights, trust_preprocessing=True
+        weights,
+        output=folder,
+        trust_outputs=not has_weights,
+        trust_preprocessing=True,
+        trust_scores=True,
     )
     with open_archive(built) as loaded:
         yield loaded
