@@ -1270,6 +1270,13 @@ BY_THE_WAY = [
         OF_INPUT: "self.model.train()\n        return self.model(x)",
         OF_SCORES: "softmax(data - self.prior, dim=1)",
     },
+    {  # by methods and functions
+        OF_IMAGE: 'convert("RGB").transpose(Image.ROTATE_90)',
+        OF_TENSOR: 'image = Image.merge("RGB", image.split()[::-1])\n'
+        "            images.append(self.image_processing(image).sub_(0.5).div_(0.5))",
+        OF_INPUT: "return self.model(x.permute(0, 1, 3, 2))",
+        OF_SCORES: "softmax(torch.div(data, 1.7), dim=1)",
+    },
 ]
 
 

@@ -72,6 +72,28 @@ def test_a_pickled_transform_prepares_images_as_it_does(name: str, tmp_path: Pat
     assert abs(answer[0]["probability"] - scores.max()) < 2e-3  # pixels within one grey level
 
 
+def test_a_pickled_network_may_bring_how_its_images_are_prepared(tmp_path: Path) -> None:
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
+    torch.save(network, tmp_path / "plain.pth")
+    assert not inspect_file(tmp_path / "plain.pth").training.tells_transforms
+    # As people add them, and as pretrainedmodels of Cadene has them.
+    network.transform = PREPARATIONS["crop"]
+    torch.save({"net": network}, tmp_path / "x.pth")
+    found = inspect_file(tmp_path / "x.pth").training
+    assert (found.image_size, found.resize_size, found.mean) == (64, 72, (0.5, 0.5, 0.5))
+    del network.transform
+    for name, value in {**HALF, "input_space": "BGR", "input_range": [0, 255]}.items():
+        setattr(network, name, value)
+    torch.save(network, tmp_path / "x.pth")
+    assert "input_space=BGR" in inspect_file(tmp_path / "x.pth").open_questions["transforms"]
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "input_space=BGR" in refused.stderr
+    vit = torchvision.models.VisionTransformer(64, 16, 2, 2, 32, 64)
+    torch.save(vit, tmp_path / "x.pth")
+    assert not inspect_file(tmp_path / "x.pth").training.tells_transforms
+
+
 def described(image: Any) -> Any:
     """Stand for a function of the user's that prepares images."""
     return image

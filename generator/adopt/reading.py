@@ -1018,7 +1018,8 @@ def add_response(reading: Reading) -> None:
     findings.dropped += found.remarks
     if service.handler is not None:
         findings.dropped += responses.oddities(service.handler)
-        findings.dropped += statements(service.handler, findings.dropped)
+        answered = [where for _, where in found.answers.values()]
+        findings.dropped += statements(service.handler, [*findings.dropped, *answered])
 
 
 def add_settings(reading: Reading) -> None:

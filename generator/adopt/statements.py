@@ -29,9 +29,20 @@ LAYERS = ("torch.nn.functional.", "torch.", "numpy.", "torchvision.ops.")
 CHANGING = {
     *("interpolate", "upsample", "pad", "grid_sample", "avg_pool2d", "max_pool2d", "unfold"),
     *("flip", "roll", "clamp", "clip", "pow", "sqrt", "log", "exp", "nms", "batched_nms"),
+    *("fliplr", "flipud", "rot90", "normalize", "instance_norm", "layer_norm", "batch_norm"),
 }
-METHODS = {"clamp", "clamp_", "clip", "pow", "sqrt", "log", "exp", "repeat", "filter", "point"}
-PILLOW = ("PIL.ImageEnhance.", "PIL.ImageFilter.", "PIL.ImageChops.")
+METHODS = {
+    *("clamp", "clamp_", "clip", "pow", "sqrt", "log", "exp", "repeat", "filter", "point"),
+    *("flip", "fliplr", "flipud", "rot90"),
+}
+ARITHMETIC: dict[str, type[ast.operator]] = {  # of torch and numpy, by the names of functions
+    **dict.fromkeys(("add", "add_"), ast.Add),
+    **dict.fromkeys(("sub", "sub_", "subtract", "subtract_"), ast.Sub),
+    **dict.fromkeys(("mul", "mul_", "multiply", "multiply_"), ast.Mult),
+    **dict.fromkeys(("div", "div_", "divide", "divide_", "true_divide"), ast.Div),
+}
+AXES = ((2, 0, 1), (1, 2, 0), (0, 3, 1, 2), (0, 2, 3, 1))  # channels first, or last
+PILLOW = ("PIL.ImageEnhance.", "PIL.ImageFilter.", "PIL.ImageChops.", "PIL.Image.merge")
 MODES = ("RGB", "L", "RGBA")
 
 
@@ -65,8 +76,27 @@ def changes(source: Source) -> Iterator[ast.AST]:
                 if is_part(node):
                     yield node
             case ast.Call():
-                if is_changing(source, node):
+                if (operation := arithmetic(source, node)) is not None:
+                    is_other = is_calculation(source, operation)
+                else:
+                    is_other = is_changing(source, node)
+                if is_other:
+                    known |= {id(x) for x in ast.walk(node)}
                     yield node
+
+
+def arithmetic(source: Source, call: ast.Call) -> ast.BinOp | None:
+    """Return what a method or function of torch or numpy calculates, as an operation; else None."""
+    name = source.full_name(call.func)
+    operator = ARITHMETIC.get(name.rpartition(".")[2] or getattr(call.func, "attr", ""))
+    operands = [*call.args]
+    if operator is None or call.keywords:
+        return None
+    if not name.startswith(LAYERS):
+        if not isinstance(call.func, ast.Attribute) or call.func.attr == "add":  # as sets have
+            return None
+        operands.insert(0, call.func.value)
+    return ast.BinOp(operands[0], operator(), operands[1]) if len(operands) == 2 else None
 
 
 def on_the_way(source: Source) -> Iterator[ast.AST]:
@@ -146,13 +176,21 @@ def is_changing(source: Source, call: ast.Call) -> bool:
             ".convert('L')"
         )
         return isinstance(mode, str) and (mode not in MODES or (mode == "RGB" and of_gray))
-    if method == "transpose":
-        return any(re.search(r"(FLIP|ROTATE)_\w+$", chain(x)) for x in call.args)
+    if method in ("transpose", "permute"):
+        turned = any(re.search(r"(FLIP|ROTATE)_\w+$", chain(x)) for x in call.args)
+        return turned or is_reordered(source, call)
     if method == "mean":
         return any(keyword.arg in ("keepdim", "keepdims") for keyword in call.keywords)
     if method == "train":
         return "model" in ast.unparse(call.func) and not call.args
     return method in METHODS and not name.startswith(("math.", "random."))
+
+
+def is_reordered(source: Source, call: ast.Call) -> bool:
+    """Tell whether axes get another order than channels first or channels last have."""
+    values = [source.value_or(x, None) for x in call.args]
+    axes = next((tuple(x) for x in values if isinstance(x, list | tuple)), tuple(values))
+    return len(axes) > 2 and all(type(x) is int for x in axes) and axes not in AXES
 
 
 def names_in_another_order(source: Source) -> Iterator[ast.AST]:

@@ -164,6 +164,10 @@ def told_by(content: Any) -> Training:
         return replace(known, of_images=shortened(known.of_images))
     entries_by_place = places(content) if isinstance(content, dict) else ()
     found = [told_in(where, entries) for where, entries in entries_by_place]
+    found += [
+        replace(told_in(where, attributes), script="", network="")
+        for where, attributes in of_pickled(content)
+    ]
     pretrained = [told_by_timm(where, settings) for where, settings in of_pickled_timm(content)]
     found += pretrained
     unread = {x.name: x for place in found for x in place.unread}
@@ -254,6 +258,24 @@ def contradictions(first: Training, other: Training) -> Iterator[str]:
             yield ", ".join(
                 f"{where}{name}={shown(value)}" for where, value in zip(wheres, values, strict=True)
             )
+
+
+def of_pickled(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the attributes of each pickled network, and its place; timm keeps its settings apart.
+
+    The image_size of torchvision's ViT is its own.
+    """
+    networks = {"": content}
+    if isinstance(content, dict):
+        networks = {key: value for key, value in content.items() if isinstance(key, str)}
+    for where, value in networks.items():
+        if isinstance(value, Inert) and isinstance(getattr(value, "_modules", None), dict):
+            if value.name.startswith("timm."):
+                continue
+            attributes = arguments(value)
+            if value.name.startswith("torchvision.") and "patch_size" in attributes:
+                attributes.pop("image_size", None)
+            yield where, attributes
 
 
 def pickled_timm(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
