@@ -72,6 +72,8 @@ def test_a_project_is_measured(measured: tuple[Path, str]) -> None:
         assert figures["requests"] > 0
         assert figures["wrong"] == figures["lost"] == 0
         assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+        assert 0 < figures["of_limit"] < 1.2
+    assert "| of the bare limit | 1 client | 3 clients |" in printed
     assert rows["limit"]["loads"][0]["both"] > 0
     assert (output / "report.md").read_text().strip() == printed.strip()
     assert "| ours | " in printed

@@ -45,8 +45,8 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
             kind (of the network), clients, seconds, warmup.
 
     Returns:
-        per_second, p50_ms, p99_ms, requests (how many were counted), wrong (of them), lost,
-        first_error, and load_cpu: which share of one core this process took.
+        per_second, latencies (seconds, of each reply that was counted), requests (how many),
+        wrong (of them), lost, first_error, and load_cpu: which share of one core this process took.
     """
     if sys.platform == "linux":  # clients elsewhere would not interrupt what a server computes
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -70,11 +70,9 @@ def drive(job: dict[str, Any]) -> dict[str, Any]:
         for key, count in load.replies.items()
         if not is_right(key[1], key[2], job["expected"][key[0]], job["kind"])
     }
-    timed = bool(load.latencies)
     return {
         "per_second": load.per_second,
-        "p50_ms": 1000 * load.percentile(50) if timed else None,
-        "p99_ms": 1000 * load.percentile(99) if timed else None,
+        "latencies": load.latencies,
         "requests": len(load.latencies),
         "wrong": sum(wrong.values()),
         "lost": load.lost,

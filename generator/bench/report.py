@@ -229,10 +229,15 @@ class Figures:
     ) -> list[float]:
         """Return the ratio of a figure to that of another contender, in each round that has both.
 
-        Against a limit it is the share of what that decodes and puts through the network.
+        Against a limit it is the share of what that decodes and puts through the network: in turns
+        with the load, or before reports had that, in the same round.
         """
         found = []
         for number in range(self.rounds):
+            share = self.value(number, case, name, "of_limit", clients)
+            if is_limit(against) and share is not None:
+                found.append(share)
+                continue
             one = self.value(number, case, name, metric, clients)
             other_metric = "both" if is_limit(against) else metric
             two = self.value(number, case, against, other_metric, clients)
@@ -292,7 +297,8 @@ def lines(row: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"{load['image']}, {load['clients']} clients: {number(load['per_second'])} a "
                 f"second, p50 {number(load['p50_ms'])} ms, p99 {number(load['p99_ms'])} ms, "
-                f"{load['wrong']} wrong, {load['lost']} lost; CPU {number(load['cpu_ms'])} ms a "
+                + (f"{load['of_limit']:.0%} of the bare limit, " if "of_limit" in load else "")
+                + f"{load['wrong']} wrong, {load['lost']} lost; CPU {number(load['cpu_ms'])} ms a "
                 f"request, load {load['load_cpu']:.0%} of a core, others {load['other_cpu']:.0%}"
             )
         else:
@@ -347,6 +353,19 @@ def case_tables(figures: Figures, case: Case) -> Iterator[str]:
         for name, shown in zip(names, titles, strict=True):
             cells = [cell(figures, case, name, against, metric, count) for count in clients]
             yield f"| {shown} | {' | '.join(cells)} |"
+    shares = {
+        shown: [spread(figures.values(case, name, "of_limit", count)) for count in clients]
+        for name, shown in zip(names, titles, strict=True)
+    }
+    if any(map(any, shares.values())):
+        yield from (
+            "",
+            f"| of the bare limit | {' | '.join(columns)} |",
+            "|---" * (len(clients) + 1) + "|",
+        )
+        for shown, each in shares.items():
+            if any(each):
+                yield f"| {shown} | {' | '.join(each)} |"
     most = max(clients, default=0)
     yield from (
         "",

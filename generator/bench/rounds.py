@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from generator.bench import cases, limit, report
+from generator.bench.bare import IMPORTABLE, Bare
 from generator.bench.cases import Model
 from generator.bench.contenders import (
     FIRST_PREDICTION,
@@ -26,7 +29,6 @@ from generator.bench.contenders import (
     Limit,
     Ours,
     contender,
-    cores,
     cpu_seconds,
     image_sizes,
     memory_mb,
@@ -34,6 +36,7 @@ from generator.bench.contenders import (
 )
 from generator.bench.load import is_right
 from generator.errors import UserError
+from generator.shared.load import Load
 from generator.shared.ports import free_port
 from generator.workers import ready_workers
 
@@ -41,8 +44,10 @@ POLL = 0.02  # seconds between two tries to get the first prediction
 HOPELESS = (200, 400, 413, 415, 422)  # another try would end in the same
 # Seconds of load before each measurement, not counted: Java compiles its own code meanwhile.
 WARMUP = 2.0
-# What this module starts must find it, from wherever it is started.
-IMPORTABLE = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+# Of a load in turns with the bare limit: seconds of a turn, and half as long the limit is measured
+# before and after; and what is not counted of all but the first. A machine that others use, too, is
+# another one a minute later.
+TURN, SETTLING = 2.0, 0.5
 
 Log = Callable[[str], None]
 
@@ -115,7 +120,8 @@ def bench(settings: Settings, log: Log) -> dict[str, Any]:
                 log(f"round {number + 1} of {settings.rounds}, {name}: {one.title}")
                 row = {"model": name, "contender": one.name}
                 try:
-                    row |= measure(one, model, folder, settings)
+                    limit_of = next((at for x, at in ready[name] if is_limit_of(x, one)), None)
+                    row |= measure(one, model, folder, settings, limit_of)
                 except UserError as error:
                     log(f"   failed: {error}")
                     row["failed"] = str(error)
@@ -153,14 +159,31 @@ def prepared(
         yield one, folder
 
 
-def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> dict[str, Any]:
+def is_limit_of(limit: Contender, one: Contender) -> bool:
+    """Tell whether a contender is the bare limit of what another serves."""
+    is_ours = isinstance(one, Ours) and isinstance(limit, Limit)
+    return is_ours and limit.name.split("-")[1:] == one.name.split("-")[1:]
+
+
+def measure(
+    one: Contender, model: Model, folder: Path, settings: Settings, limit_of: Path | None
+) -> dict[str, Any]:
     """Start a contender, put load on it, and stop it.
+
+    Args:
+        one: The contender.
+        model: What it serves.
+        folder: What it was prepared in.
+        settings: What to measure.
+        limit_of: The project whose code, with no server, is measured in turns with the load.
 
     Returns:
         start (seconds to the first right prediction), memory_mb, and loads, a list with the figures
         of `generator.bench.load.drive` for each size and number of clients, besides cpu_ms, the CPU
         time that the servers took for a request, and other_cpu, the share of the machine's CPU
-        time that neither they nor the load took. For a limit, loads has images a second by phase.
+        time that neither they nor the load took; and of_limit, the share of the bare limit, if that
+        is measured: the median of all turns, each compared with the limit before and after it. For
+        a limit, loads has images a second by phase.
 
     Raises:
         UserError: It does not start, or gives no right prediction.
@@ -180,11 +203,13 @@ def measure(one: Contender, model: Model, folder: Path, settings: Settings) -> d
         start = time.perf_counter() - begin
         if launch.management:
             ready_workers(launch.management, FIRST_PREDICTION - start)
-        loads = [
-            load(launch, model, size, clients, settings, process.pid)
-            for size in sizes
-            for clients in settings.clients
-        ]
+        loads = []
+        for size in sizes:
+            with Bare(model, size, limit_of) if limit_of else contextlib.nullcontext() as bare:
+                loads += [
+                    load(launch, model, size, clients, settings, process.pid, bare)
+                    for clients in settings.clients
+                ]
         return {"start": start, "memory_mb": memory_mb(process.pid), "loads": loads}
 
 
@@ -221,15 +246,73 @@ def first_prediction(
 
 
 def load(
-    launch: Launch, model: Model, size: str, clients: int, settings: Settings, pid: int
+    launch: Launch,
+    model: Model,
+    size: str,
+    clients: int,
+    settings: Settings,
+    pid: int,
+    bare: Bare | None,
 ) -> dict[str, Any]:
-    """Put a load on a server that runs, from a process of its own."""
+    """Put a load on a server that runs, in turns with the bare limit if that is measured."""
+    phase = bare.fastest(TURN / 2) if bare else ""
+    count = max(1, round(settings.seconds / TURN)) if bare else 1
+    turns: list[dict[str, Any]] = []
+    before = bare.rate(phase, TURN / 2) if bare else 0.0
+    for number in range(count):
+        seconds, warmup = settings.seconds / count, SETTLING if number else WARMUP
+        turn = one_load(launch, model, size, clients, settings, pid, seconds, warmup)
+        turns.append(turn)
+        if bare is not None:
+            after = bare.rate(phase, TURN / 2)
+            turn["limit"] = (before + after) / 2
+            before = after
+    latencies = itertools.chain.from_iterable(turn.pop("latencies") for turn in turns)
+    whole = Load(settings.seconds, list(latencies))
+    requests = sum(turn["served"] for turn in turns)
+    figures = {
+        "image": size,
+        "clients": clients,
+        "per_second": whole.per_second,
+        "p50_ms": 1000 * whole.percentile(50) if whole.latencies else None,
+        "p99_ms": 1000 * whole.percentile(99) if whole.latencies else None,
+        "requests": sum(turn["requests"] for turn in turns),
+        "wrong": sum(turn["wrong"] for turn in turns),
+        "lost": sum(turn["lost"] for turn in turns),
+        "first_error": next((x["first_error"] for x in turns if x["first_error"]), ""),
+        "load_cpu": statistics.fmean(turn["load_cpu"] for turn in turns),
+        "cpu_ms": 1000 * sum(x["taken"] for x in turns) / requests if requests else None,
+        "other_cpu": statistics.fmean(turn["other_cpu"] for turn in turns),
+    }
+    if bare is not None:
+        figures["of_limit"] = statistics.median(x["per_second"] / x["limit"] for x in turns)
+    return figures
+
+
+def one_load(
+    launch: Launch,
+    model: Model,
+    size: str,
+    clients: int,
+    settings: Settings,
+    pid: int,
+    seconds: float,
+    warmup: float,
+) -> dict[str, Any]:
+    """Put a load on a server once, from a process of its own.
+
+    Returns:
+        The figures of `generator.bench.load.drive`; served, how many replies came with those that
+        are not counted; taken, the CPU seconds of the servers; and other_cpu, as in `measure`.
+
+    Raises:
+        UserError: The load has failed.
+    """
     import psutil
 
     images, expected = model.images[size], model.expected[size]
     if settings.broken:
         images, expected = with_a_broken_one(images, expected, settings.broken, model.folder)
-    seconds = settings.seconds
     job = {
         "url": launch.url,
         "content_type": launch.content_type,
@@ -238,7 +321,7 @@ def load(
         "kind": model.kind,
         "clients": clients,
         "seconds": seconds,
-        "warmup": WARMUP,
+        "warmup": warmup,
     }
     cpu, machine, begin = cpu_seconds(pid), psutil.cpu_times(), time.perf_counter()
     result = subprocess.run(
@@ -256,12 +339,10 @@ def load(
     idle = psutil.cpu_times().idle - machine.idle
     whole = elapsed * (os.cpu_count() or 1)
     others = whole - idle - taken - figures["load_cpu"] * elapsed
-    requests = figures["per_second"] * (WARMUP + seconds)
     return {
-        "image": size,
-        "clients": clients,
         **figures,
-        "cpu_ms": 1000 * taken / requests if requests else None,
+        "served": figures["per_second"] * (warmup + seconds),
+        "taken": taken,
         "other_cpu": max(0.0, others / whole),
     }
 
@@ -280,40 +361,10 @@ def with_a_broken_one(
 
 def limits(model: Model, size: str, folder: Path, seconds: float) -> dict[str, float]:
     """Return how many images a second all cores decode, put through the network, and both."""
-    job = {
-        "images": [str(path) for path in model.images[size]],
-        "expected": model.expected[size],
-        "kind": model.kind,
-    }
-    with contextlib.ExitStack() as stack:
-        processes = []
-        for _ in range(cores()):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "generator.bench.limit"],
-                cwd=folder,
-                env={**os.environ, **IMPORTABLE, "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            processes.append(process)
-
-        def ask(line: Any) -> list[dict[str, float]]:
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write(json.dumps(line) + "\n")
-                process.stdin.flush()
-            lines = [process.stdout.readline() for process in processes if process.stdout]
-            if not all(lines):
-                raise UserError(f"python -m generator.bench.limit failed in {folder}")
-            return [json.loads(line) for line in lines]
-
-        figures: dict[str, float] = {"wrong": sum(x["wrong"] for x in ask(job))}
+    with Bare(model, size, folder) as bare:
+        figures: dict[str, float] = {"wrong": bare.wrong}
         for phase in limit.PHASES:
-            figures[phase] = sum(x["per_second"] for x in ask([phase, max(1, seconds / 2)]))
+            figures[phase] = bare.rate(phase, max(1, seconds / 2))
     for what in ("forward", "both"):
         figures[what] = max(figures[f"{what} {batch}"] for batch in limit.BATCHES)
     return figures
