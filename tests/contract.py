@@ -166,8 +166,11 @@ def check_kserve(
         (v2, {"inputs": [numbers]}, 400),
         ("/v1/models/nobody:predict", {"instances": []}, 404),
     ]:
-        if (status := post(path, body)[0]) != expected:
+        status, content = post(path, body)
+        if status != expected:
             found.append(f"{path} {str(body)[:60]}: {status}, where {expected} is right")
+        if status == 413 and any('{"' in str(value) for value in content.values()):
+            found.append(f"{path}: {content}, where a sentence says why")
     status, text = send(f"{base}/v2/models/{MODEL}", b"", method="GET")
     if [tensor["datatype"] for tensor in json.loads(text)["inputs"]] != ["BYTES"]:
         found.append(f"/v2/models/{MODEL}: {status} {text!r}")
