@@ -269,9 +269,8 @@ def of_pickled(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(content, dict):
         networks = {key: value for key, value in content.items() if isinstance(key, str)}
     for where, value in networks.items():
-        if isinstance(value, Inert) and isinstance(getattr(value, "_modules", None), dict):
-            if value.name.startswith("timm."):
-                continue
+        is_network = isinstance(value, Inert) and bool(getattr(value, "_modules", None))
+        if is_network and not (value.name.startswith("timm.") or is_of_transforms(where)):
             attributes = arguments(value)
             if value.name.startswith("torchvision.") and "patch_size" in attributes:
                 attributes.pop("image_size", None)
