@@ -41,10 +41,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def project(history: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def rendered(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of the first release, which is committed."""
-    path = tmp_path / "our service"
+    path = tmp_path_factory.mktemp("rendered") / "our service"
     run_copy(
         str(history),
         path,
@@ -56,6 +56,12 @@ def project(history: Path, tmp_path: Path) -> Path:
     )
     commit(path)
     return path
+
+
+@pytest.fixture
+def project(rendered: Path, tmp_path: Path) -> Path:
+    """A copy of that project, to change."""
+    return Path(shutil.copytree(rendered, tmp_path / rendered.name, symlinks=True))
 
 
 def state(folder: Path) -> dict[str, tuple[str, int]]:

@@ -78,14 +78,23 @@ def values_of_axes(answers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def each_value(kind: str) -> list[matrix.Answers]:
-    """Return those of `a_part` that between them have each value of the axes."""
+    """Return combinations of tasks with one kind of networks that have each value of the axes.
+
+    Those that bring most new values come first, and those that the questions refuse last.
+    """
+    every = [x for task in TASKS_OF[kind] for x in dealing.combinations_of(task)]
+    mixed = [
+        (answers, values_of_axes(answers).items())
+        for answers in itertools.chain.from_iterable(every[start::19] for start in range(19))
+    ]
     few = []
     met: set[tuple[str, str]] = set()
-    for answers in a_part(kind):
-        values = set(values_of_axes(answers).items())
-        if not values <= met:
-            met |= values
-            few.append(answers)
+    for is_refused, fewest in itertools.product((False, True), (9, 5, 3, 2, 1)):
+        for answers, values in mixed:
+            new = values - met
+            if len(new) >= fewest and matrix.is_forbidden(answers) == is_refused:
+                met |= new
+                few.append(answers)
     return few
 
 

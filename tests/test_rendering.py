@@ -445,7 +445,6 @@ TYPED = (
     "custom",
     "checkpoint",
     "everything to deploy",
-    "multi-label of one's own",
     "masks to train",
     "texts to train on and to evaluate",
 )
