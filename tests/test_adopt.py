@@ -24,7 +24,7 @@ from test_detector_arguments import saved as save_detector
 
 import forked
 import handwritten
-from conftest import Project, noise, save_random_weights, ts_template
+from conftest import Project, noise, save_random_weights, slow, ts_template
 
 # Loads an unpacked archive as TorchServe does, and predicts for images. The package captum, which
 # TorchServe's ImageClassifier imports for explanations, is nowhere installed.
@@ -1306,6 +1306,18 @@ def test_statements_that_change_predictions_are_named(
         assert f"NOT CARRIED OVER pet_handler.py:{number}: " in printed, number
 
 
+def test_a_layer_before_the_network_is_named(service: Services) -> None:
+    old = "self.model = model.to(self.device)"
+    new = "self.model = nn.Sequential(nn.InstanceNorm2d(3), model).to(self.device)"
+    folder = service(handwritten.BASE, handler=(old, new))
+    save_random_weights(
+        torchvision.models.mobilenet_v3_small(num_classes=3), folder / "flowers_mobilenet.pth"
+    )
+    commit(folder)
+    printed = adopt(folder, "--defaults").stdout
+    assert re.search(r"NOT CARRIED OVER handler.py:\d+: no answer covers nn\.Sequential\(", printed)
+
+
 def test_names_are_those_that_the_code_uses(service: Services) -> None:
     used = 'LOOKUP = {0: "tulip", 1: "daisy", 2: "rose"}\n\nCLASSES = ['
     folder = service(handwritten.BASE, handler=("CLASSES = [", used))
@@ -1320,8 +1332,16 @@ def test_names_are_those_that_the_code_uses(service: Services) -> None:
     assert json.loads((folder / "labels.json").read_text()) == ["tulip", "daisy", "rose"]
 
 
-def test_names_that_the_code_sorts_are_told(service: Services) -> None:
-    reading = 'CLASSES = sorted(open("labels.txt").read().split())'
+@pytest.mark.parametrize(
+    ("reading", "line", "said"),
+    [
+        ('CLASSES = sorted(open("labels.txt").read().split())', 14, r"sorted\(open\("),
+        slow('CLASSES = open("labels.txt").read().split()\nCLASSES.sort()', 15, r"CLASSES\.sort"),
+    ],
+)
+def test_names_that_the_code_sorts_are_told(
+    service: Services, reading: str, line: int, said: str
+) -> None:
     old = 'CLASSES = ["daisy", "dandelion", "rose"]'
     folder = service(handwritten.BASE, handler=(old, reading))
     (folder / "labels.txt").write_text("rose\ndaisy\ntulip\n")
@@ -1329,4 +1349,4 @@ def test_names_that_the_code_sorts_are_told(service: Services) -> None:
     save_random_weights(network, folder / "flowers_mobilenet.pth")
     commit(folder)
     printed = adopt(folder, "--defaults").stdout
-    assert re.search(r"NOT CARRIED OVER handler.py:14: no answer covers sorted\(open\(", printed)
+    assert re.search(rf"NOT CARRIED OVER handler.py:{line}: no answer covers {said}", printed)

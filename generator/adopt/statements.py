@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Collection, Iterator
 from typing import TypeGuard
@@ -44,6 +45,7 @@ ARITHMETIC: dict[str, type[ast.operator]] = {  # of torch and numpy, by the name
 AXES = ((2, 0, 1), (1, 2, 0), (0, 3, 1, 2), (0, 2, 3, 1))  # channels first, or last
 PILLOW = ("PIL.ImageEnhance.", "PIL.ImageFilter.", "PIL.ImageChops.", "PIL.Image.merge")
 MODES = ("RGB", "L", "RGBA")
+NETWORKS = ("model", "net", "network")  # as people call theirs
 
 
 def statements(source: Source, told: Collection[str]) -> list[str]:
@@ -55,7 +57,8 @@ def statements(source: Source, told: Collection[str]) -> list[str]:
     """
     lines = {":".join(remark.split(":")[:2]) for remark in told}
     found: dict[str, str] = {}
-    for node in (*names_in_another_order(source), *changes(source)):
+    ways = (names_in_another_order(source), before_the_network(source), changes(source))
+    for node in itertools.chain.from_iterable(ways):
         if (place := source.at(node)) not in lines:
             found.setdefault(place, without_answer(source, node))
     return list(found.values())[:MOST]
@@ -108,7 +111,7 @@ def on_the_way(source: Source) -> Iterator[ast.AST]:
                 waiting += node.body
         elif isinstance(node, FUNCTIONS) and not ASIDE.fullmatch(node.name):
             parts = list(ast.walk(node))
-            networks = [x.lineno for x in parts if is_call_of(x, "model", "net", "network")]
+            networks = [x.lineno for x in parts if is_call_of(x, *NETWORKS)]
             behind = 0 if "post" in node.name else min(networks, default=node.end_lineno or 0)
             for part in parts:
                 # A project scales masks to the size of the image, too.
@@ -195,16 +198,32 @@ def is_reordered(source: Source, call: ast.Call) -> bool:
 
 def names_in_another_order(source: Source) -> Iterator[ast.AST]:
     """Yield where names are read from a file, and put into another order."""
+    read: dict[str, ast.expr] = {
+        node.targets[0].id: node.value
+        for node in source.nodes
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     for node in source.nodes:
         match node:
             case ast.Call(func=ast.Name(id="sorted" | "reversed"), args=[inner, *_]):
                 pass
             case ast.Subscript(value=inner, slice=ast.Slice(step=ast.UnaryOp())):
                 pass
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="sort" | "reverse")):
+                inner = read.get(name, node)
             case _:
                 continue
         if any(reads(source, part) for part in ast.walk(inner)):
             yield node
+
+
+def before_the_network(source: Source) -> Iterator[ast.AST]:
+    """Yield where layers are put before a network, as in Sequential(Normalize(...), model)."""
+    for node in source.nodes:
+        if is_call_of(node, "Sequential"):
+            names = [chain(x).rpartition(".")[2] for x in node.args]
+            if any(name in NETWORKS for name in names[1:]):
+                yield node
 
 
 def reads(source: Source, node: ast.AST) -> bool:
