@@ -1277,6 +1277,9 @@ BY_THE_WAY = [
         OF_INPUT: "return self.model(x.permute(0, 1, 3, 2))",
         OF_SCORES: "softmax(torch.div(data, 1.7), dim=1)",
     },
+    {  # of distances
+        OF_SCORES: "softmax(-data, dim=1)",
+    },
 ]
 
 
@@ -1304,6 +1307,65 @@ def test_statements_that_change_predictions_are_named(
     assert len(lines) == len(edits)
     for number in lines:
         assert f"NOT CARRIED OVER pet_handler.py:{number}: " in printed, number
+
+
+IN_MODULES = {
+    "preparing.py": """
+import numpy as np
+from helpers import contrast
+
+
+def load(image):
+    return contrast(np.asarray(image, dtype="float32"))
+
+
+def of_training(image):
+    return 1 - image
+
+
+class Scores:
+    def __init__(self, count):
+        self.least = 1 - 0.5 ** count
+
+    def ordered(self, scores):
+        return scores[:, [2, 0, 1]]
+""",
+    "helpers.py": """
+def contrast(array):
+    return array * 2 - 1
+""",
+}
+
+
+def test_statements_in_functions_that_the_handler_calls_are_named(service: Services) -> None:
+    folder = service(handwritten.BASE)
+    for name, text in IN_MODULES.items():
+        (folder / name).write_text(text)
+    path = folder / "handler.py"
+    text = path.read_text()
+    for old, new in {
+        "import torch\n": "import torch\nfrom preparing import Scores, load\n",
+        "self.transform(image)": "self._test_image(load(image))",
+        "    def inference": "    def _test_image(self, x):\n"
+        "        return self.transform(x) - self.prior\n\n    def inference",
+        "return F.softmax(self.model(x), dim=1)": "return Scores(3).ordered(self.model(x))",
+        '"class": CLASSES[i]': '"class": CLASSES[i - 1]',
+    }.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+    network = torchvision.models.mobilenet_v3_small(num_classes=3)
+    save_random_weights(network, folder / "flowers_mobilenet.pth")
+    commit(folder)
+    printed = adopt(folder, "--defaults").stdout
+    named = re.findall(r"NOT CARRIED OVER (\S+:\d+): no answer covers (.+)", printed)
+    assert {shown for _, shown in named} == {
+        "self.transform(x) - self.prior",
+        "array * 2",
+        "scores[:, [2, 0, 1]]",
+        "CLASSES[i - 1]",
+    }, printed
+    assert {place.partition(":")[0] for place, _ in named} == {"handler.py", *IN_MODULES}
 
 
 def test_a_layer_before_the_network_is_named(service: Services) -> None:

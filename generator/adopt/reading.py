@@ -15,7 +15,14 @@ from generator import catalogue, facts
 from generator.adopt import images, responses
 from generator.adopt.commands import Command, files_below, find_commands
 from generator.adopt.findings import GIVEN, Findings
-from generator.adopt.networks import LOGITS, Maker, Network, find_network, is_network
+from generator.adopt.networks import (
+    LOGITS,
+    Maker,
+    Network,
+    find_network,
+    imported_modules,
+    is_network,
+)
 from generator.adopt.statements import statements
 from generator.errors import UserError
 from generator.inspection import Inspection, detectors, inspect_file
@@ -965,11 +972,13 @@ def preparations(service: Service) -> list[images.Preparation]:
     is_complete = service.base not in ("", *BASES)
     if is_complete and not replaced and uses_inherited_images(service):
         return [images.built_in(service.base)]
-    names = {full.rpartition(".")[0].lstrip(".") for full in handler.imported.values()}
-    for module, source in service.modules.items():
-        if module in names:
-            found += images.find_preparations(source)
+    imported = [*imported_modules(handler, service.modules)]
+    for source in imported:
+        found += images.find_preparations(source)
     by_hand = images.work_by_hand(handler)
+    if not found and (by_hand is None or by_hand.is_empty):
+        elsewhere = [images.work_by_hand(source) for source in imported]
+        found = [x for x in elsewhere if x is not None and not x.is_empty]
     return found or ([by_hand] if by_hand is not None else [])
 
 

@@ -74,10 +74,18 @@ def changed_scores(source: Source, calls: list[ast.Call], forwards: list[ast.Cal
     for call in calls:
         scores = call.args[0] if call.args else call.func
         is_softmax = chain(call.func).rpartition(".")[2] == "softmax"
-        if is_softmax and any(isinstance(x, ast.BinOp) for x in ast.walk(scores)):
+        if is_softmax and any(isinstance(x, ast.BinOp) or is_negated(x) for x in ast.walk(scores)):
             shown = ast.unparse(call)[:60]
             return [f"{source.at(call)}: the scores are changed before softmax: {shown}"]
     return []
+
+
+def is_negated(node: ast.AST) -> bool:
+    """Tell whether a node is -x of what is no number."""
+    match node:
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return not isinstance(operand, ast.Constant)
+    return False
 
 
 def requests(source: Source, calls: list[ast.Call]) -> list[str]:

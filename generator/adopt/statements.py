@@ -5,18 +5,27 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeGuard
 
 from generator.adopt.images import REVERSED, normalised_by_hand, without_answer
-from generator.source import Source, argument, chain
+from generator.adopt.networks import class_named, is_network
+from generator.adopt.responses import NAMES
+from generator.source import Source, argument, calls_of, chain
 
 MOST = 6  # that are shown
+MOST_FUNCTIONS = 200  # that are looked at
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Functions that are not on the way from an image to its prediction.
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+# Functions that are not on the way from an image to its prediction, unless they are called there;
+# and those that make what is used there.
 ASIDE = re.compile(
     r"_*((init|initiali[sz]e|setup|main|train|test)(_\w*)?|(load|build|make|create|get)"
     r"(_(model|net|network|weights|checkpoint|state|labels?|class|names|mapping|config)\w*)?)"
+)
+MAKING = re.compile(
+    r"_*(__init__|initiali[sz]e|setup|main|train|(load|build|make|create|get)"
+    r"_(model|net|network|weights|checkpoint|state|labels?|class|names|mapping|config)\w*)"
 )
 COUNTED = {  # words in the names of numbers that are no pixels and no scores
     *("time", "counter", "start", "stop", "end", "begin", "elapsed", "now", "latency", "duration"),
@@ -31,10 +40,11 @@ CHANGING = {
     *("interpolate", "upsample", "pad", "grid_sample", "avg_pool2d", "max_pool2d", "unfold"),
     *("flip", "roll", "clamp", "clip", "pow", "sqrt", "log", "exp", "nms", "batched_nms"),
     *("fliplr", "flipud", "rot90", "normalize", "instance_norm", "layer_norm", "batch_norm"),
+    "argmin",
 }
 METHODS = {
     *("clamp", "clamp_", "clip", "pow", "sqrt", "log", "exp", "repeat", "filter", "point"),
-    *("flip", "fliplr", "flipud", "rot90"),
+    *("flip", "fliplr", "flipud", "rot90", "argmin"),
 }
 ARITHMETIC: dict[str, type[ast.operator]] = {  # of torch and numpy, by the names of functions
     **dict.fromkeys(("add", "add_"), ast.Add),
@@ -43,6 +53,8 @@ ARITHMETIC: dict[str, type[ast.operator]] = {  # of torch and numpy, by the name
     **dict.fromkeys(("div", "div_", "divide", "divide_", "true_divide"), ast.Div),
 }
 AXES = ((2, 0, 1), (1, 2, 0), (0, 3, 1, 2), (0, 2, 3, 1))  # channels first, or last
+CHANNELS = ("1", "2", "3", "-1")
+IMAGE = {"image", "img", "tensor", "pixels"}  # words in the names of one
 PILLOW = ("PIL.ImageEnhance.", "PIL.ImageFilter.", "PIL.ImageChops.", "PIL.Image.merge")
 MODES = ("RGB", "L", "RGBA")
 NETWORKS = ("model", "net", "network")  # as people call theirs
@@ -57,17 +69,19 @@ def statements(source: Source, told: Collection[str]) -> list[str]:
     """
     lines = {":".join(remark.split(":")[:2]) for remark in told}
     found: dict[str, str] = {}
-    ways = (names_in_another_order(source), before_the_network(source), changes(source))
-    for node in itertools.chain.from_iterable(ways):
-        if (place := source.at(node)) not in lines:
-            found.setdefault(place, without_answer(source, node))
+    for home, functions in on_the_way(source).items():
+        ways = (names_in_another_order, names_beside, before_the_network)
+        nodes = [*itertools.chain.from_iterable(way(home) for way in ways)]
+        for node in [*nodes, *changes(home, functions)]:
+            if (place := home.at(node)) not in lines:
+                found.setdefault(place, without_answer(home, node))
     return list(found.values())[:MOST]
 
 
-def changes(source: Source) -> Iterator[ast.AST]:
-    """Yield what changes images, tensors or scores."""
+def changes(source: Source, functions: Iterable[Function]) -> Iterator[ast.AST]:
+    """Yield what changes images, tensors or scores in functions of a file."""
     known = {id(x) for x in ast.walk(found[2])} if (found := normalised_by_hand(source)) else set()
-    for node in on_the_way(source):
+    for node in itertools.chain.from_iterable(map(parts_of, functions)):
         if id(node) in known:
             continue
         match node:
@@ -102,21 +116,64 @@ def arithmetic(source: Source, call: ast.Call) -> ast.BinOp | None:
     return ast.BinOp(operands[0], operator(), operands[1]) if len(operands) == 2 else None
 
 
-def on_the_way(source: Source) -> Iterator[ast.AST]:
-    """Yield the nodes of the functions between an image and its prediction, each once."""
-    waiting: list[ast.AST] = list(source.tree.body)
-    for node in waiting:
-        if isinstance(node, ast.ClassDef):
-            if not any(chain(base).endswith(("Module", "Dataset")) for base in node.bases):
-                waiting += node.body
-        elif isinstance(node, FUNCTIONS) and not ASIDE.fullmatch(node.name):
-            parts = list(ast.walk(node))
-            networks = [x.lineno for x in parts if is_call_of(x, *NETWORKS)]
-            behind = 0 if "post" in node.name else min(networks, default=node.end_lineno or 0)
-            for part in parts:
-                # A project scales masks to the size of the image, too.
-                if not (is_call_of(part, "interpolate", "upsample") and part.lineno > behind):
-                    yield part
+def on_the_way(source: Source) -> dict[Source, list[Function]]:
+    """Return the functions between an image and its prediction, by the files that they are in.
+
+    They are those of the handler, but for such as prepare it, and what these call: by its name in
+    the same file, or in a module of the user's; of an object from there, all methods.
+    """
+    found = [(source, x) for x in functions_of(source.tree) if not ASIDE.fullmatch(x.name)]
+    for call in calls_of(source.nodes):
+        found += made_by(source, call)
+    by_file: dict[Source, list[Function]] = {source: []}
+    for home, function in itertools.islice(found, MOST_FUNCTIONS):  # it grows meanwhile
+        if function not in by_file.setdefault(home, []):
+            by_file[home].append(function)
+            for call in calls_of(ast.walk(function)):
+                found += [*called_by(home, call), *made_by(home, call)]
+    return by_file
+
+
+def functions_of(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
+    """Yield the functions of a file or a class, and the methods of its classes, networks aside."""
+    for part in node.body:
+        if isinstance(part, ast.ClassDef):
+            if not any(chain(base).endswith(("Module", "Dataset")) for base in part.bases):
+                yield from functions_of(part)
+        elif isinstance(part, FUNCTIONS):
+            yield part
+
+
+def called_by(source: Source, call: ast.Call) -> Iterator[tuple[Source, Function]]:
+    """Yield the user's own functions that a call may be of, those that make networks aside."""
+    module, _, name = source.full_name(call.func).lstrip(".").rpartition(".")
+    home = source.modules.get(module.rpartition(".")[2]) if module else source
+    name = name or getattr(call.func, "attr", "")
+    if home is not None and not MAKING.fullmatch(name):
+        yield from ((home, x) for x in functions_of(home.tree) if x.name == name)
+
+
+def made_by(source: Source, call: ast.Call) -> Iterator[tuple[Source, Function]]:
+    """Yield the methods of an object that a call makes, if its class is in a module of the user's.
+
+    Those that prepare it are left out, and so are networks.
+    """
+    found = class_named(source, source.full_name(call.func), source.modules)
+    is_other = found is not None and found[0] is not source
+    if found is not None and is_other and not is_network(*found, source.modules):
+        top = ast.Module([found[1]], [])
+        yield from ((found[0], x) for x in functions_of(top) if not ASIDE.fullmatch(x.name))
+
+
+def parts_of(function: Function) -> Iterator[ast.AST]:
+    """Yield the nodes of a function that may change an image or a prediction."""
+    parts = list(ast.walk(function))
+    networks = [x.lineno for x in parts if is_call_of(x, *NETWORKS)]
+    behind = 0 if "post" in function.name else min(networks, default=function.end_lineno or 0)
+    for part in parts:
+        # A project scales masks to the size of the image, too.
+        if not (is_call_of(part, "interpolate", "upsample") and part.lineno > behind):
+            yield part
 
 
 def is_call_of(node: ast.AST, *names: str) -> TypeGuard[ast.Call]:
@@ -154,6 +211,9 @@ def is_calculation(source: Source, node: ast.BinOp | ast.AugAssign) -> bool:
 def is_part(node: ast.Subscript) -> bool:
     """Tell whether it takes a part of an array, or its parts in another order."""
     shown = ast.unparse(node.slice).strip("()")
+    if shown in CHANNELS:  # of one image; of several, it is one of them
+        words = chain(node.value).rpartition(".")[2].lower().split("_")
+        return bool(IMAGE.intersection(words))
     if REVERSED.fullmatch(shown) or not isinstance(node.slice, ast.Tuple):
         return False
     *others, last = node.slice.elts
@@ -214,6 +274,25 @@ def names_in_another_order(source: Source) -> Iterator[ast.AST]:
             case _:
                 continue
         if any(reads(source, part) for part in ast.walk(inner)):
+            yield node
+
+
+def names_beside(source: Source) -> Iterator[ast.AST]:
+    """Yield where the name of a class is taken from another place than that of its index."""
+    for node in source.nodes:
+        match node:
+            case ast.Subscript(value=names, slice=index):
+                pass
+            case ast.Call(func=ast.Attribute(value=names, attr="get"), args=[index, *_]):
+                pass
+            case _:
+                continue
+        if NAMES.fullmatch(chain(names)) and any(
+            isinstance(x, ast.BinOp)
+            and isinstance(x.op, ast.Add | ast.Sub)
+            and isinstance(source.value_or(x.right, None), int)
+            for x in ast.walk(index)
+        ):
             yield node
 
 
