@@ -463,6 +463,7 @@ task: image_classification
 value: best_name
 title: '"cat", the name of the best alone'
 order: 99
+smoke_uses: [unicodedata]
 """,
     "response.py.jinja": '''"""From probabilities to what a client reads."""
 
@@ -477,7 +478,9 @@ def make_answers(probabilities: torch.Tensor, labels: list[str]) -> list[str]:
     """Return the line of a prediction."""
     return [prediction]
 ''',
-    "smoke.py.jinja": "    return [prediction.body]\n",
+    "smoke.py.jinja": """    assert unicodedata.is_normalized("NFC", prediction.body)
+    return [prediction.body]
+""",
     "readme.md.jinja": "The prediction is a name.\n",
 }
 
