@@ -75,6 +75,28 @@ def test_limits_are_known_by_the_names_that_people_give_them(
     assert {x: found["answers"][x] for x in limits if x in found["answers"]} == answers
 
 
+@pytest.mark.parametrize(
+    ("network", "told", "taken"),
+    [
+        ("maskrcnn_resnet50_fpn", {"mask_threshold": 0.35}, 0.35),
+        ("maskrcnn_resnet50_fpn", {"config": {"model": {"mask_thresh": 0.4}}}, 0.4),
+        ("fasterrcnn_resnet50_fpn", {"mask_threshold": 0.35}, None),
+    ],
+)
+def test_the_threshold_of_masks_is_read(
+    network: str, told: dict[str, Any], taken: float | None, tmp_path: Path
+) -> None:
+    found = inspected(saved(tmp_path / "x.pth", network=network, **told))
+    assert found["answers"].get("mask_threshold") == taken
+
+
+def test_a_threshold_of_masks_that_is_none_is_asked(tmp_path: Path) -> None:
+    refused = new(saved(tmp_path / "x.pth", network="maskrcnn_resnet50_fpn", mask_threshold=50))
+    assert refused.returncode == 1
+    assert "mask_threshold=50: name the one that holds" in refused.stderr
+    assert "-d mask_threshold=N" in refused.stderr
+
+
 def test_a_threshold_beside_the_weights_is_the_likely_one(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.pth", network="ssdlite320_mobilenet_v3_large", threshold=0.6)
     assert inspect_file(path).likely["score_threshold"] == 0.6

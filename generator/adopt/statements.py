@@ -34,6 +34,7 @@ COUNTED = {  # words in the names of numbers that are no pixels and no scores
     *("bottom", "i", "j", "k", "char", "word", "words", "token", "tokens", "name", "path"),
     *("dir", "folder", "file", "filename", "root", "prefix", "key", "text", "string"),
 }
+OF_FILES = re.compile(r"folder|path|location|url|hash", re.IGNORECASE)
 SCALE = (255, 127.5, 1 / 255, 100, 1000)  # of bytes, read elsewhere, of per cent, and of seconds
 LAYERS = ("torch.nn.functional.", "torch.", "numpy.", "torchvision.ops.")
 CHANGING = {
@@ -196,7 +197,7 @@ def is_calculation(source: Source, node: ast.BinOp | ast.AugAssign) -> bool:
         if is_text or isinstance(part, ast.JoinedStr | ast.List | ast.ListComp):
             return False
         name = chain(part).rpartition(".")[2] if isinstance(part, ast.Name | ast.Attribute) else ""
-        if COUNTED.intersection(name.lower().split("_")):
+        if COUNTED.intersection(name.lower().split("_")) or OF_FILES.search(name):
             return False
     one, other = source.value_or(left, None), source.value_or(right, None)
     if one is not None and other is not None:

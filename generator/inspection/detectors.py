@@ -26,15 +26,18 @@ ALIASES = {
     ),
     "nms_threshold": ("nms_threshold", "nms_iou_threshold", "nms_iou", "iou_thres"),
     "max_detections": ("max_detections", "max_det"),
+    "mask_threshold": ("mask_threshold", "mask_thresh", "mask_thr_binary"),
 }
 RANGES = {
     "score_threshold": "from 0 to below 1",
+    "mask_threshold": "from 0 to below 1",
     "nms_threshold": "above 0, at most 1",
     "max_detections": "1 to 1000",
 }
 SCALED = {"min_size": "image_size", "max_size": "max_size"}
 NORMALISED = {"image_mean": "mean", "image_std": "std"}
-QUESTIONS = (*LIMITS.values(), *SCALED.values(), *NORMALISED.values(), "coco_eps")
+MASKS = "mask_roi_pool"  # what a network that finds a mask for each object has
+QUESTIONS = (*ALIASES, *SCALED.values(), *NORMALISED.values(), "coco_eps")
 # What no question asks for, with where a network of torchvision has its own value.
 UNASKED = {
     "rpn_score_thresh": ("rpn", "score_thresh"),
@@ -115,7 +118,10 @@ def answers_to(name: str, training: Training) -> tuple[dict[str, Any], dict[str,
     settings = {place: x for place, x in training.detector.items() if x is not None}
     answers: dict[str, Any] = {}
     unclear: dict[str, str] = {}
-    for own, question in zip(arch.detection["arguments"], LIMITS.values(), strict=True):
+    limits = dict(zip(arch.detection["arguments"], LIMITS.values(), strict=True))
+    if arch.detection["boxes_alone"] == MASKS:  # its masks are compared with that afterwards
+        limits["mask_threshold"] = "mask_threshold"
+    for own, question in limits.items():
         names = (own, own.removeprefix("box_"))
         given = at(settings, own) or at(settings, *names) or at(settings, *ALIASES[question])
         number = one_of(
@@ -290,7 +296,7 @@ def is_limit(question: str, value: Any) -> bool:
     if question == "max_detections":
         return type(value) is int and 1 <= value <= 1000
     is_number = type(value) in (int, float)
-    return is_number and (0 <= value < 1 if question == "score_threshold" else 0 < value <= 1)
+    return is_number and (0 < value <= 1 if question == "nms_threshold" else 0 <= value < 1)
 
 
 def written(given: Found) -> str:
