@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeGuard
 
 from generator.adopt.images import REVERSED, normalised_by_hand, without_answer
-from generator.adopt.networks import class_named, is_network
+from generator.adopt.networks import is_network
 from generator.adopt.responses import NAMES
 from generator.source import Source, argument, calls_of, chain
 
@@ -70,19 +72,19 @@ def statements(source: Source, told: Collection[str]) -> list[str]:
     """
     lines = {":".join(remark.split(":")[:2]) for remark in told}
     found: dict[str, str] = {}
-    for home, functions in on_the_way(source).items():
+    for home, parts in on_the_way(source).items():
         ways = (names_in_another_order, names_beside, before_the_network)
         nodes = [*itertools.chain.from_iterable(way(home) for way in ways)]
-        for node in [*nodes, *changes(home, functions)]:
+        for node in [*nodes, *changes(home, parts)]:
             if (place := home.at(node)) not in lines:
                 found.setdefault(place, without_answer(home, node))
     return list(found.values())[:MOST]
 
 
-def changes(source: Source, functions: Iterable[Function]) -> Iterator[ast.AST]:
+def changes(source: Source, parts: Iterable[Function]) -> Iterator[ast.AST]:
     """Yield what changes images, tensors or scores in functions of a file."""
     known = {id(x) for x in ast.walk(found[2])} if (found := normalised_by_hand(source)) else set()
-    for node in itertools.chain.from_iterable(map(parts_of, functions)):
+    for node in itertools.chain.from_iterable(map(parts_of, parts)):
         if id(node) in known:
             continue
         match node:
@@ -123,16 +125,54 @@ def on_the_way(source: Source) -> dict[Source, list[Function]]:
     They are those of the handler, but for such as prepare it, and what these call: by its name in
     the same file, or in a module of the user's; of an object from there, all methods.
     """
-    found = [(source, x) for x in functions_of(source.tree) if not ASIDE.fullmatch(x.name)]
-    for call in calls_of(source.nodes):
-        found += made_by(source, call)
-    by_file: dict[Source, list[Function]] = {source: []}
-    for home, function in itertools.islice(found, MOST_FUNCTIONS):  # it grows meanwhile
-        if function not in by_file.setdefault(home, []):
-            by_file[home].append(function)
-            for call in calls_of(ast.walk(function)):
-                found += [*called_by(home, call), *made_by(home, call)]
-    return by_file
+    own = ((source, x) for x in functions_of(source.tree) if not ASIDE.fullmatch(x.name))
+    waiting = deque([*own, *called_by(source, source.nodes, methods)])
+    seen: set[int] = set()
+    found: dict[Source, list[Function]] = {source: []}
+    while waiting and len(seen) < MOST_FUNCTIONS:
+        home, function = waiting.popleft()
+        if id(function) not in seen:
+            seen.add(id(function))
+            found.setdefault(home, []).append(function)
+            waiting += called_by(home, ast.walk(function), functions, methods)
+    return found
+
+
+Lookup = Callable[[Source], dict[str, list[Function]]]
+
+
+def called_by(
+    source: Source, nodes: Iterable[ast.AST], *lookups: Lookup
+) -> Iterator[tuple[Source, Function]]:
+    """Yield the user's own functions that nodes of a file call, as the lookups find them."""
+    names: dict[tuple[str, str], None] = {}
+    for call in calls_of(nodes):
+        module, _, name = source.full_name(call.func).lstrip(".").rpartition(".")
+        names[module.rpartition(".")[2], name or getattr(call.func, "attr", "")] = None
+    for module, name in names:
+        if (home := source.modules.get(module) if module else source) is not None:
+            for lookup in lookups:
+                yield from ((home, x) for x in lookup(home).get(name, []))
+
+
+@functools.lru_cache(maxsize=64)
+def functions(source: Source) -> dict[str, list[Function]]:
+    """Return the functions of a file by their names, those that make networks aside."""
+    found: dict[str, list[Function]] = {}
+    for function in functions_of(source.tree):
+        if not MAKING.fullmatch(function.name):
+            found.setdefault(function.name, []).append(function)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def methods(source: Source) -> dict[str, list[Function]]:
+    """Return the methods of each class by its name, but for networks and what prepares objects."""
+    return {
+        node.name: [x for x in functions_of(ast.Module([node], [])) if not ASIDE.fullmatch(x.name)]
+        for node in source.classes()
+        if not is_network(source, node, source.modules)
+    }
 
 
 def functions_of(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
@@ -143,27 +183,6 @@ def functions_of(node: ast.Module | ast.ClassDef) -> Iterator[Function]:
                 yield from functions_of(part)
         elif isinstance(part, FUNCTIONS):
             yield part
-
-
-def called_by(source: Source, call: ast.Call) -> Iterator[tuple[Source, Function]]:
-    """Yield the user's own functions that a call may be of, those that make networks aside."""
-    module, _, name = source.full_name(call.func).lstrip(".").rpartition(".")
-    home = source.modules.get(module.rpartition(".")[2]) if module else source
-    name = name or getattr(call.func, "attr", "")
-    if home is not None and not MAKING.fullmatch(name):
-        yield from ((home, x) for x in functions_of(home.tree) if x.name == name)
-
-
-def made_by(source: Source, call: ast.Call) -> Iterator[tuple[Source, Function]]:
-    """Yield the methods of an object that a call makes, if its class is in a module of the user's.
-
-    Those that prepare it are left out, and so are networks.
-    """
-    found = class_named(source, source.full_name(call.func), source.modules)
-    is_other = found is not None and found[0] is not source
-    if found is not None and is_other and not is_network(*found, source.modules):
-        top = ast.Module([found[1]], [])
-        yield from ((found[0], x) for x in functions_of(top) if not ASIDE.fullmatch(x.name))
 
 
 def parts_of(function: Function) -> Iterator[ast.AST]:
