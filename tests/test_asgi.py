@@ -514,6 +514,31 @@ def test_what_keeps_it_from_starting_is_named(
         assert send(url, IMAGES[0])[0] == 200
 
 
+IMPORTING = """
+import itertools, sys, threading
+from pathlib import Path
+from tools.inprocess import modules_from
+
+def import_much():
+    for number in itertools.count():
+        if number % 2:
+            del sys.modules["made_up"]
+        else:
+            sys.modules["made_up"] = sys
+
+sys.setswitchinterval(1e-6)
+threading.Thread(target=import_much, daemon=True).start()
+for _ in range(200):
+    with modules_from(Path("model-store")):
+        pass
+"""
+
+
+def test_an_archive_loads_while_another_thread_imports(project: Project) -> None:
+    result = project.run("-c", IMPORTING)
+    assert result.returncode == 0, result.stderr
+
+
 def run(project: Project, before: str = "pass") -> str:
     """Run the project's serve.py, which must end with 1, and return what it prints."""
     words = ["serve.py", "--engine", "asgi"]

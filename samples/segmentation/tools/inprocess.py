@@ -177,8 +177,8 @@ def modules_from(folder: Path) -> Iterator[None]:
     modules = {path.stem for place in (folder, ROOT) for path in place.glob("*.py")}
     packages = {"service", "tools", *modules}
 
-    def loaded() -> list[str]:
-        return [name for name in sys.modules if name.partition(".")[0] in packages]
+    def loaded() -> list[str]:  # of a copy: another thread may import something meanwhile
+        return [name for name in list(sys.modules) if name.partition(".")[0] in packages]
 
     own = {name: sys.modules.pop(name) for name in loaded()}
     paths = sys.path
