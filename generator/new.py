@@ -207,7 +207,8 @@ def what_is_told(
     is_built = model is not None or hub is not None or known.get("weights") in GRAPHS
     if known["architecture"] == "custom" and not is_built:
         raise UserError(own_network(found))
-    refuse_unanswered(found, answers, is_built=model is not None)
+    given = answers if labels is None else {"label_format": labels, **answers}
+    refuse_unanswered(found, given, is_built=model is not None)
     likely = likely_of(found, known, destination)
     names = None
     chosen = tasks().get({**likely, **known}["task"])  # Copier refuses another

@@ -395,8 +395,8 @@ SIGMOID = "torch.nn.modules.activation.Sigmoid"
             },
             "refused",
         ),
-        # As the pipeline of transformers reads it.
-        ("config.json", {"function_to_apply": "sigmoid"}, "multi_label"),
+        # Which the pipeline of transformers does not read for several classes.
+        ("config.json", {"function_to_apply": "sigmoid"}, "refused"),
         ("config.json", {"function_to_apply": "softmax"}, None),
         ("tokenizer_config.json", {"model_max_length": 16}, 16),
     ],

@@ -44,7 +44,7 @@ from generator.tasks import Task, serving, tasks
 
 # What many call the values that a layer before a network normalises images with.
 STATISTICS = re.compile(
-    r"(.*\.)?_?((pixel|image|img|norm(alize)?|new)_)?(means?|stds?)", re.IGNORECASE
+    r"(.*\.)?_?((pixel|image|img|norm(alize)?|new)_)?(means?|stds?|mu|sigma)", re.IGNORECASE
 )
 
 # What has a mean of its own in modules that training alone has.
@@ -186,8 +186,8 @@ def inspect_file(path: Path) -> Inspection:
     reading = read(path)
     if (training := hub.timm_training(path)).script:
         reading = replace(reading, training=training, class_names=hub.names_beside(path))
-    elif config := hub.other_config(path):
-        told = told_by({hub.CONFIG: config})
+    elif config := hub.settings_beside(path):
+        told = told_by(config)
         names = reading.class_names or hub.names_beside(path)
         reading = replace(reading, training=together(reading.training, told), class_names=names)
     heads = {
@@ -219,6 +219,15 @@ def inspect_file(path: Path) -> Inspection:
             f"FILE. For predictions without it: -d task={task}"
         )
         inspection = replace(inspection, must_answer={**inspection.must_answer, "task": why})
+    if averages := reading.training.averages:
+        key = inspection.places[0].key
+        why = (
+            f"under {averages} of averaged weights, which have no names and are not read. To "
+            f"serve those under {key or 'its other keys'}: -d weights_key={shlex.quote(key)}. To "
+            "serve the averaged ones, save them where the network is: "
+            "ema.copy_to(model.parameters()); torch.save(model.state_dict(), 'averaged.pth')"
+        )
+        inspection = replace(inspection, must_answer={**inspection.must_answer, "weights_key": why})
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     advice = reading.advice or advice_on_graph(inspection, reading)

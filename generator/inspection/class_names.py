@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from generator.inspection.pickles import Inert
+from generator.inspection.pickles import Inert, Unordered
 from generator.inspection.values import texts_of_numpy
 
 # Keys, in small letters and without underscores. What is called otherwise may be names of anything.
@@ -79,6 +79,14 @@ def find_names(content: Any) -> tuple[ClassNames, ...]:
     return tuple(found.values())
 
 
+def without_order(content: Any) -> str:
+    """Return where a checkpoint keeps the names of its classes in a set; "" if nowhere."""
+    for key, value in entries_of(content):
+        if isinstance(value, Unordered) and value and is_key(key):
+            return key
+    return ""
+
+
 def is_key(key: str) -> bool:
     """Tell whether names of classes may be under this key."""
     plain = key.lower().replace("_", "").replace("-", "").replace(" ", "")
@@ -100,9 +108,14 @@ def ordered(value: Any) -> list[str] | None:
         texts = texts_of_numpy(value)
         # As fastai's CategoryMap, which is a list of its own.
         return ordered(dict(entries_of(value)).get("items") if texts is None else texts)
+    if isinstance(value, Unordered):
+        return None
     if isinstance(value, list | tuple):
-        are_names = 0 < len(value) <= MAX_CLASSES and all(isinstance(x, str) for x in value)
-        return [*value] if are_names else None
+        if not 0 < len(value) <= MAX_CLASSES:
+            return None
+        if are_numbers(value):
+            return [str(x) for x in value]
+        return [*value] if all(isinstance(x, str) for x in value) else None
     if not isinstance(value, Mapping) or not 0 < len(value) <= MAX_CLASSES:
         return None
     pairs = [(index_of(key), name) for key, name in value.items() if isinstance(name, str)]
@@ -120,6 +133,16 @@ def ordered(value: Any) -> list[str] | None:
     if first > limit or sorted(names) != list(range(first, first + len(names))):
         return None
     return [names[index] for index in sorted(names)]
+
+
+def are_numbers(value: Sequence[Any]) -> bool:
+    """Tell whether classes are called by numbers, in ascending order, as numpy.unique has them.
+
+    From 0 on they are no names.
+    """
+    if len(value) < 2 or not all(type(x) is int and x >= 0 for x in value):
+        return False
+    return [*value] == sorted({*value}) and [*value] != [*range(len(value))]
 
 
 def index_of(value: Any) -> int | None:

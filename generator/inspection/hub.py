@@ -16,7 +16,7 @@ from typing import Any
 
 from generator.inspection.class_names import ClassNames, find_names
 from generator.inspection.refusals import RefusedFileError
-from generator.inspection.settings import numbers, size_of, text
+from generator.inspection.settings import BESIDE, arguments, numbers, size_of, text
 from generator.inspection.signatures import timm_transforms
 from generator.inspection.training import Training, timm_network, unlike_images
 from generator.inspection.unread import unread_in
@@ -144,14 +144,29 @@ def timm_training(weights: Path) -> Training:
     )
 
 
-def other_config(weights: Path) -> dict[str, Any]:
-    """Return the config.json beside weights, if it is of neither transformers nor timm; else {}.
+def settings_beside(weights: Path) -> dict[str, Any]:
+    """Return what the files of settings beside weights hold, by their names.
 
-    So doctr and the mixins of huggingface_hub keep what a network was built and trained with.
+    So doctr and the mixins of huggingface_hub keep what a network was built and trained with, timm
+    its arguments and Lightning its hyperparameters. A config.json of transformers or timm is read
+    elsewhere.
     """
-    config = read_json(weights.with_name(CONFIG)) if weights.name in WEIGHTS else {}
-    is_known = {"model_type", "architectures", "pretrained_cfg"} & config.keys()
-    return {} if is_known else config
+    found = {}
+    for name in BESIDE:
+        path = weights.with_name(name)
+        content = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        if content and not {"model_type", "architectures", "pretrained_cfg"} & content.keys():
+            found[name] = content
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds, {} if it is missing, too large, or holds no mapping."""
+    try:
+        is_small = path.is_file() and path.stat().st_size <= MAX_BYTES
+        return arguments(path.read_text(encoding="utf-8")) if is_small else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def names_beside(weights: Path) -> tuple[ClassNames, ...]:

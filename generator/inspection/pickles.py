@@ -77,6 +77,10 @@ class Inert:
         raise AttributeError(name)
 
 
+class Unordered(list[Any]):
+    """What is in a set. Where it stands in the file tells nothing."""
+
+
 MODULE_ATTRIBUTES = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 
 # Storage classes of torch by the dtype that they hold.
@@ -389,7 +393,7 @@ OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
     "EMPTY_LIST": _push_new(list),
     "EMPTY_TUPLE": _push_new(tuple),
     "EMPTY_DICT": _push_new(dict),
-    "EMPTY_SET": _push_new(list),  # of what is in a set, only that it is there matters
+    "EMPTY_SET": _push_new(Unordered),
     "LIST": _collect(list),
     "TUPLE": _collect(tuple),
     "TUPLE1": _tuple_of(1),
@@ -496,6 +500,10 @@ def _ordered_dict(machine: Machine, pairs: Any = (), *rest: Any) -> Any:
     return content
 
 
+def _as_set(machine: Machine, items: Any = (), *rest: Any) -> Unordered:
+    return Unordered(_as_list(machine, items))
+
+
 def _as_list(machine: Machine, items: Any = (), *rest: Any) -> list[Any]:
     if not isinstance(items, list | tuple):
         return []
@@ -551,7 +559,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         f"{module}.{name}": function
         for module in ("builtins", "__builtin__")
         for name, function in (
-            ("set", _as_list), ("frozenset", _as_list), ("list", _as_list), ("tuple", _as_tuple)
+            ("set", _as_set), ("frozenset", _as_set), ("list", _as_list), ("tuple", _as_tuple)
         )
     },
     "torch.Size": _as_tuple,

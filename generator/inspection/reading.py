@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from generator.inspection import onnx
-from generator.inspection.class_names import ClassNames, find_names, names_in_texts, parsed
+from generator.inspection.class_names import (
+    ClassNames,
+    find_names,
+    names_in_texts,
+    parsed,
+    without_order,
+)
 from generator.inspection.detectors import settings_in
 from generator.inspection.frameworks import (
     SERVE,
@@ -396,7 +402,17 @@ def read_content(path: Path, kind: str, content: Any, machine: Machine) -> Readi
         notes=notes,
         advice=advice_on(path, states, machine.names, content),
         class_names=find_names(content),
+        must_answer=names_without_order(content),
     )
+
+
+def names_without_order(content: Any) -> dict[str, str]:
+    """Return the question that names of classes in a set leave open."""
+    if not (place := without_order(content)):
+        return {}
+    why = "which has no order: bring them in that of the outputs, with --labels FILE"
+    without = "without names: -d label_format=none"
+    return {"label_format": f"under {place} of names in a set, {why}; {without}"}
 
 
 def training_of(content: Any) -> Training:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from generator.inspection.composed import (
     LARGE,
@@ -25,8 +28,12 @@ IMAGES = (
     *("norm", "norm_stats", "transform", "transforms"),
 )
 # Under what arguments are kept, and some (RESULTS) what came of them; "" is the checkpoint itself.
+BESIDE = (  # names of files beside the weights, which are read as if they were such groups
+    *("config.json", "args.json", "hparams.json", "params.json", "metadata.json"),
+    *("args.yaml", "hparams.yaml", "config.yaml", "params.yaml"),
+)
 GROUPS = (
-    "config.json",
+    *BESIDE,
     *("hyperparams", "hyperparameters", "hyper_params", "configs", "model_args", "model_params"),
     *("args", "opt", "opts", "hyper_parameters", "hparams", "config", "cfg", "params", ""),
     *("datamodule_hyper_parameters", "metadata", "model_config", "model_info", "info", "meta"),
@@ -44,12 +51,16 @@ SIDES = (
     ("img_height", "img_width"),
     ("image_height", "image_width"),
     ("input_height", "input_width"),
+    ("img_h", "img_w"),
+    ("image_h", "image_w"),
+    ("input_h", "input_w"),
     ("height", "width"),
 )
 RESIZE = ("resize_size", "val_resize_size")
 ORDERS = (  # of colours
     *("input_space", "color_space", "color_order", "channel_order", "color_mode", "color_format"),
 )
+OTHER_ORDERS = ("bgr", "hsv", "lab", "ycbcr", "yuv")  # than RGB, of the values of a pixel
 PAIR = ("mean", "std")  # as questions and as the shortest names of arguments
 # Under what a transform is kept, or several by what they are for.
 TRANSFORMS = re.compile(
@@ -75,6 +86,8 @@ LABELS = (
     *("task", "task_type", "classification_type", "final_activation", "output_activation"),
     "last_activation",
 )
+MAX_TEXT = 100_000  # characters of arguments that are written down
+FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 
@@ -91,7 +104,12 @@ def is_new(value: Any, seen: list[Any]) -> bool:
 
 
 def arguments(value: Any) -> dict[str, Any]:
-    """Return arguments by name, from a dict or from what stands for an argparse.Namespace."""
+    """Return arguments by name, from a dict or from what stands for an argparse.Namespace.
+
+    Or from a text of either, as JSON, YAML and Python write them.
+    """
+    if isinstance(value, str):
+        value = written(value)
     if isinstance(value, Inert):
         value = value.state
     if not isinstance(value, dict):
@@ -99,6 +117,22 @@ def arguments(value: Any) -> dict[str, Any]:
     entries = {key: as_python(x) for key, x in value.items() if isinstance(key, str)}
     own = {key: x for key, x in entries.items() if key == key.lower()}
     return {key.lower(): x for key, x in entries.items()} | own  # IMG_SIZE is as good
+
+
+def written(value: str) -> Any:
+    """Return the plain values that a text of arguments stands for; None if it is none."""
+    is_call = re.match(r"(argparse\.)?Namespace\(", value) is not None
+    is_many = "\n" in value and ":" in value and "&" not in value  # where YAML names a part again
+    if len(value) > MAX_TEXT or not (is_call or value.startswith("{") or is_many):
+        return None
+    try:
+        if not is_call:
+            return yaml.load(value, FastLoader)  # JSON is YAML
+        call = ast.parse(value, mode="eval").body
+        assert isinstance(call, ast.Call)
+        return {str(x.arg): ast.literal_eval(x.value) for x in call.keywords}
+    except (ValueError, SyntaxError, RecursionError, MemoryError, yaml.YAMLError):
+        return None
 
 
 def shares(value: Any) -> tuple[float, ...]:

@@ -141,7 +141,9 @@ def classifier(folder: Path, name: str, config: Mapping[str, Any]) -> TextFolder
     must_answer: dict[str, str] = {}
     several = serving("text classifier")[0].decisive["problem_type"]
     end = activation_of(config)
-    if end == "Sigmoid" and problem_type in (None, several):
+    # Where transformers does not know problem_type, its pipeline takes softmax all the same.
+    is_doubted = problem_type is None and "function_to_apply" in config
+    if end == "Sigmoid" and problem_type in (None, several) and not is_doubted:
         answers["problem_type"] = several
         open_questions.pop("problem_type", None)
     elif end not in PLAIN:

@@ -22,10 +22,12 @@ from generator.inspection.composed import (
     shown,
     statistics,
 )
+from generator.inspection.hints import hints
 from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
     EVALUATION,
     GROUPS,
+    KNOWN,
     LABELS,
     MANY,
     MAX_OBJECTS,
@@ -33,6 +35,7 @@ from generator.inspection.settings import (
     NETWORK,
     NORMALISATIONS,
     ORDERS,
+    OTHER_ORDERS,
     RESIZE,
     SIDES,
     SIZES,
@@ -56,6 +59,7 @@ from generator.inspection.settings import (
     text,
 )
 from generator.inspection.unread import (
+    OTHER_STEPS,
     Unread,
     doubtful_in,
     is_of_images,
@@ -99,6 +103,7 @@ class Training:
         resize_mode: "crop" or "stretch", if a transform in it shows that; else "".
         unread: settings of how images are prepared whose values are not understood.
         calibration: what scores went through behind the network, for people.
+        averages: where averaged weights are that have no names, "" if nowhere.
         thresholds: from which probability on a class was predicted: one, or one for each class.
         unread_thresholds: likewise, if they are kept otherwise than in a list, for people.
         labels: settings that may tell whether the classes of an image exclude one another: what the
@@ -122,6 +127,7 @@ class Training:
     unread: tuple[Unread, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     calibration: str = ""
+    averages: str = ""
     thresholds: tuple[float, ...] = ()
     unread_thresholds: str = ""
 
@@ -181,16 +187,40 @@ def told_by(content: Any) -> Training:
         is_own = other not in pretrained
         if is_own or not first.script:  # what such a script does not name is as it has that
             first = with_more(first, other, is_own=is_own)
+    told = {name: getattr(first, name) for name in TOLD}
+    unread |= {x.name: x for x in hints(content, known_keys(content), told)}
     return replace(
         first,
         of_network=shortened(first.of_network or pooled_otherwise(content)),
         of_images=shortened(first.of_images),
         unread=tuple(unread.values())[:MANY],
         calibration=calibration,
+        averages=averages_in(content),
         thresholds=thresholds,
         unread_thresholds=unread_thresholds,
         labels=tuple(labels.values()),
     )
+
+
+def averages_in(content: Any) -> str:
+    """Return where torch_ema and its like keep averaged weights, a list in the network's order."""
+    for place, value in content.items() if isinstance(content, dict) else ():
+        averages = arguments(value).get("shadow_params") if isinstance(value, dict) else None
+        if isinstance(averages, list) and averages and isinstance(averages[0], Tensor):
+            return f"{place}.shadow_params"
+    return ""
+
+
+def known_keys(content: Any) -> dict[str, frozenset[str]]:
+    """Return the keys of settings of images that are read, by the places where they are."""
+    if not isinstance(content, dict):
+        return {}
+    return {
+        where: frozenset(
+            key for key in entries if key in KNOWN or key in OTHER_STEPS or is_of_transforms(key)
+        )
+        for where, entries in places(content)
+    }
 
 
 def together(first: Training, other: Training) -> Training:
@@ -536,7 +566,7 @@ def unlike_images(settings: Mapping[str, Any]) -> Iterator[str]:
         if settings.get(name) is unusual:
             yield f"{name}={unusual}"
     for name in ORDERS:
-        if text(settings.get(name)).lower() == "bgr":
+        if text(settings.get(name)).lower() in OTHER_ORDERS:
             yield f"{name}={settings[name]}"
     if settings.get("crop_mode") not in (None, "", "center"):
         yield f"crop_mode={text(settings['crop_mode'])}"

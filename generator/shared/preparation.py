@@ -8,13 +8,13 @@ from typing import Any
 # As in img_size, imgsz and target_resolution; input_dim may be a number of features.
 OF_SIZE = ("img", "im", "image", "input", "target", "eval_img", "val_img", "test_img", "inference")
 SIZE = (
-    *("crop_size", "val_crop_size", "resolution", "img_dim", "im_dim", "image_dim"),
     *(
         of + gap + what
         for of in OF_SIZE
         for gap in ("_", "")
         for what in ("size", "sz", "shape", "res", "resolution", "side")
     ),
+    *("crop_size", "val_crop_size", "resolution", "img_dim", "im_dim", "image_dim"),
 )
 OF_CHANNELS = (
     *("image", "img", "pixel", "channel", "rgb", "input", "norm", "normalize", "normalization"),
