@@ -223,11 +223,13 @@ def inspect_file(path: Path) -> Inspection:
         key = inspection.places[0].key
         why = (
             f"under {averages} of averaged weights, which have no names and are not read. To "
-            f"serve those under {key or 'its other keys'}: -d weights_key={shlex.quote(key)}. To "
-            "serve the averaged ones, save them where the network is: "
-            "ema.copy_to(model.parameters()); torch.save(model.state_dict(), 'averaged.pth')"
+            f"serve those under {key}: -d checkpoint_key={shlex.quote(key)}. To serve the averaged "
+            "ones, save them where the network is: ema.copy_to(model.parameters()); "
+            "torch.save(model.state_dict(), 'averaged.pth')"
         )
-        inspection = replace(inspection, must_answer={**inspection.must_answer, "weights_key": why})
+        inspection = replace(
+            inspection, must_answer={**inspection.must_answer, "checkpoint_key": why}
+        )
     answers, open_questions = answers_of(inspection, reading)
     named = [f"{one}, of its classes perhaps" for one in reading.class_names]
     advice = reading.advice or advice_on_graph(inspection, reading)

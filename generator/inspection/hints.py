@@ -13,7 +13,15 @@ from typing import Any
 
 from generator.inspection.composed import shown
 from generator.inspection.pickles import Inert, Tensor
-from generator.inspection.settings import MANY, OTHER_ORDERS, arguments, is_new, size_of, text
+from generator.inspection.settings import (
+    MANY,
+    OTHER_ORDERS,
+    arguments,
+    filter_name,
+    is_new,
+    size_of,
+    text,
+)
 from generator.inspection.unread import Unread
 from generator.source import IMAGENET_MEAN, IMAGENET_STD
 
@@ -74,6 +82,10 @@ RANGES = re.compile(
     r"|scaling|pixel_scal(e|ing)"
 )
 USUAL = (255, 1, [0, 1], "imagenet", "torch", "torchvision")
+OWN = re.compile(  # what a service does not do
+    r"(use_)?(clahe|ben_graham|circle_crop|hist(ogram)?_eq\w*|equalize(_hist)?|to_gr[ae]y(scale)?"
+    r"|tta|test_time_aug\w*|(five|ten|multi)_crops?)"
+)
 STEPS = re.compile(r"\w*(Normalize|Resize|Crop|Scale|ToFloat|Pad)\w*", re.IGNORECASE)
 PIPELINE = {
     *("augmentation", "augmentations", "augs", "transform", "transforms", "pipeline", "tfms"),
@@ -145,6 +157,12 @@ def questions_of(where: str, value: Any, told: Mapping[str, Any]) -> tuple[str, 
         return ("color_mode",)
     if RANGES.fullmatch(name) and is_unusual(name, value):
         return ("mean", "std")
+    if OWN.fullmatch(name) and value and text(value).lower() != "none":
+        return ("image_size", "mean", "std")
+    if name == "center_crop" and value is False:
+        return ("image_size", "resize_mode")
+    if name in ("resample", "resampling") and filter_name(value) != "bilinear" and value != 2:
+        return ("interpolation",) if value is not None else ()
     if PIPELINE & {*snake(where).split("_")} and "train" not in where and has_steps(value):
         return ("image_size", "mean", "std")
     return ()

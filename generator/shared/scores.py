@@ -25,7 +25,10 @@ THRESHOLDS = tuple(  # probabilities from which on a class is predicted
     for of in ("", "class_", "best_", "optimal_", "decision_", "operating_", "op_", "unknown_")
     for what in ("thresholds", "threshold", "thresh", "threshs", "thr", "thrs", "cutoff", "cutoffs")
 )
-LOSS = ("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion")
+LOSS = (
+    *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
+    *("criterion_name", "criterion_type"),
+)
 CLASS = ("_target_", "type", "name")  # of a loss, as hydra and OpenMMLab have it
 VALUES = (int, float, list, tuple, dict)  # of a loss, or its arguments
 # Losses by what they train; the first as small letters alone. timm's --bce-loss is no setting that

@@ -6,12 +6,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+# As in img_size, imgsz and target_resolution; input_dim may be a number of features.
+OF_SIZE = ("img", "im", "image", "input", "target", "eval_img", "val_img", "test_img", "inference")
 SIZE = (
-    *("img_size", "image_size", "input_size", "imgsz", "crop_size", "val_crop_size"),
-    *("input_shape", "resolution", "image_resolution", "img_res", "img_dim"),
+    *(
+        of + gap + what
+        for of in OF_SIZE
+        for gap in ("_", "")
+        for what in ("size", "sz", "shape", "res", "resolution", "side")
+    ),
+    *("crop_size", "val_crop_size", "resolution", "img_dim", "im_dim", "image_dim"),
 )
-MEAN = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "means")
-STD = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "stds")
+OF_CHANNELS = (
+    *("image", "img", "pixel", "channel", "rgb", "input", "norm", "normalize", "normalization"),
+    *("dataset", "data", "imagenet"),
+)
+MEAN = ("mean", "means", *(f"{x}_mean" for x in OF_CHANNELS), "mean_rgb", "mean_pixel")
+STD = ("std", "stds", *(f"{x}_std" for x in OF_CHANNELS), "std_rgb", "std_pixel")
 SMALLEST = 8  # pixels
 
 

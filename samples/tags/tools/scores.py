@@ -10,13 +10,26 @@ from typing import Any
 # Where the results of a training stand. Elsewhere, a temperature is that of a loss, and a threshold
 # that of a schedule or of pseudo-labels.
 RESULTS = ("", "metadata", "model_info", "info", "meta", "data", "dataset")
-TEMPERATURE = ("temperature", "calibration_temperature", "temperature_scaling")
-CALIBRATION = (*TEMPERATURE, "calibration", "calibrator", "platt", "platt_scaling")
-THRESHOLDS = (  # probabilities from which on a class is predicted
-    *("thresholds", "threshold", "class_thresholds", "best_thresholds", "optimal_thresholds"),
-    *("best_threshold", "optimal_threshold"),
+CHOSEN = ("", "best_", "optimal_", "calibrated_", "calibration_", "learned_", "softmax_")
+TEMPERATURE = (
+    *(f"{how}temperature" for how in CHOSEN),
+    *("temperature_scaling", "temperature_scale", "temp_scale", "calib_temp", "optimal_temp"),
 )
-LOSS = ("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion")
+CALIBRATION = (
+    *(*TEMPERATURE, "calibration", "calibrator", "platt", "platt_scaling"),
+    *("logit_adjustment", "logit_adjustments", "logit_adjust", "logit_bias"),
+    *("class_prior", "class_priors", "log_prior", "log_priors"),
+    *("class_order", "class_permutation"),  # of the outputs, as incremental learning has them
+)
+THRESHOLDS = tuple(  # probabilities from which on a class is predicted
+    of + what
+    for of in ("", "class_", "best_", "optimal_", "decision_", "operating_", "op_", "unknown_")
+    for what in ("thresholds", "threshold", "thresh", "threshs", "thr", "thrs", "cutoff", "cutoffs")
+)
+LOSS = (
+    *("loss", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion"),
+    *("criterion_name", "criterion_type"),
+)
 CLASS = ("_target_", "type", "name")  # of a loss, as hydra and OpenMMLab have it
 VALUES = (int, float, list, tuple, dict)  # of a loss, or its arguments
 # Losses by what they train; the first as small letters alone. timm's --bce-loss is no setting that
@@ -47,7 +60,9 @@ def told_calibration(entries: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {
         place: value
         for place, value in found.items()
-        if value not in (None, 1, [1], {}) and not isinstance(value, (str, bool))
+        if value not in (None, 1, [1], {})
+        and not isinstance(value, (str, bool))
+        and not is_in_order(value)
     }
 
 
@@ -99,6 +114,11 @@ def trained(loss: str) -> str:
     if REGRESSION.fullmatch(loss):
         return "numbers or ranks"
     return "embeddings" if COMPARISON.fullmatch(loss) else ""
+
+
+def is_in_order(value: Any) -> bool:
+    """Tell whether these are numbers from 0 on, which change no order."""
+    return isinstance(value, (list, tuple)) and [*value] == [*range(len(value))]
 
 
 def differ(told: Sequence[float], known: Sequence[float]) -> bool:

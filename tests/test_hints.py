@@ -1,0 +1,187 @@
+"""What may tell how images were prepared is asked, whatever it is called; what does not is not.
+
+The layouts are those of public training scripts, with other numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+import yaml
+
+from conftest import slow
+from generator.inspection import inspect_file
+from test_new import new
+
+STATE = torchvision.models.resnet18(num_classes=3).state_dict()
+PAIR = {"mean": [0.2, 0.3, 0.4], "std": [0.1, 0.1, 0.1]}
+
+
+def save(folder: Path, **content: Any) -> Path:
+    """Save a training checkpoint with weights of a resnet18 for 3 classes."""
+    torch.save({"state_dict": STATE, **content}, folder / "x.pth")
+    return folder / "x.pth"
+
+
+ASKED: dict[str, Any] = {
+    "a group of its own": {"transform_params": {"img_size": 96, **PAIR}},
+    "of a colour order": {"config": {"input_format": "BGR"}},
+    "a switch of the order": {"config": {"use_bgr": True}},
+    "other colours": {"config": {"input": {"color_space": "HSV"}}},
+    "OpenMMLab's, as a dict": {
+        "config": {"data_preprocessor": {"mean": [103.5, 116.3, 123.7], "bgr_to_rgb": False}}
+    },
+    "of steps": {
+        "config": {
+            "augmentations": {
+                "train": [{"name": "HorizontalFlip"}],
+                "valid": [{"name": "Resize", "height": 96, "width": 96}],
+            }
+        }
+    },
+    "of a range": {"config": {"value_range": [-1, 1]}},
+    "of each image": {"config": {"per_image_standardization": True}},
+    "a factor": {"config": {"rescale_factor": 1 / 127.5}},
+    "no division": {"config": {"div255": False}},
+    "both in one": {"config": {"stats": ([0.2, 0.3, 0.4], [0.1, 0.1, 0.1])}},
+    "a size of another name": {"config": {"resize_shape": [96, 96]}},
+    "in a text of YAML": {"cfg": yaml.dump({"INPUT": {"FORMAT": "BGR"}, "TEST": {"SIZE": 9}})},
+    "averages of crops": {"config": {"use_tta": True}},
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_may_tell_of_images_is_asked(name: str, tmp_path: Path) -> None:
+    save(tmp_path, **ASKED[name])
+    result = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert result.returncode == 1, result.stdout
+    (group,) = ASKED[name]
+    assert "settings that may tell how images are prepared" in result.stderr
+    assert f"\n    {group}." in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
+READ: dict[str, tuple[Any, dict[str, Any]]] = {
+    "target_size": ({"target_size": (96, 96)}, {"image_size": 96}),
+    "of the data set": ({"dataset_mean": PAIR["mean"], "dataset_std": PAIR["std"]}, PAIR),
+    "im_size": ({"config": {"im_size": 96}}, {"image_size": 96}),
+    "a height and a width": ({"config": {"IMG_H": 96, "IMG_W": 96}}, {"image_size": 96}),
+    "a Namespace as a text": (
+        {"args": str(argparse.Namespace(img_size=96, **PAIR))},
+        {"image_size": 96, **PAIR},
+    ),
+    "JSON": ({"args": json.dumps({"img_size": 96, **PAIR})}, {"image_size": 96, **PAIR}),
+    "pycls": (
+        {"cfg": "TEST:\n  IM_SIZE: 96\nDATA:\n  MEAN: [0.2, 0.3, 0.4]\n"},
+        {"image_size": 96},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_written_otherwise_is_read(name: str, tmp_path: Path) -> None:
+    content, answers = READ[name]
+    training = inspect_file(save(tmp_path, **content)).training
+    found = {key: getattr(training, key) for key in answers}
+    assert {key: list(x) if isinstance(x, tuple) else x for key, x in found.items()} == answers
+
+
+NO_ALARM: dict[str, Any] = {
+    "sizes of other things": {
+        "config": {"patch_size": 16, "batch_size": 64, "eval_batch_size": 256, "hidden_size": 512},
+        "params": {"window_size": [7, 7], "val_size": 0.2, "input_dim": 784, "crop_ratio": [1, 2]},
+    },
+    "of a network": {"hparams": {"net": {"input_size": 784, "mean_pool": True}}},
+    "of ImageNet": {
+        "config": {"stats": [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], "bgr_to_rgb": True}
+    },
+    "of training": {
+        "optimizer": {"param_groups": [{"lr": 0.1}]},
+        "config": {"train_transforms": [{"name": "RandomCrop"}], "loss": {"means": [1, 2, 3]}},
+        "history": {"val_size": [64, 64]},
+    },
+    "of what is told": {"config": {"img_size": 96}, "extra": {"input_res": 96}},
+    "as usual": {
+        "config": {"rescale": 1 / 255, "div255": True, "value_range": [0, 1], "resample": 2}
+    },
+    "a text": {"config": "configs/resnet18.yaml", "notes": "trained:\nfor a week & more"},
+}
+
+
+@pytest.mark.parametrize("name", NO_ALARM)
+def test_what_is_of_something_else_is_not_asked(name: str, tmp_path: Path) -> None:
+    assert inspect_file(save(tmp_path, **NO_ALARM[name])).training.unread == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", json.dumps({"img_size": 96, **PAIR})),
+        ("args.yaml", yaml.dump({"img_size": 96, **PAIR})),
+        slow("hparams.yaml", yaml.dump({"data": {"img_size": 96, **PAIR}})),
+    ],
+)
+def test_a_file_of_settings_beside_the_weights_is_read(
+    file: str, text: str, tmp_path: Path
+) -> None:
+    torch.save(STATE, tmp_path / "x.pth")
+    (tmp_path / file).write_text(text)
+    training = inspect_file(tmp_path / "x.pth").training
+    assert (training.image_size, [*training.mean], [*training.std]) == (96, *PAIR.values())
+    assert training.where.startswith(file)
+
+
+def test_averages_without_names_are_not_passed_over(tmp_path: Path) -> None:
+    averages = [torch.zeros(2), torch.zeros(3)]
+    save(tmp_path, ema={"decay": 0.999, "shadow_params": averages, "collected_params": None})
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "tells under ema.shadow_params of averaged weights" in refused.stderr
+    assert "-d checkpoint_key=state_dict" in refused.stderr
+    words = ("--defaults", "-d", "checkpoint_key=state_dict", "-d", "backend=eager")
+    assert new(tmp_path, "made", "--weights", "x.pth", *words).returncode == 0
+
+
+def test_names_in_a_set_have_no_order(tmp_path: Path) -> None:
+    save(tmp_path, classes={"zebra", "ant", "cow"})
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "tells under classes of names in a set, which has no order" in refused.stderr
+    (tmp_path / "labels.txt").write_text("ant\ncow\nzebra\n")
+    words = ("--labels", "labels.txt", "--defaults", "-d", "backend=eager")
+    assert new(tmp_path, "made", "--weights", "x.pth", *words).returncode == 0
+
+
+def test_numbers_of_classes_are_their_names(tmp_path: Path) -> None:
+    (found,) = inspect_file(save(tmp_path, classes=[3, 7, 12])).class_names
+    assert found.names == ("3", "7", "12")
+    assert inspect_file(save(tmp_path, classes=[0, 1, 2])).class_names == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"optimal_temperature": 2.5}, "scores go through optimal_temperature=2.5"),
+        ({"logit_adjustment": [1.5, -0.5, 0.1]}, "scores go through logit_adjustment="),
+        ({"class_order": [2, 1, 0]}, "scores go through class_order=[2, 1, 0]"),
+        ({"decision_threshold": 0.05}, "a threshold of 0.05"),
+    ],
+)
+def test_what_is_done_to_scores_is_asked(
+    content: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    save(tmp_path, **content)
+    refused = new(tmp_path, "made", "--weights", "x.pth", "--defaults")
+    assert refused.returncode == 1, refused.stdout
+    assert said in refused.stderr
+
+
+def test_an_order_that_changes_nothing_is_not_asked(tmp_path: Path) -> None:
+    save(tmp_path, class_order=[0, 1, 2])
+    assert inspect_file(tmp_path / "x.pth").must_answer == {}
