@@ -185,3 +185,21 @@ def test_what_is_done_to_scores_is_asked(
 def test_an_order_that_changes_nothing_is_not_asked(tmp_path: Path) -> None:
     save(tmp_path, class_order=[0, 1, 2])
     assert inspect_file(tmp_path / "x.pth").must_answer == {}
+
+
+DEEP: list[Any] = []
+DEEP.append(DEEP)
+HARMFUL: dict[str, Any] = {
+    "a text that nests": {"cfg": "a:\n" + "[\n" * 40_000},
+    "a call that nests": {"args": "Namespace(a=" + "(" * 40_000},
+    "a list in itself": {"config": {"stats": DEEP, "norm_stats": [DEEP, DEEP]}},
+    "numbers without an end": {
+        "config": {"stats": [10**5000] * 3, "img_scale": 10**5000, "rescale": float("nan")}
+    },
+    "objects in a text": {"cfg": "a: !!python/object/apply:os.abort []\nimg_size: 96\n"},
+}
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_settings_that_are_made_to_do_harm_do_none(name: str, tmp_path: Path) -> None:
+    assert inspect_file(save(tmp_path, **HARMFUL[name])).architecture == "resnet18"

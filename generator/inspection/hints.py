@@ -29,49 +29,29 @@ MAX_DEPTH = 5
 MOST = 5  # that are shown
 # Words in the names of sizes: what they are of, what they are, and of which other things.
 OF_IMAGES = {
-    *("img", "image", "images", "im", "input", "in", "target", "pic", "picture", "photo", "frame"),
-    *("eval", "val", "valid", "validation", "test", "inference", "infer", "resize", "crop", "load"),
-    "base",
+    *("img", "image", "images", "im", "input", "in", "target", "pic", "picture", "photo"),
+    *("frame", "eval", "val", "valid", "validation", "test", "inference", "infer"),
+    *("resize", "crop", "load", "base"),
 }
 SIZES = {
-    *("size", "sz", "shape", "res", "resolution", "side", "height", "width", "h", "w", "scale"),
-    *("resize", "imsize", "px"),
+    *("size", "sz", "shape", "res", "resolution", "side", "height", "width", "h", "w"),
+    *("scale", "resize", "px"),
 }
 OF_OTHERS = {
-    *("batch", "patch", "window", "kernel", "stride", "hidden", "embed", "embedding", "vocab"),
-    *("queue", "step", "steps", "seq", "sequence", "token", "tokens", "max", "min", "num", "n"),
-    *("train", "training", "channels", "chans", "ratio", "prob", "p", "padding", "pad", "feature"),
-    *(
-        "features",
-        "label",
-        "labels",
-        "mask",
-        "grid",
-        "latent",
-        "epochs",
-        "workers",
-        "aug",
-        "random",
-    ),
-    *(
-        "dropout",
-        "file",
-        "memory",
-        "text",
-        "mlp",
-        "out",
-        "output",
-        "loss",
-        "lr",
-        "class",
-        "classes",
-    ),
-    *("second", "anchor", "anchors", "pool", "stem", "box", "bbox", "reg", "metric", "group"),
+    *("batch", "patch", "window", "kernel", "stride", "hidden", "embed", "embedding"),
+    *("vocab", "queue", "step", "steps", "seq", "sequence", "token", "tokens", "max"),
+    *("min", "num", "n", "train", "training", "channels", "chans", "ratio", "prob", "p"),
+    *("padding", "pad", "feature", "features", "label", "labels", "mask", "grid", "latent"),
+    *("epochs", "workers", "aug", "random", "dropout", "file", "memory", "text", "mlp"),
+    *("out", "output", "loss", "lr", "class", "classes", "second", "anchor", "anchors"),
+    *("pool", "stem", "box", "bbox", "reg", "metric", "group"),
 }
 OF_FEATURES = ("input_size", "in_size")  # under the name of a network, that of a vector
 OF_NETWORK = {"net", "model", "network", "backbone", "encoder", "decoder"}
-STATISTICS = {"mean", "means", "std", "stds", "stats", "mu", "sigma", "statistics", "norm"}
-STATISTICS |= {"normalize", "normalise", "normalization", "normalisation"}
+STATISTICS = {
+    *("mean", "means", "std", "stds", "stats", "mu", "sigma", "statistics", "norm"),
+    *("normalize", "normalise", "normalization", "normalisation"),
+}
 TO_RGB = re.compile(r"(bgr_?(2|to)_?rgb|(convert_)?(to_)?rgb)")
 TO_OTHER = re.compile(r".*bgr.*|swap_?(rb|channels|rgb)|(flip|reverse)_?channels")
 # What scales the values of pixels, with what says no more than that they become 0 to 1, and
@@ -184,13 +164,16 @@ def is_size(name: str, words: set[str], value: Any) -> bool:
 
 
 def channels_in(value: Any) -> list[list[float]]:
-    """Return the lists with a number for each of three channels that a value is made of."""
-    if isinstance(value, list | tuple):
-        if len(value) == 3 and all(type(x) in (int, float) for x in value):
-            return [[*value]]
-        inner = [channels_in(x) for x in value[:MANY]] if len(value) <= 2 else []
-        return [x for part in inner for x in part] if all(inner) else []
-    return []
+    """Return a list with a number for each of three channels, or two such: a mean, a deviation."""
+    given = [value] if is_of_channels(value) else value
+    is_pair = isinstance(given, list | tuple) and 0 < len(given) <= 2
+    return [[*x] for x in given] if is_pair and all(map(is_of_channels, given)) else []
+
+
+def is_of_channels(value: Any) -> bool:
+    """Tell whether this is a list with a number for each of three channels."""
+    is_list = isinstance(value, list | tuple) and len(value) == 3
+    return is_list and all(type(x) in (int, float) and abs(x) <= 1000 for x in value)
 
 
 def is_near(one: list[float], other: Any) -> bool:

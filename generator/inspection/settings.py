@@ -87,7 +87,6 @@ LABELS = (
     "last_activation",
 )
 MAX_TEXT = 100_000  # characters of arguments that are written down
-FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MANY = 50  # of a list, as are looked at
 MAX_OBJECTS = 500  # of one place in a pickle, that are searched
 
@@ -119,6 +118,10 @@ def arguments(value: Any) -> dict[str, Any]:
     return {key.lower(): x for key, x in entries.items()} | own  # IMG_SIZE is as good
 
 
+class YamlLoader(yaml.SafeLoader):
+    """The loader in Python, whatever others are installed: that in C crashes on a deep text."""
+
+
 def written(value: str) -> Any:
     """Return the plain values that a text of arguments stands for; None if it is none."""
     is_call = re.match(r"(argparse\.)?Namespace\(", value) is not None
@@ -127,7 +130,7 @@ def written(value: str) -> Any:
         return None
     try:
         if not is_call:
-            return yaml.load(value, FastLoader)  # JSON is YAML
+            return yaml.load(value, YamlLoader)  # JSON is YAML
         call = ast.parse(value, mode="eval").body
         assert isinstance(call, ast.Call)
         return {str(x.arg): ast.literal_eval(x.value) for x in call.keywords}
