@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +149,16 @@ def test_averages_without_names_are_not_passed_over(tmp_path: Path) -> None:
     assert "-d checkpoint_key=state_dict" in refused.stderr
     words = ("--defaults", "-d", "checkpoint_key=state_dict", "-d", "backend=eager")
     assert new(tmp_path, "made", "--weights", "x.pth", *words).returncode == 0
+
+
+def test_the_line_for_one_of_a_list_of_weights_writes_it(tmp_path: Path) -> None:
+    torch.save([{"epoch": 3}, STATE, STATE], tmp_path / "folds.pth")
+    refused = new(tmp_path, "made", "--weights", "folds.pth", "--defaults")
+    assert refused.returncode == 1
+    assert "folds.pth is a list of 3, of which 2 have weights of a network" in refused.stderr
+    code = refused.stderr.partition("python -c ")[2].strip()
+    subprocess.run([sys.executable, "-c", *shlex.split(code)], cwd=tmp_path, check=True)
+    assert torch.load(tmp_path / "weights.pth").keys() == STATE.keys()
 
 
 def test_names_in_a_set_have_no_order(tmp_path: Path) -> None:

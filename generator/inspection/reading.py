@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import struct
 import zipfile
 import zlib
@@ -516,6 +517,16 @@ def refuse_content(path: Path, content: Any) -> RefusedFileError:
         return RefusedFileError(
             f"{path} holds an object of {content.name}, and no network can be seen in it; where it "
             "was made, save the network's weights: torch.save(model.state_dict(), FILE)"
+        )
+    members = content if isinstance(content, list | tuple) else []
+    states = [i for i, x in enumerate(members) if isinstance(x, dict) and find_states(x)]
+    if states:
+        of_network = f"torch.load({str(path)!r}, weights_only=True)[{states[0]}]"
+        code = f"import torch; torch.save({of_network}, 'weights.pth')"
+        return RefusedFileError(
+            f"{path} is a list of {len(members)}, of which {len(states)} have weights of a "
+            "network; a project serves one. Save the one that you serve, such as: "
+            f"python -c {shlex.quote(code)}"
         )
     if not isinstance(content, dict):
         name = "tensor" if isinstance(content, Tensor) else type(content).__name__

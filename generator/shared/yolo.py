@@ -99,7 +99,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     """Return what a data.yaml holds: texts, lists and mappings, for a class may be called `no`."""
     try:
         return dict(yaml.load(read_text(file), yaml.BaseLoader))
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise YoloError(f"{file} is no mapping in YAML: {error}") from error
 
 
