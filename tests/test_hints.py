@@ -20,6 +20,7 @@ import yaml
 
 from conftest import slow
 from generator.inspection import inspect_file
+from inspected import hollow
 from test_new import new
 
 STATE = torchvision.models.resnet18(num_classes=3).state_dict()
@@ -73,6 +74,15 @@ def test_it_is_asked(tmp_path: Path) -> None:
     assert "settings that may tell how images are prepared" in refused.stderr
     assert "\n    config.input.format: 'BGR'\nAnswer color_mode yourself" in refused.stderr
     assert not (tmp_path / "made").exists()
+
+
+def test_a_size_that_the_weights_tell_is_not_asked(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        state = hollow(torchvision.models.vit_b_32(image_size=96, num_classes=3)).state_dict()
+    for size, count in ((96, 0), (128, 1)):
+        content = {"state_dict": state, "config": {"model": {"image_size": size}}}
+        torch.save(content, tmp_path / "x.pth")
+        assert len(inspect_file(tmp_path / "x.pth").training.unread) == count
 
 
 READ: dict[str, tuple[Any, dict[str, Any]]] = {

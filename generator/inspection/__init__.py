@@ -211,6 +211,12 @@ def inspect_file(path: Path) -> Inspection:
         names = with_background(reading.class_names, inspection.classes)
         reading = replace(reading, class_names=names)
     inspection = with_task(inspection, reading)
+    if (size := inspection.image_size) is not None:  # which the weights tell: it may be told, too
+        told = inspection.training
+        unread = tuple(
+            x for x in told.unread if (*x.questions, x.value) != ("image_size", str(size))
+        )
+        inspection = replace(inspection, training=replace(told, unread=unread))
     if calibration := reading.training.calibration or scaled_by(inspection, reading):
         task = inspection.task or inspection.likely.get("task")
         why = (
