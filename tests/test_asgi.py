@@ -17,6 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -422,6 +424,55 @@ def test_workers_die_archives_change_and_nothing_is_lost(project: Project, tmp_p
         counts = load.stop()
         assert set(counts) <= {"right", "end", "503"}, counts
         assert [service.post(data).json for data in IMAGES] == expected
+
+
+def test_a_worker_that_is_stopped_is_replaced(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path / "project")
+    change_archive(other, "model-config.yaml", "responseTimeout: 120", "responseTimeout: 3")
+    with served(other) as service:
+        number = len(ready_workers(service.model, BOUND))
+        before = set(workers(service))
+        victim = min(before)
+        os.kill(victim, signal.SIGSTOP)
+        with ThreadPoolExecutor(16) as pool:  # some of them go to it
+            replies = list(pool.map(lambda _: ended(service), range(16)))
+        assert set(replies) <= {200, None}
+        assert None in replies
+        wait_for(lambda: victim not in workers(service) and len(workers(service)) == number)
+        assert len(before & set(workers(service))) == number - 1
+        assert [service.post(data).status for data in IMAGES] == [200] * len(IMAGES)
+
+
+def ended(service: Service) -> int | None:
+    """Send a request on a connection of its own; return its status, None if that ended first."""
+    try:
+        return send(service.url, IMAGES[0], timeout=BOUND)[0]
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError):
+        return None
+
+
+def change_archive(project: Project, name: str, old: str, new: str) -> None:
+    """Change a file in the archive of a project."""
+    archive = project.path / "model-store" / "image-classifier.mar"
+    with zipfile.ZipFile(archive) as before:
+        content = {name: before.read(name) for name in before.namelist()}
+    assert old in content[name].decode()
+    content[name] = content[name].decode().replace(old, new).encode()
+    with zipfile.ZipFile(archive, "w") as after:
+        for each, data in content.items():
+            after.writestr(each, data)
+
+
+def test_workers_live_on_however_short_a_batch_may_be(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path / "project")
+    change_archive(other, "model-config.yaml", "responseTimeout: 120", "responseTimeout: 1")
+    with served(other) as service:
+        ready_workers(service.model, BOUND)
+        before = workers(service)
+        for _ in range(20):
+            assert send(service.url, IMAGES[0])[0] == 200
+            time.sleep(0.3)
+        assert workers(service) == before
 
 
 def test_a_stop_answers_all_that_was_accepted(project: Project) -> None:
