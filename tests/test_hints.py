@@ -17,20 +17,14 @@ import pytest
 import torch
 import torchvision
 import yaml
+from test_training_settings import STATE, save
 
 from conftest import slow
 from generator.inspection import inspect_file
 from inspected import hollow
 from test_new import new
 
-STATE = torchvision.models.resnet18(num_classes=3).state_dict()
 PAIR = {"mean": [0.2, 0.3, 0.4], "std": [0.1, 0.1, 0.1]}
-
-
-def save(folder: Path, **content: Any) -> Path:
-    """Save a training checkpoint with weights of a resnet18 for 3 classes."""
-    torch.save({"state_dict": STATE, **content}, folder / "x.pth")
-    return folder / "x.pth"
 
 
 ASKED: dict[str, Any] = {
@@ -220,6 +214,11 @@ DEEP.append(DEEP)
 HARMFUL: dict[str, Any] = {
     "a text that nests": {"cfg": "a:\n" + "[\n" * 40_000},
     "a call that nests": {"args": "Namespace(a=" + "(" * 40_000},
+    "an operation": {"args": "Namespace(img_size=96) + 1"},
+    "a key that is a list": {"args": "Namespace(a={[]: 1})"},
+    "a time that is none": {"cfg": "a: !!timestamp x\nimg_size: 96\n"},
+    "a switch that is none": {"cfg": "a: !!bool x\nimg_size: 96\n"},
+    "a number that is none": {"cfg": "a: !!int ''\nimg_size: 96\n"},
     "a list in itself": {"config": {"stats": DEEP, "norm_stats": [DEEP, DEEP]}},
     "numbers without an end": {
         "config": {"stats": [10**5000] * 3, "img_scale": 10**5000, "rescale": float("nan")}

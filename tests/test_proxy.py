@@ -143,6 +143,7 @@ def test_what_reaches_torchserve_is_a_request_for_nginx_too(
     end = time.monotonic() + BOUND
     while count("logs/access_log*") < count("nginx-access.log") and time.monotonic() < end:
         time.sleep(0.1)
+    assert PATH in (project.path / "nginx-access.log").read_text()  # it counts all requests
     assert count("logs/access_log*") == count("nginx-access.log") <= len(TWO)
 
 
