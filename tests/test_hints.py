@@ -193,6 +193,9 @@ def test_numbers_of_classes_are_their_names(tmp_path: Path) -> None:
         slow({"logit_adjustment": [1.5, -0.5, 0.1]}, "scores go through logit_adjustment="),
         slow({"class_order": [2, 1, 0]}, "scores go through class_order=[2, 1, 0]"),
         ({"decision_threshold": 0.05}, "a threshold of 0.05"),
+        slow({"metadata": {"classifier_threshold": 0.83}}, "a threshold of 0.83"),
+        slow({"confidence_threshold": 0.7}, "a threshold of 0.7"),
+        ({"emb_dim": 3, "classes": ["a", "b"]}, "under emb_dim of embeddings of 3 numbers"),
     ],
 )
 def test_what_is_done_to_scores_is_asked(

@@ -225,6 +225,16 @@ def inspect_file(path: Path) -> Inspection:
             f"FILE. For predictions without it: -d task={task}"
         )
         inspection = replace(inspection, must_answer={**inspection.must_answer, "task": why})
+    place, numbers = reading.training.embedding
+    if numbers and numbers == inspection.classes and inspection.task is None:
+        headless = [x.value for x in serving(inspection.network_kind) if x.facts["is_headless"]]
+        why = (
+            f"under {place} of embeddings of {numbers} numbers, as many as its last layer returns. "
+            f"To serve them: -d task={'|'.join(headless)} and --model FILE, whose build_model "
+            f"keeps that layer. If it tells {numbers} classes apart: "
+            f"-d task={inspection.likely.get('task')}"
+        )
+        inspection = replace(inspection, must_answer={**inspection.must_answer, "task": why})
     if averages := reading.training.averages:
         key = inspection.places[0].key
         why = (

@@ -72,6 +72,10 @@ PIPELINE = {
     *("preprocess", "preprocessing"),
 }
 KIND = ("name", "type", "_target_", "class", "__class_fullname__")
+EMBEDDING = {
+    *("emb_dim", "emb_size", "embedding_dim", "embedding_size", "embedding_dimension"),
+    *("feat_dim", "feature_dim"),
+}
 ASIDE = re.compile(r"optim\w*|\w*scheduler\w*|\w*state(_?dict)?|ema\w*|history|metrics?|loss\w*")
 
 
@@ -91,6 +95,18 @@ def hints(
         if key not in known.get(place, ()) and (questions := questions_of(where, value, told)):
             found.append(Unread(where, shown(value), questions))
     return found[:MOST]
+
+
+def told_embedding(content: Any) -> tuple[str, int]:
+    """Return where a checkpoint tells how many numbers an embedding has, and how many; or ("", 0).
+
+    Args:
+        content: What is in its pickle.
+    """
+    for place, key, value in settings_in(content):
+        if key in EMBEDDING and type(value) is int:
+            return f"{place}.{key}" if place else key, value
+    return "", 0
 
 
 def settings_in(content: Any) -> Iterator[tuple[str, str, Any]]:

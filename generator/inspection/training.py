@@ -22,7 +22,7 @@ from generator.inspection.composed import (
     shown,
     statistics,
 )
-from generator.inspection.hints import hints
+from generator.inspection.hints import hints, told_embedding
 from generator.inspection.pickles import Inert, Tensor
 from generator.inspection.settings import (
     EVALUATION,
@@ -103,6 +103,7 @@ class Training:
         resize_mode: "crop" or "stretch", if a transform in it shows that; else "".
         unread: settings of how images are prepared whose values are not understood.
         calibration: what scores went through behind the network, for people.
+        embedding: where it tells of how many numbers an embedding is, and how many; ("", 0) else.
         averages: where averaged weights are that have no names, "" if nowhere.
         thresholds: from which probability on a class was predicted: one, or one for each class.
         unread_thresholds: likewise, if they are kept otherwise than in a list, for people.
@@ -127,6 +128,7 @@ class Training:
     unread: tuple[Unread, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     calibration: str = ""
+    embedding: tuple[str, int] = ("", 0)
     averages: str = ""
     thresholds: tuple[float, ...] = ()
     unread_thresholds: str = ""
@@ -195,6 +197,7 @@ def told_by(content: Any) -> Training:
         of_images=shortened(first.of_images),
         unread=tuple(unread.values())[:MANY],
         calibration=calibration,
+        embedding=told_embedding(content),
         averages=averages_in(content),
         thresholds=thresholds,
         unread_thresholds=unread_thresholds,

@@ -22,7 +22,10 @@ CALIBRATION = (
 )
 THRESHOLDS = tuple(  # probabilities from which on a class is predicted
     of + what
-    for of in ("", "class_", "best_", "optimal_", "decision_", "operating_", "op_", "unknown_")
+    for of in (
+        *("", "class_", "best_", "optimal_", "decision_", "operating_", "op_", "unknown_"),
+        *("classifier_", "classification_", "confidence_", "prediction_"),
+    )
     for what in ("thresholds", "threshold", "thresh", "threshs", "thr", "thrs", "cutoff", "cutoffs")
 )
 LOSS = (
